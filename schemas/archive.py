@@ -1,0 +1,89 @@
+"""What people and services ask of the archive, by request and reply."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Message
+from schemas.buckets import Summary
+
+
+class ReadLog(Message, frozen=True, kw_only=True):
+    """Give the archived records of a session after stream sequence `after`, a page at a time.
+
+    `only` narrows to subjects with this leaf (`state`, `out`, ...); empty for all.
+    """
+
+    session: str
+    after: int = 0
+    only: str = ""
+
+    @staticmethod
+    def subject() -> str:
+        """Return the subject of the request."""
+        return "archiver.read"
+
+
+class LogPage(Message, frozen=True, kw_only=True):
+    """Records in order. `through` is the last sequence that the page covers; `more` tells that another page follows."""
+
+    records: tuple[msgspec.Raw, ...]
+    through: int
+    more: bool
+
+
+class ListSessions(Message, frozen=True, kw_only=True):
+    """Name the archived sessions, narrowed by whatever is given."""
+
+    team: str = ""
+    channel: str = ""
+    user: str = ""
+
+    @staticmethod
+    def subject() -> str:
+        """Return the subject of the request."""
+        return "archiver.list"
+
+
+class ListedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One archived session: its objects, their bytes, and what the summary says."""
+
+    session: str
+    objects: int
+    bytes: int
+    last_sequence: int
+    summary: Summary | None = None
+
+
+class SessionList(Message, frozen=True, kw_only=True):
+    """The answer to `ListSessions`."""
+
+    sessions: tuple[ListedSession, ...]
+
+
+class DeleteSession(Message, frozen=True, kw_only=True):
+    """Delete every object of a session and its messages in SESSIONS. `dry_run` only tells what would go."""
+
+    session: str
+    by: str
+    dry_run: bool = False
+
+    @staticmethod
+    def subject() -> str:
+        """Return the subject of the request."""
+        return "archiver.delete"
+
+
+class Deleted(Message, frozen=True, kw_only=True):
+    """What went, and when the bucket's soft delete ends (None when it keeps nothing)."""
+
+    session: str
+    objects: int
+    messages: int
+    recoverable_until: datetime | None = None
+
+
+class Refused(Message, frozen=True, kw_only=True):
+    """The request was not carried out; `reason` is one sentence with the way out."""
+
+    reason: str

@@ -1,0 +1,91 @@
+"""The values of the key-value buckets."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Message, now
+from schemas.people import Person
+
+
+class Lease(Message, frozen=True, kw_only=True):
+    """Who works on the session. The entry's creation revision is the fencing token, kept in `token` once it is known."""
+
+    holder: str
+    since: datetime = msgspec.field(default_factory=now)
+    token: int = 0
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """An input without a fate yet."""
+
+    sequence: int
+    id: str
+    user: Person
+    at: datetime
+
+
+class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it."""
+
+    turn: int
+    user: Person
+    opened_at: datetime
+    deadline: datetime
+    attempt: int = 1
+    started_at: datetime | None = None
+    stop: int | None = None
+
+
+class Turns(Message, frozen=True, kw_only=True):
+    """The scheduler's memory of one session.
+
+    `fated` are the sequences that lately found their fate, so that a late redelivery does not open them again.
+    """
+
+    waiting: tuple[Waiting, ...] = ()
+    open: OpenTurn | None = None
+    paused: bool = False
+    fated: tuple[int, ...] = ()
+
+
+class RateStart(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn that counts against a person's limit."""
+
+    turn: str
+    at: datetime
+
+
+class RateWindow(Message, frozen=True, kw_only=True):
+    """The turns that a person started inside the window, oldest first."""
+
+    starts: tuple[RateStart, ...] = ()
+
+
+class Summary(Message, frozen=True, kw_only=True):
+    """The session at a glance."""
+
+    status: str
+    user: Person
+    title: str = ""
+    repo: str = ""
+    branch: str = ""
+    agent: str = ""
+    turns: int = 0
+    cost_usd: float = 0.0
+    last_turn: int = 0
+    last_outcome: str = ""
+    updated_at: datetime = msgspec.field(default_factory=now)
+
+
+class PartitionOwner(Message, frozen=True, kw_only=True):
+    """Who writes into the threads of one partition of the channels."""
+
+    holder: str
+    since: datetime = msgspec.field(default_factory=now)
+
+
+class Cursor(Message, frozen=True, kw_only=True):
+    """How far a reader of SESSIONS has come: everything up to `sequence` is done."""
+
+    sequence: int

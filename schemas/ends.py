@@ -1,0 +1,55 @@
+"""`end`: how a turn ended, once for every turn."""
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from schemas.base import Family, SessionMessage, now
+from schemas.events import CommitPushed, Outcome
+from schemas.keys import SessionKey
+from schemas.people import Person
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that a turn used."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class TurnEnd(SessionMessage, frozen=True, kw_only=True):
+    """How a turn ended: written once, with everything that a reader needs to know of it.
+
+    `inputs` are the sequences of all inputs that the turn took, its opener first. `text` is the full final text.
+    `retry_at` is when a refused person may try again. `ours` tells that the failure is the platform's: it costs no quota.
+    """
+
+    leaf: ClassVar[str] = "end"
+    turn: int
+    outcome: Outcome
+    inputs: tuple[int, ...]
+    user: Person
+    text: str = ""
+    reason: str = ""
+    stop_reason: str = ""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    duration_ms: int = 0
+    attempt: int = 1
+    agent: str = ""
+    branch: str = ""
+    commits: tuple[CommitPushed, ...] = ()
+    state_complete: bool = True
+    retry_at: datetime | None = None
+    ours: bool = False
+    at: datetime = msgspec.field(default_factory=now)
+
+    def subject(self, key: SessionKey) -> str:
+        """Return `session.<key>.end.<turn>`."""
+        return f"session.{key}.end.{self.turn}"
+
+
+ENDS = Family.of(TurnEnd)

@@ -1,0 +1,43 @@
+"""`live`: what is happening this moment. Core NATS, never stored: losing one loses nothing."""
+
+from schemas.base import Family, Message
+from schemas.keys import SessionKey
+
+
+class Live(Message, frozen=True, kw_only=True):
+    """What is happening this moment: losing one loses nothing. Readers drop those of an older `lease`."""
+
+    lease: int
+    turn: int
+
+    @staticmethod
+    def subject(key: SessionKey) -> str:
+        """Return `live.<key>`."""
+        return f"live.{key}"
+
+
+class TextDelta(Live, frozen=True, kw_only=True):
+    """Text of block `block` from character `offset` on."""
+
+    block: int
+    offset: int
+    text: str
+
+
+class Status(Live, frozen=True, kw_only=True):
+    """What the session is busy with, as people read it: "is thinking..."."""
+
+    text: str
+
+
+class ResourceSample(Live, frozen=True, kw_only=True):
+    """What the worker uses. CPU in cores, memory in bytes (limit None when there is none), time left in seconds."""
+
+    cpu: float
+    memory: int
+    memory_limit: int | None = None
+    disk: int = 0
+    seconds_left: int | None = None
+
+
+LIVES = Family.of(TextDelta, Status, ResourceSample)

@@ -1,0 +1,43 @@
+"""What operators read: dead letters and the audit trail."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Message, now
+
+
+class DeadLetter(Message, frozen=True, kw_only=True):
+    """A message that could not be processed, whole, with the reason; `threadmill dead replay` sends it again.
+
+    `payload` is text where it is UTF-8, else base64 in `payload_base64`.
+    """
+
+    service: str
+    origin: str
+    reason: str
+    sequence: int = 0
+    deliveries: int = 1
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    payload: str | None = None
+    payload_base64: bytes | None = None
+    at: datetime = msgspec.field(default_factory=now)
+
+    def subject(self) -> str:
+        """Return `dead.<service>.<subject that it came from>`."""
+        return f"dead.{self.service}.{self.origin}"
+
+
+class Audited(Message, frozen=True, kw_only=True):
+    """Somebody did something to a session."""
+
+    team: str
+    who: str
+    did: str
+    session: str
+    detail: str = ""
+    at: datetime = msgspec.field(default_factory=now)
+
+    def subject(self) -> str:
+        """Return `audit.<team>.<what was done>`."""
+        return f"audit.{self.team}.{self.did}"

@@ -1,0 +1,68 @@
+"""`work`: what a new worker is asked to do, and the requests that services make of each other."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.base import Message, now
+from schemas.keys import SessionKey, token
+from schemas.people import Person
+
+
+class Assignment(Message, frozen=True, kw_only=True):
+    """One start of one turn, for whichever new worker of the pool takes it; worthless after `expires_at`.
+
+    `agent`, `model` and `repo` are None where the worker's own settings decide. Seconds for `turn_seconds`.
+    """
+
+    session: str
+    turn: int
+    attempt: int
+    pool: str
+    user: Person
+    expires_at: datetime
+    issued_at: datetime = msgspec.field(default_factory=now)
+    input_at: datetime | None = None
+    turn_seconds: int = 3600
+    max_budget_usd: float | None = None
+    repo: str | None = None
+    agent: str | None = None
+    model: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Return `<key>.<turn>.<attempt>`."""
+        return f"{self.session}.{self.turn}.{self.attempt}"
+
+    @property
+    def key(self) -> SessionKey:
+        """Return the session's key. Raises `InvalidKey`."""
+        return SessionKey.parse(self.session)
+
+    def subject(self) -> str:
+        """Return `work.<pool>`."""
+        return f"work.{token(self.pool)}"
+
+
+class Admit(Message, frozen=True, kw_only=True):
+    """A holder asks whether the input at sequence `turn` may open a turn."""
+
+    session: str
+    turn: int
+    user: Person
+
+    @staticmethod
+    def subject() -> str:
+        """Return the subject of the request."""
+        return "scheduler.admit"
+
+
+class Admission(Message, frozen=True, kw_only=True):
+    """The scheduler's word on an `Admit`: `reason` and `retry_at` when it is refused."""
+
+    admitted: bool
+    attempt: int = 1
+    reason: str = ""
+    retry_at: datetime | None = None
+    turn_seconds: int = 3600
+    max_budget_usd: float | None = None

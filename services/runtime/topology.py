@@ -1,0 +1,151 @@
+"""Makes the broker look like the map: creates what is missing, changes what may change, loses nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from schemas import bus as bus_map
+from services.runtime.bus import Bus
+from services.runtime.errors import SettingsError
+from services.runtime.pull import NANOSECONDS
+
+log = structlog.get_logger(__name__)
+
+NOT_FOUND = {10059, 10014}
+EXISTS_DIFFERENTLY = {10058, 10148, 10013}
+DUPLICATE_WINDOW = 120.0
+OBJECT_CHUNK_SUBJECTS = "$O.{}.C.>", "$O.{}.M.>"
+
+
+def stream_config(stream: bus_map.Stream, replicas: int) -> dict[str, Any]:
+    """Return `stream` in the server's own words."""
+    return _stream(
+        stream.name,
+        stream.description,
+        list(stream.subjects),
+        replicas,
+        retention=stream.retention,
+        discard=stream.discard,
+        max_age=int(stream.max_age * NANOSECONDS),
+        max_bytes=stream.max_bytes,
+        allow_msg_ttl=stream.message_ttl,
+        allow_atomic=stream.atomic,
+    )
+
+
+def bucket_config(bucket: bus_map.Bucket, replicas: int) -> dict[str, Any]:
+    """Return the stream behind a key-value bucket."""
+    window = min(DUPLICATE_WINDOW, bucket.ttl) if bucket.ttl else DUPLICATE_WINDOW
+    return _stream(
+        f"KV_{bucket.name}",
+        bucket.description,
+        [f"$KV.{bucket.name}.>"],
+        replicas,
+        discard="new",
+        max_msgs_per_subject=1,
+        max_age=int(bucket.ttl * NANOSECONDS),
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        duplicate_window=int(window * NANOSECONDS),
+    )
+
+
+def object_bucket_config(bucket: bus_map.ObjectBucket, replicas: int) -> dict[str, Any]:
+    """Return the stream behind a bucket of files."""
+    return _stream(
+        f"OBJ_{bucket.name}",
+        bucket.description,
+        [pattern.format(bucket.name) for pattern in OBJECT_CHUNK_SUBJECTS],
+        replicas,
+        discard="new",
+        allow_rollup_hdrs=True,
+        max_age=int(bucket.ttl * NANOSECONDS),
+        max_bytes=bucket.max_bytes,
+    )
+
+
+def _stream(name: str, description: str, subjects: list[str], replicas: int, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": description,
+        "subjects": subjects,
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "duplicate_window": int(DUPLICATE_WINDOW * NANOSECONDS),
+    } | more
+
+
+def consumer_config(consumer: bus_map.Consumer) -> dict[str, Any]:
+    """Return `consumer` in the server's own words."""
+    return {
+        "durable_name": consumer.name,
+        "name": consumer.name,
+        "description": consumer.description,
+        "ack_policy": "explicit",
+        "deliver_policy": "all",
+        "filter_subjects": list(consumer.filters),
+        "ack_wait": int(consumer.ack_wait * NANOSECONDS),
+        "max_ack_pending": consumer.max_ack_pending,
+        "max_deliver": -1,
+    }
+
+
+async def apply_map(bus: Bus, pools: tuple[str, ...] = ()) -> None:
+    """Create or update everything on the map; several services may do so at once.
+
+    Raises `SettingsError` where the broker holds something that cannot be changed into what the map says.
+    """
+    for stream in bus_map.STREAMS:
+        await _ensure_stream(bus, stream_config(stream, bus.replicas))
+    for bucket in bus_map.BUCKETS:
+        await _ensure_stream(bus, bucket_config(bucket, bus.replicas))
+    for files in bus_map.OBJECT_BUCKETS:
+        await _ensure_stream(bus, object_bucket_config(files, bus.replicas))
+    for consumer in (*bus_map.CONSUMERS, *map(bus_map.pool_consumer, pools)):
+        await ensure_consumer(bus, consumer)
+
+
+async def _ensure_stream(bus: Bus, wanted: Mapping[str, Any]) -> None:
+    name = wanted["name"]
+    info = await bus.api(f"STREAM.INFO.{name}", None)
+    if "error" in info:
+        answer = await bus.api(f"STREAM.CREATE.{name}", wanted)
+        if "error" not in answer:
+            return
+        info = await bus.api(f"STREAM.INFO.{name}", None)
+        _raise_for(name, info)
+    current = info["config"]
+    # Settings that the map does not speak of stay as they are; a stream never becomes smaller than an operator made it.
+    merged = (
+        current | dict(wanted) | {"max_bytes": _larger(current["max_bytes"], wanted.get("max_bytes", -1))}
+    )
+    if any(
+        current.get(field) != value
+        for field, value in merged.items()
+        if not _absent(current.get(field), value)
+    ):
+        _raise_for(name, await bus.api(f"STREAM.UPDATE.{name}", merged))
+        log.info("stream changed", stream=name)
+
+
+def _larger(one: int, other: int) -> int:
+    return -1 if -1 in (one, other) else max(one, other)
+
+
+def _absent(current: object, wanted: object) -> bool:
+    return current is None and wanted in (0, False, -1)
+
+
+async def ensure_consumer(bus: Bus, consumer: bus_map.Consumer) -> None:
+    """Create or update a durable consumer; its position is never touched. Raises `SettingsError`."""
+    subject = f"CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.name}"
+    wanted = {"stream_name": consumer.stream, "config": consumer_config(consumer)}
+    _raise_for(f"{consumer.stream}/{consumer.name}", await bus.api(subject, wanted))
+
+
+def _raise_for(name: str, answer: Mapping[str, Any]) -> None:
+    if "error" in answer:
+        raise SettingsError(f"the broker refuses {name}: {answer['error'].get('description')}")
