@@ -1,0 +1,147 @@
+"""Opening a workspace: clone into an empty folder or go on in the session's own, then take its branch."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from services.worker.workspace import branch, state
+from services.worker.workspace.attachments import exclude
+from services.worker.workspace.credentials import Credential
+from services.worker.workspace.errors import WorkspaceError
+from services.worker.workspace.git import Git
+from services.worker.workspace.naming import TOKEN, branch_prefix
+from services.worker.workspace.remote import parse
+from services.worker.workspace.state import State
+from services.worker.workspace.workspace import Workspace
+
+CLONE = ".threadmill-clone"  # holds an unfinished clone alone, never work
+VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
+
+
+async def open_workspace(
+    *,
+    path: Path,
+    url: str,
+    thread: str,
+    title: str,
+    worker: str,
+    deadline: float,
+    progress: Callable[[str], None],
+    credential: Credential | None = None,
+) -> Workspace:
+    """Make `path` the workspace of this session: its repository at `url`, on the session's branch.
+
+    `deadline` is a time of the event loop. A workspace that this session left at `path` is used again, with all work in
+    it. `close` the result. Raises `WorkspaceError`.
+    """
+    branch_prefix(thread)
+    if not TOKEN.fullmatch(worker):
+        raise WorkspaceError("The worker's name cannot be part of a ref.")
+    git = Git(parse(url), credential)
+    try:
+        return await _open(
+            git, Path.cwd() / path, thread, title, worker, deadline=deadline, progress=progress
+        )
+    except BaseException:
+        git.close()
+        raise
+
+
+async def _open(
+    git: Git,
+    path: Path,
+    thread: str,
+    title: str,
+    worker: str,
+    *,
+    deadline: float,
+    progress: Callable[[str], None],
+) -> Workspace:
+    again = _has_git(path)
+    if again:
+        found = state.load(path / ".git", url=git.remote.url, thread=thread)
+        git.bind(path)
+        await git.connect("fetch", "-q", "--no-write-fetch-head", "origin", deadline=deadline)
+    else:
+        progress("Cloning the repository")
+        found = await _clone(
+            git, path, State(url=git.remote.url, thread=thread), deadline=deadline, progress=progress
+        )
+        git.bind(path)
+    name = await branch.take(git, found, title, deadline=deadline)
+    state.store(path / ".git", found)
+    return Workspace(
+        path=path, branch=name, base=found.base, worker=worker, resumed=again, git=git, state=found
+    )
+
+
+def _has_git(path: Path) -> bool:
+    return (path / ".git").is_dir() and not (path / ".git").is_symlink()
+
+
+async def _clone(
+    git: Git, path: Path, fresh: State, *, deadline: float, progress: Callable[[str], None]
+) -> State:
+    """Clone beside the work tree and move the finished repository into place, so that a crash leaves nothing half."""
+    clone = await asyncio.to_thread(_room_for_clone, path)
+    options = ["--no-checkout", "--template=", "--no-hardlinks", "--origin=origin", "--progress"]
+    try:
+        await git.connect(
+            "clone", *options, "--", git.remote.url, str(clone), deadline=deadline, progress=progress
+        )
+        return _adopt(clone / ".git", path / ".git", fresh)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, clone, ignore_errors=True)
+
+
+def _room_for_clone(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    if {entry.name for entry in path.iterdir()} - VOLUME:
+        raise WorkspaceError(state.NOT_OURS)
+    shutil.rmtree(path / CLONE, ignore_errors=True)
+    return path / CLONE
+
+
+def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
+    """Complete the clone's git directory and put it where it belongs; HEAD still names the default branch."""
+    fresh.base = (cloned / "HEAD").read_text().removeprefix("ref: refs/heads/").strip()
+    for folder in ("info", "logs"):
+        (cloned / folder).mkdir(exist_ok=True)
+    exclude(cloned)
+    state.store(cloned, fresh)
+    cloned.rename(git_dir)
+    return fresh
+
+
+async def ensure_bare(path: Path, *, deadline: float) -> None:
+    """Create an empty bare repository with the default branch `main` at `path`, unless one is there.
+
+    Any number of callers may do so at once. Raises `WorkspaceError` when something else is in the way.
+    """
+    if _is_repository(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    git = Git(parse(str(path)))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as room:
+            fresh = Path(room) / "repository"
+            await git.run(
+                "init", "-q", "--bare", "--template=", "-b", "main", "--", str(fresh), deadline=deadline
+            )
+            _put(fresh, path)
+    finally:
+        git.close()
+
+
+def _put(fresh: Path, path: Path) -> None:
+    try:
+        fresh.rename(path)
+    except OSError as e:
+        if not _is_repository(path):  # else another caller was faster
+            raise WorkspaceError(f"The repository {path.name} cannot be created: {e.strerror}.") from e
+
+
+def _is_repository(path: Path) -> bool:
+    return (path / "HEAD").is_file()

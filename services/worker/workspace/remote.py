@@ -1,0 +1,68 @@
+"""The address of a repository, pure: what may be given to git, and what in it is a secret."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from services.worker.workspace.errors import WorkspaceError
+
+SCHEMES = ("https", "http", "ssh", "git", "file")
+SCP_LIKE = re.compile(r"(?P<login>[A-Za-z0-9][\w.-]*@)?[A-Za-z0-9][\w.-]*:(?!:)[^\s].*")
+
+
+class BasicAuth(msgspec.Struct, frozen=True):
+    """A user name and a password or token; never shown by `repr`."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "BasicAuth(...)"
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the repository is. `url` holds no secret; `auth` is what stood in it; `scheme` is empty for a path."""
+
+    url: str
+    scheme: str = ""
+    host: str = ""
+    auth: BasicAuth | None = None
+
+
+def parse(address: str) -> Remote:
+    """Read a git URL, an `scp`-like address or a path. Raises `WorkspaceError` for anything git should not be given."""
+    text = address.strip()
+    if not text or text.startswith("-") or re.search(r"[\x00-\x1f\x7f]", text):
+        raise WorkspaceError("This is no address of a git repository; give an https or ssh URL, or a path.")
+    if "://" in text:
+        return _parse_url(text)
+    if SCP_LIKE.fullmatch(text) and "/" not in text.partition(":")[0]:
+        return Remote(url=text, scheme="ssh", host=text.partition(":")[0])
+    if "::" in text.partition("/")[0]:
+        raise WorkspaceError(
+            "Remote helpers such as `ext::` are not allowed; give an https or ssh URL, or a path."
+        )
+    return Remote(url=str(Path(text).expanduser().absolute()))
+
+
+def _parse_url(text: str) -> Remote:
+    try:
+        parts = urlsplit(text)
+        host = parts.netloc.rpartition("@")[2]
+        bad = parts.port == 0
+    except ValueError as e:
+        raise WorkspaceError("This address of a git repository cannot be read; check it.") from e
+    scheme = parts.scheme.lower()
+    if scheme not in SCHEMES or host.startswith("-") or bad:
+        raise WorkspaceError("This kind of address is not allowed; use https, ssh or a path.")
+    auth = None
+    if scheme in {"http", "https"} and parts.username is not None:
+        auth = BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+    login = f"{parts.username}@" if scheme == "ssh" and parts.username else ""
+    if login.startswith("-"):
+        raise WorkspaceError("This address of a git repository cannot be read; check it.")
+    return Remote(
+        url=parts._replace(scheme=scheme, netloc=login + host).geturl(), scheme=scheme, host=host, auth=auth
+    )
