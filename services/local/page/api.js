@@ -1,0 +1,34 @@
+// The simulator's HTTP door: JSON in, JSON out, every failure one sentence.
+
+/** `GET path?params`; throws an Error whose message a person can read. */
+export const get = (path, params = {}) => call(`${path}?${new URLSearchParams(params)}`, {});
+
+/** `POST path` with a JSON body; throws like `get`. */
+export const post = (path, body) =>
+  call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+async function call(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    throw new Error("Threadmill does not answer; is it still running in your terminal?", { cause: error });
+  }
+  const text = await response.text();
+  const answer = parsed(text);
+  if (response.ok && answer?.ok !== false) return answer ?? {};
+  throw new Error(sentence(response.status, answer?.message ?? answer?.error ?? (answer ? "" : text)));
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function sentence(status, reason) {
+  if (status === 413) return "That is too large to send here.";
+  return reason ? `That did not work: ${String(reason).slice(0, 200)}` : `That did not work (HTTP ${status}).`;
+}

@@ -1,0 +1,79 @@
+// Block Kit to nodes: one renderer per block type; an unknown type says what it is.
+
+import { changed, h, icon, reconcile } from "./dom.js";
+import { element } from "./elements.js";
+import { ICONS } from "./icons.js";
+import { link } from "./inline.js";
+import { grid, renderMarkdown } from "./markdown.js";
+import { mrkdwnInline, renderMrkdwn } from "./mrkdwn.js";
+import { richText } from "./richtext.js";
+import { renderPlan, renderTask } from "./tasks.js";
+
+/** Draws `blocks` into `node`. `press({action_id, value, block_id})` is a promise that the press was taken. */
+export function renderBlocks(node, blocks, press) {
+  reconcile(node, blocks.map((block, index) => ({ block, index })), {
+    key: ({ block, index }) => (block.type === "task_card" ? `task:${block.task_id}` : `${index}:${block.type}`),
+    create: ({ block }) => h("div", { class: `block ${String(block.type).replace(/\W/g, "-")}` }),
+    update: (place, { block }) => changed(place, block) && (RENDER[block.type] ?? unknown)(place, block, press),
+  });
+}
+
+const RENDER = {
+  section, context, actions, table, image,
+  header: (node, block) => node.replaceChildren(h("h3", {}, block.text?.text ?? "")),
+  divider: (node) => node.replaceChildren(h("hr")),
+  markdown: (node, block) => renderMarkdown(node, block.text ?? ""),
+  rich_text: (node, block) => node.replaceChildren(...richText(block)),
+  task_card: renderTask,
+  plan: renderPlan,
+  file: (node, block) => node.replaceChildren(h("p", {}, icon(ICONS.file), ` ${block.external_id ?? "A file"}`)),
+};
+
+function unknown(node, block) {
+  node.replaceChildren(h("p", { class: "faint" }, `This page cannot draw a block of type ${block.type}.`));
+}
+
+/** Draws a Block Kit text object into `node`. */
+export function renderText(node, text) {
+  if (text?.type === "mrkdwn") renderMrkdwn(node, text.text ?? "");
+  else node.replaceChildren(text?.text ?? "");
+}
+
+function section(node, block, press) {
+  const body = h("div", { class: "section-text" });
+  renderText(body, block.text);
+  const fields = (block.fields ?? []).map((field) => {
+    const place = h("div");
+    renderText(place, field);
+    return place;
+  });
+  node.replaceChildren(
+    h("div", {}, body, fields.length > 0 && h("div", { class: "fields" }, fields)),
+    block.accessory ? element(block.accessory, block, press) : "",
+  );
+}
+
+function context(node, block) {
+  node.replaceChildren(...(block.elements ?? []).map((one) => {
+    if (one.type === "image") return h("span", {}, one.alt_text ?? "");
+    return h("span", {}, ...(one.type === "mrkdwn" ? mrkdwnInline(one.text ?? "") : [one.text ?? ""]));
+  }));
+}
+
+function actions(node, block, press) {
+  node.setAttribute("role", "group");
+  node.replaceChildren(...(block.elements ?? []).map((one) => element(one, block, press)));
+}
+
+function table(node, block) {
+  const rows = (block.rows ?? []).map((row) => row.map((cell) => (cell.type === "rich_text" ? richText(cell) : [String(cell.text ?? cell.value ?? "")])));
+  const aligns = (block.column_settings ?? []).map((column) => column?.align ?? "left");
+  node.tabIndex = 0;
+  node.replaceChildren(rows.length ? grid(rows, aligns) : "");
+}
+
+// The page asks no other host for anything: a picture is shown by its words and a link.
+function image(node, block) {
+  const address = block.image_url ?? block.slack_file?.url ?? "";
+  node.replaceChildren(h("p", {}, icon(ICONS.file), " ", link(address, [block.title?.text || block.alt_text || "An image"])));
+}

@@ -1,0 +1,28 @@
+// Keeps a list at its end while the person is at its end, and says so when they are not.
+
+const NEAR = 60; // px from the end that still count as the end
+
+/** `{before(), after(jump)}` around each drawing of `list`; `pill` is shown when something new is below. */
+export function pinned(list, pill) {
+  let atEnd = true;
+  const isAtEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
+  const toEnd = () => {
+    list.scrollTop = list.scrollHeight;
+    pill.hidden = true;
+  };
+  list.addEventListener("scroll", () => {
+    atEnd = isAtEnd();
+    if (atEnd) pill.hidden = true;
+  }, { passive: true });
+  pill.addEventListener("click", toEnd);
+  let height = 0;
+  return {
+    before() {
+      height = list.scrollHeight;
+    },
+    after(jump = false) {
+      if (jump || atEnd) toEnd();
+      else if (list.scrollHeight > height) pill.hidden = false;
+    },
+  };
+}

@@ -1,0 +1,72 @@
+// The thread panel: its messages, its status line, its composer.
+
+import { fetchThread, say } from "./commands.js";
+import { composer } from "./composer.js";
+import { byId, reconcile } from "./dom.js";
+import { coalesced } from "./feed.js";
+import { me } from "./me.js";
+import { createMessage, updateMessage } from "./message.js";
+import { channelTitle } from "./names.js";
+import { place } from "./place.js";
+import { pinned } from "./scroll.js";
+import { renderSession, sessionState } from "./session.js";
+
+const list = byId("thread-messages");
+const scroll = pinned(list, byId("thread-new"));
+let drawn = null; // "channel/ts" of what the list shows
+
+export const threadComposer = composer(byId("thread-composer"), {
+  label: "Reply in this thread",
+  placeholder: () => "Reply, steer, or say stop",
+  send: (text, files) => say(place().channel, text, place().thread, files),
+});
+
+/** Fetches and draws the thread that the address names, or shows that none is open. */
+export const refreshThread = coalesced(async () => {
+  const { channel, thread: ts } = place();
+  document.body.classList.toggle("with-thread", Boolean(ts));
+  if (!ts) {
+    drawn = null;
+    title(null);
+    return;
+  }
+  if (drawn !== `${channel}/${ts}`) open(channel);
+  const thread = await fetchThread(channel, ts);
+  const now = place();
+  if (thread && now.channel === channel && now.thread === ts) draw(channel, ts, thread);
+  else if (!thread) list.ariaBusy = "false";
+});
+
+function open(channel) {
+  byId("thread-where").textContent = channelTitle(channel);
+  byId("session").hidden = true;
+  byId("status").textContent = "";
+  list.replaceChildren();
+  list.ariaBusy = "true"; // the style draws a skeleton
+}
+
+function draw(channel, ts, thread) {
+  const messages = thread.messages.filter((message) => !message.is_ephemeral || message.user_id === me());
+  scroll.before();
+  list.ariaBusy = "false";
+  reconcile(list, messages, {
+    key: (message) => message.ts,
+    create: createMessage,
+    update: (node, message) => updateMessage(node, message, { channel }),
+  });
+  drawStatus(thread);
+  renderSession(channel, ts, thread);
+  title(sessionState(thread));
+  scroll.after(drawn !== `${channel}/${ts}`);
+  drawn = `${channel}/${ts}`;
+}
+
+function drawStatus({ status }) {
+  const text = (typeof status === "string" ? status : status?.status) ?? "";
+  byId("status").textContent = text && `Threadmill ${text.replace(/\.{3}$/, "")}`;
+}
+
+function title(state) {
+  const prefix = { working: "Working", waiting: "Waiting for you" }[state];
+  document.title = prefix ? `${prefix} · Threadmill` : "Threadmill";
+}
