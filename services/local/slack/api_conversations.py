@@ -1,0 +1,196 @@
+"""`conversations.*`, `users.info` and `reactions.*`: what an app reads of the workspace, and its reactions."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import msgspec
+
+from services.local.slack import events, render
+from services.local.slack.calls import Arguments, Context, Method, Methods
+from services.local.slack.errors import SlackError
+from services.local.slack.limits import TIER_2, TIER_3, TIER_4
+from services.local.slack.model import BOT_USER, Channel, Json, Message
+
+REACTION = re.compile(r"[a-z0-9_+'-]{1,100}(::skin-tone-[2-6])?")
+
+
+class Place(Arguments, kw_only=True):
+    """Arguments that name a channel."""
+
+    channel: str
+
+
+class Page(Place, kw_only=True):
+    """Arguments of a method that gives messages in pages."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    cursor: str = ""
+    oldest: str = "0"
+    latest: str = ""
+    inclusive: bool = False
+    include_all_metadata: bool = False
+
+
+class Replies(Page, kw_only=True):
+    """Arguments of conversations.replies."""
+
+    ts: str
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+
+
+class Open(Arguments, kw_only=True):
+    """Arguments of conversations.open."""
+
+    users: str | None = None
+    channel: str | None = None
+
+
+class User(Arguments, kw_only=True):
+    """Arguments of users.info."""
+
+    user: str
+
+
+class Reaction(Place, kw_only=True):
+    """Arguments of reactions.add, reactions.remove and reactions.get."""
+
+    timestamp: str
+    name: str = ""
+
+
+def replies(ctx: Context, args: Replies) -> Json:
+    """conversations.replies: the root and its replies, oldest first; of a reply only itself."""
+    first = ctx.workspace.thread(args.channel, args.ts) if _is_root(ctx, args) else [_reply(ctx, args)]
+    return _page(ctx, args, first)
+
+
+def history(ctx: Context, args: Page) -> Json:
+    """conversations.history: messages outside of threads, newest first."""
+    return _page(ctx, args, list(ctx.workspace.top_level(args.channel))[::-1])
+
+
+def info(ctx: Context, args: Place) -> Json:
+    """conversations.info."""
+    return {"channel": render.channel(ctx.workspace.channel(args.channel))}
+
+
+def members(ctx: Context, args: Place) -> Json:
+    """conversations.members."""
+    return {"members": ctx.workspace.channel(args.channel).members, "response_metadata": {"next_cursor": ""}}
+
+
+def open_conversation(ctx: Context, args: Open) -> Json:
+    """conversations.open: the direct conversation with one person."""
+    if args.channel:
+        return {"channel": render.channel(ctx.workspace.channel(args.channel))}
+    if not args.users:
+        raise SlackError("users_list_not_supplied")
+    if "," in args.users:
+        raise SlackError("method_not_supported_for_channel_type")
+    opened: Channel = ctx.workspace.open_direct(args.users)
+    return {"channel": {"id": opened.id}}
+
+
+def user_info(ctx: Context, args: User) -> Json:
+    """users.info."""
+    return {"user": render.person(ctx.workspace.person(args.user))}
+
+
+def add_reaction(ctx: Context, args: Reaction) -> Json:
+    """reactions.add."""
+    message = _reacted_to(ctx, args)
+    ctx.workspace.react(message, BOT_USER, args.name)
+    ctx.emit([events.reacted(ctx.workspace, message, BOT_USER, args.name)])
+    return {}
+
+
+def remove_reaction(ctx: Context, args: Reaction) -> Json:
+    """reactions.remove."""
+    message = _reacted_to(ctx, args)
+    ctx.workspace.unreact(message, BOT_USER, args.name)
+    ctx.emit([events.reacted(ctx.workspace, message, BOT_USER, args.name, removed=True)])
+    return {}
+
+
+def get_reactions(ctx: Context, args: Reaction) -> Json:
+    """reactions.get."""
+    message = ctx.workspace.message(args.channel, args.timestamp)
+    return {
+        "type": "message",
+        "channel": args.channel,
+        "message": render.message(ctx.workspace, message, ctx.base),
+    }
+
+
+def _reacted_to(ctx: Context, args: Reaction) -> Message:
+    if not REACTION.fullmatch(args.name):
+        raise SlackError("invalid_name")
+    message = ctx.workspace.message(args.channel, args.timestamp)
+    if message.only_for:
+        raise SlackError("message_not_found")
+    return message
+
+
+def _is_root(ctx: Context, args: Replies) -> bool:
+    ctx.workspace.channel(args.channel)
+    found = ctx.workspace.state.messages[args.channel].get(args.ts)
+    return found is None or found.thread_ts is None
+
+
+def _reply(ctx: Context, args: Replies) -> Message:
+    return ctx.workspace.message(args.channel, args.ts, missing="thread_not_found")
+
+
+def _page(ctx: Context, args: Page, messages: Sequence[Message]) -> Json:
+    start = _offset(args.cursor)
+    oldest, latest = _moment("oldest", args.oldest or "0"), _moment("latest", args.latest or "Infinity")
+    wanted = [
+        message
+        for message in messages
+        if message.only_for is None and _inside(Decimal(message.ts), oldest, latest, inclusive=args.inclusive)
+    ]
+    shown = wanted[start : start + args.limit]
+    more = len(wanted) > start + args.limit
+    return {
+        "messages": [
+            render.message(ctx.workspace, message, ctx.base, metadata=args.include_all_metadata)
+            for message in shown
+        ],
+        "has_more": more,
+        "response_metadata": {"next_cursor": f"sim:{start + args.limit}" if more else ""},
+    }
+
+
+def _inside(ts: Decimal, oldest: Decimal, latest: Decimal, *, inclusive: bool) -> bool:
+    return oldest <= ts <= latest if inclusive else oldest < ts < latest
+
+
+def _moment(name: str, value: str) -> Decimal:
+    try:
+        return Decimal(value)
+    except InvalidOperation as e:
+        raise SlackError(f"invalid_ts_{name}") from e
+
+
+def _offset(cursor: str) -> int:
+    kind, _, number = cursor.partition(":")
+    if not cursor:
+        return 0
+    if kind != "sim" or not number.isdecimal():
+        raise SlackError("invalid_cursor")
+    return int(number)
+
+
+METHODS: Methods = {
+    "conversations.replies": Method(Replies, replies, TIER_3),
+    "conversations.history": Method(Page, history, TIER_3),
+    "conversations.info": Method(Place, info, TIER_3),
+    "conversations.members": Method(Place, members, TIER_4),
+    "conversations.open": Method(Open, open_conversation, TIER_3),
+    "users.info": Method(User, user_info, TIER_4),
+    "reactions.add": Method(Reaction, add_reaction, TIER_3),
+    "reactions.remove": Method(Reaction, remove_reaction, TIER_2),
+    "reactions.get": Method(Reaction, get_reactions, TIER_3),
+}
