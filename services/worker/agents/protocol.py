@@ -168,11 +168,31 @@ class StateStore(Protocol):
         """Return every subpath that has entries; the main conversation's is the empty string."""
 
 
+class SessionTools(Protocol):
+    """What the session offers its agent; each returns one sentence for the agent, also when it could not be done."""
+
+    async def set_title(self, title: str) -> str:
+        """Give the session a title."""
+
+    async def session_info(self) -> str:
+        """Describe the session: thread, people, repository, branch, limits."""
+
+    async def share_file(self, path: str, comment: str) -> str:
+        """Show a file of the workspace in the thread; `path` is as the agent wrote it and not to be trusted."""
+
+
 class Agent(Protocol):
     """One conversation with one agent process, started by the first `send` after `start`.
 
     `start` is idempotent while the process lives. `close` ends the agent and everything that it started.
     """
+
+    @property
+    def state_complete(self) -> bool:
+        """Whether everything that a resume needs was stored; meaningful right after `Finished`."""
+
+    def contains(self, prompt: str) -> bool:
+        """Whether the resumed conversation already has the prompt of this id; meaningful after `start`."""
 
     async def start(self, launch: Launch) -> str:
         """Start or resume the agent; return its conversation id. Raises `AgentError` with one sentence."""

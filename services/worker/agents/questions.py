@@ -1,0 +1,31 @@
+"""Questions that wait for a person."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from .protocol import Answer, QuestionAsked
+
+
+class Questions:
+    """The open questions of one agent; `publish` makes each of them an event."""
+
+    def __init__(self, publish: Callable[[QuestionAsked], Awaitable[None]]) -> None:
+        self._publish = publish
+        self._open: dict[str, asyncio.Future[Answer]] = {}
+
+    async def ask(self, question: QuestionAsked) -> Answer:
+        """Ask and wait for the answer; when the asker is cancelled, the question is no longer open."""
+        self._open[question.id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._publish(question)
+            return await self._open[question.id]
+        finally:
+            del self._open[question.id]
+
+    def answer(self, question: str, answer: Answer) -> bool:
+        """Hand an answer to the asker; False when the question is not open."""
+        future = self._open.get(question)
+        if future is None or future.done():
+            return False
+        future.set_result(answer)
+        return True
