@@ -122,6 +122,7 @@ class FileShared(Event, frozen=True, kw_only=True):
     """The agent gives a file to the thread."""
 
     file: File
+    comment: str = ""
 
 
 class CommitPushed(Event, frozen=True, kw_only=True):
@@ -141,6 +142,12 @@ class Notice(Event, frozen=True, kw_only=True):
 
     text: str
     level: Literal["info", "warning", "error"] = "info"
+
+
+class Titled(Event, frozen=True, kw_only=True):
+    """The agent gave the session a title."""
+
+    title: str
 
 
 class HandedOver(Event, frozen=True, kw_only=True):
@@ -169,6 +176,7 @@ EVENTS = Family.of(
     FileShared,
     CommitPushed,
     Notice,
+    Titled,
     HandedOver,
     TurnFinished,
 )

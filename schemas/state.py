@@ -20,7 +20,6 @@ class StateAppended(SessionMessage, frozen=True, kw_only=True):
     subpath: str = ""
     part: int = 0
     parts: int = 1
-    taken: tuple[int, ...] = ()
 
 
 STATES = Family.of(StateAppended)

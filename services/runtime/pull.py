@@ -77,12 +77,18 @@ class Silent(Exception):
 
 
 class Pull:
-    """An open pull on a consumer. Iterate to get deliveries; raises `Silent` when it has to be opened anew."""
+    """An open pull on a consumer. Iterate to get deliveries; raises `Silent` when it has to be opened anew.
 
-    def __init__(self, client: Client, stream: str, consumer: str, *, batch: int = BATCH) -> None:
+    With `ahead` it asks for more before it runs dry; without, only when nothing is left that it asked for.
+    """
+
+    def __init__(
+        self, client: Client, stream: str, consumer: str, *, batch: int = BATCH, ahead: bool = True
+    ) -> None:
         self._client = client
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch = batch
+        self._low = batch // 2 if ahead else -1
         self._outstanding = 0
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
         self._inbox = client.new_inbox()
@@ -110,13 +116,15 @@ class Pull:
                 message = await self._wait()
             if message.reply.startswith("$JS.ACK."):
                 self._outstanding -= 1
-                if self._outstanding <= self._batch // 2:
+                if self._outstanding <= self._low:
                     await self._ask()
                 yield Delivery(self._client, message)
             else:
                 await self._heed(message.headers or {})
 
     async def _wait(self) -> Msg:
+        if not self._outstanding:
+            await self._ask()
         try:
             async with asyncio.timeout(SILENCE):
                 return await self._arrived.get()
@@ -139,7 +147,7 @@ class Pull:
             return
         if status in {"404", "408", "409"} and "Nats-Pending-Messages" in headers:
             self._outstanding -= int(headers["Nats-Pending-Messages"])
-            if self._outstanding <= self._batch // 2:
+            if self._outstanding <= self._low:
                 await self._ask()
             return
         raise Silent(f"{self._next}: {status} {headers.get('Description', '')}")

@@ -27,6 +27,7 @@ class Turn:
         self._open: set[str] = set()
         self._results: list[ResultMessage] = []
         self._state = IDLE
+        self._sent = 0
         self.interrupted = False
         self.cost = 0.0
 
@@ -38,6 +39,7 @@ class Turn:
     def sent(self, uuid: str) -> None:
         """Note a prompt on its way to Claude Code."""
         self._open.add(uuid)
+        self._sent += 1
 
     def interrupt(self) -> None:
         """Note that whatever was sent so far is not to be answered any more."""
@@ -62,6 +64,7 @@ class Turn:
         results, self._results = self._results, []
         self._open.clear()
         self.interrupted = False
+        answered, self._sent = self._sent, 0
         before, self.cost = self.cost, results[-1].total_cost_usd or self.cost
         return Finished(
             ok=not results[-1].is_error,
@@ -69,6 +72,7 @@ class Turn:
             stop_reason=_stop_reason(results[-1]),
             usage=_usage(results),
             cost_usd=max(0.0, self.cost - before),
+            answered=answered,
         )
 
 

@@ -123,7 +123,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """Every prompt sent so far has been answered. `ok` is False when the agent gave up and `text` then says why.
 
-    `stop_reason` is the agent's own word (`end_turn`, `interrupted`, `max_budget`, `api_error`, ...).
+    `stop_reason` is the agent's own word (`end_turn`, `interrupted`, `max_budget`, `api_error`, ...). `answered` counts
+    the prompts since the last `Finished`: who sent more knows that another one follows.
     """
 
     ok: bool
@@ -131,6 +132,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     stop_reason: str
     usage: Usage = Usage()
     cost_usd: float = 0.0
+    answered: int = 1
 
 
 class Exited(msgspec.Struct, frozen=True):

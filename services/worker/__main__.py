@@ -1,0 +1,18 @@
+"""`python -m services.worker`: one worker."""
+
+import os
+
+from services.runtime.lifecycle import main
+from services.runtime.settings import load
+from services.worker.app import run
+from services.worker.settings import WorkerSettings
+
+if __name__ == "__main__":
+    settings: list[WorkerSettings] = []
+
+    def loaded() -> WorkerSettings:
+        """Read the settings once."""
+        settings.append(load(WorkerSettings, os.environ))
+        return settings[0]
+
+    main("worker", loaded, lambda: run(settings[0]))

@@ -1,0 +1,51 @@
+"""What a session reacts to, one at a time, in the order in which it became known."""
+
+import msgspec
+
+from schemas.base import Message, Unknown
+from services.worker.agents.protocol import AgentEvent
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """Something new in the session's log."""
+
+    sequence: int
+    message: Message | Unknown
+
+
+class StopHeard(msgspec.Struct, frozen=True):
+    """A stop, heard ahead of the log."""
+
+
+class DrainAsked(msgspec.Struct, frozen=True):
+    """The worker has to go: save, hand over, release."""
+
+
+class DeadlineNear(msgspec.Struct, frozen=True):
+    """The turn's time is nearly over; `seconds` are left."""
+
+    seconds: int
+
+
+class DeadlinePassed(msgspec.Struct, frozen=True):
+    """The turn's time is over."""
+
+
+class PatienceOver(msgspec.Struct, frozen=True):
+    """An interrupted agent had its time to finish in order."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Workspace and agent are ready; `problem` is one sentence when they are not."""
+
+    problem: str = ""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """The agent of start `start` did something; earlier starts' late words are passed over."""
+
+    start: int
+    event: AgentEvent
+
+
+Happening = Logged | StopHeard | DrainAsked | DeadlineNear | DeadlinePassed | PatienceOver | Prepared | Said

@@ -1,0 +1,25 @@
+"""What the agent is told about where it is: pure."""
+
+from schemas.inputs import Said
+from schemas.keys import SessionKey
+
+TEMPLATE = """\
+You work in a Slack thread of team {team}, channel {channel} (thread {thread}), for {person} and whoever joins in.
+Everything that you write is shown in the thread, live. Write Markdown; keep it short; say what you did and what is left.
+You are in a git workspace on the branch `{branch}`. Threadmill commits and pushes your changes to it after each turn;
+you may make commits of your own there, but do not switch branches and do not push.
+Files that people attach are in `.threadmill/attachments/`. Ask by the `ask` tool when you need a decision.
+Never write a secret into the thread, a file or a commit.
+{earlier}"""
+
+
+def system_prompt(key: SessionKey, opener: Said, branch: str, earlier: str = "") -> str:
+    """Return the addition to the agent's system prompt."""
+    return TEMPLATE.format(
+        team=key.team,
+        channel=key.channel,
+        thread=key.thread_ts,
+        person=opener.user.name or opener.user.id,
+        branch=branch,
+        earlier=earlier,
+    ).strip()

@@ -1,0 +1,106 @@
+"""The session's lease: taken once, renewed while the worker lives, given up at the end."""
+
+import asyncio
+import time
+
+import structlog
+
+from schemas.buckets import Lease
+from schemas.bus import LEASES
+from schemas.keys import SessionKey
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus
+from services.runtime.errors import Conflict, Unavailable
+
+log = structlog.get_logger(__name__)
+
+RENEW_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+# Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
+FRESH_SECONDS = 10.0
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the session now; everything here ends silently."""
+
+
+class HeldLease:
+    """A lease that this worker holds. `token` is its creation revision: what fences older holders."""
+
+    def __init__(self, bucket: Bucket[Lease], key: SessionKey, holder: str, token: int) -> None:
+        self._bucket = bucket
+        self._key = str(key)
+        self._lease = Lease(holder=holder, token=token)
+        self._revision = token
+        self.token = token
+        self._renewed = time.monotonic()
+
+    def fresh(self) -> bool:
+        """Whether the last renewal is recent enough to push by."""
+        return time.monotonic() - self._renewed < FRESH_SECONDS
+
+    async def renew_for_ever(self) -> None:
+        """Renew in time, waiting out a broker that is away. Raises `LeaseLost`."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self._renew_until_done()
+
+    async def _renew_until_done(self) -> None:
+        while True:
+            if await self._renew():
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _renew(self) -> bool:
+        began = time.monotonic()
+        try:
+            self._revision = await self._bucket.put(
+                self._key, self._lease, self._revision, deadline=RETRY_SECONDS
+            )
+        except Conflict:
+            return await self._reclaim()
+        except Unavailable:
+            return False
+        self._renewed = began
+        return True
+
+    async def _reclaim(self) -> bool:
+        # After an outage longer than its life the key is gone; whoever claimed since then has fenced us on `out`.
+        try:
+            entry = await self._bucket.get(self._key)
+        except Unavailable:
+            return False
+        if entry.value is not None and entry.value.holder != self._lease.holder:
+            raise LeaseLost(self._key)
+        self._revision = entry.revision
+        return False
+
+    async def release(self) -> None:
+        """Give the lease up, if it is still ours and the broker answers."""
+        for _ in range(2):
+            try:
+                await self._bucket.delete(self._key, self._revision)
+            except Conflict:
+                if not await self._still_ours():
+                    return
+            except Unavailable:
+                return
+            else:
+                return
+
+    async def _still_ours(self) -> bool:
+        entry = await self._bucket.get(self._key)
+        if entry.value is None or entry.value.holder != self._lease.holder:
+            return False
+        self._revision = entry.revision
+        return True
+
+
+async def acquire(bus: Bus, key: SessionKey, holder: str) -> HeldLease | None:
+    """Take the lease of `key`; None when somebody else holds it."""
+    bucket = Bucket(bus, LEASES.name, Lease)
+    try:
+        token = await bucket.create(str(key), Lease(holder=holder))
+    except Conflict:
+        return None
+    return HeldLease(bucket, key, holder, token)

@@ -1,0 +1,46 @@
+"""Saving work: everything committed and pushed to the session's branch, or a plain word why not."""
+
+import asyncio
+from collections.abc import Callable
+
+from schemas.events import CommitPushed, Event, Notice
+from schemas.people import Person
+from services.worker.workspace import Author, Workspace, WorkspaceError
+
+SAVE_SECONDS = 60.0
+
+
+async def save(
+    workspace: Workspace, person: Person, title: str, turn: int, fence: Callable[[], bool]
+) -> tuple[Event, ...]:
+    """Commit and push what is new; return what the thread should hear of it."""
+    deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
+    author = Author(name=person.name or person.id, id=person.id)
+    try:
+        commit = await workspace.autosave(author, title, deadline=deadline)
+    except WorkspaceError as e:
+        return (Notice(turn=turn, level="error", text=f"The work could not be committed: {e}"),)
+    if commit is None:
+        return ()
+    told: list[Event] = []
+    if commit.problem:
+        told.append(Notice(turn=turn, level="warning", text=commit.problem))
+    push = await workspace.push(fence, deadline=deadline)
+    if push.ok:
+        told.append(
+            CommitPushed(
+                turn=turn,
+                branch=workspace.branch,
+                sha=push.sha or commit.sha,
+                title=commit.subject,
+                files=commit.files,
+                insertions=commit.insertions,
+                deletions=commit.deletions,
+            )
+        )
+    else:
+        kept = f" It is kept at {push.ref}." if push.ref else ""
+        told.append(
+            Notice(turn=turn, level="error", text=f"The work could not be pushed: {push.problem}{kept}")
+        )
+    return tuple(told)

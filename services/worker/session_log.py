@@ -1,0 +1,103 @@
+"""The holder's pen: everything that a worker writes into its session's log, fenced and in order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from schemas.ends import TurnEnd
+from schemas.events import Claimed, Event, TurnFinished
+from schemas.keys import SessionKey
+from schemas.live import Live
+from schemas.state import StateAppended
+from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.worker.lease import LeaseLost
+
+log = structlog.get_logger(__name__)
+
+# The stream is full or the broker away: the worker waits and says so in its log; nothing is dropped.
+WAIT_SECONDS = 1.0
+
+
+class SessionLog:
+    """Writes `out`, `end`, `state` and `live` of one session; each `out` expects to follow our own last one."""
+
+    def __init__(self, bus: Bus, key: SessionKey) -> None:
+        self._bus = bus
+        self.key = key
+        self._out = f"session.{key}.out"
+        self._last = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._lease = 0
+
+    async def claim(self, holder: str, token: int, attempt: int, still_held: Callable[[], bool]) -> int:
+        """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`."""
+        message = Claimed(lease=token, holder=holder, attempt=attempt)
+        while still_held():
+            last = await self._bus.last("SESSIONS", self._out)
+            follows = last.sequence if last else 0
+            try:
+                self._last = await self._bus.publish(self._draft(message, Fence(follows)))
+            except Conflict:
+                continue
+            self._lease = token
+            return follows
+        raise LeaseLost(str(self.key))
+
+    async def event(self, event: Event) -> int:
+        """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session."""
+        async with self._one_at_a_time:
+            draft = self._draft(event, Fence(self._last))
+            self._last = await self._until_stored(lambda: self._bus.publish(draft))
+            return self._last
+
+    async def state(self, message: StateAppended) -> int:
+        """Append to `state`, fenced by `out`. Raises `LeaseLost`."""
+        async with self._one_at_a_time:
+            draft = self._draft(
+                message, Fence(self._last, self._out), msg_id=f"{message.batch}.{message.part}"
+            )
+            return await self._until_stored(lambda: self._bus.publish(draft))
+
+    async def end(self, end: TurnEnd) -> None:
+        """Write the turn's last `out` and its end in one batch. Raises `LeaseLost` when it was ended by another."""
+        async with self._one_at_a_time:
+            finished = TurnFinished(turn=end.turn, outcome=end.outcome)
+            drafts = [self._draft(finished, Fence(self._last)), self._draft(end, Fence(0))]
+            sequence = await self._until_stored(lambda: self._bus.publish_batch(drafts))
+            self._last = sequence - 1
+
+    def live(self, message: Live) -> None:
+        """Tell what happens this moment; nobody waits for it."""
+        if self._bus.connected:
+            task = self._bus.live(message.subject(self.key), message)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    @property
+    def lease(self) -> int:
+        """The fencing token that `live` carries."""
+        return self._lease
+
+    def _draft(
+        self, message: Event | TurnEnd | StateAppended, fence: Fence, msg_id: str | None = None
+    ) -> Draft:
+        return Draft(
+            subject=message.subject(self.key),
+            message=message,
+            session=str(self.key),
+            id=msg_id or self._bus.new_id(),
+            fence=fence,
+        )
+
+    async def _until_stored(self, attempt: Callable[[], Awaitable[int]]) -> int:
+        while True:
+            try:
+                return await attempt()
+            except Conflict as e:
+                raise LeaseLost(str(self.key)) from e
+            except (Unavailable, StreamFull) as e:
+                log.warning(
+                    "the session's log cannot be written; waiting", session=str(self.key), error=str(e)
+                )
+                await asyncio.sleep(WAIT_SECONDS)

@@ -1,0 +1,80 @@
+"""What a worker is told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from services.runtime.lifecycle import ProcessSettings
+
+# What the agent gets of the worker's environment: where programs are, and how to reach the model. Nothing else.
+AGENT_NAMES = frozenset(
+    [
+        "PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "TERM",
+        "TMPDIR",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "IS_SANDBOX",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "NODE_EXTRA_CA_CERTS",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "no_proxy",
+        "CLOUD_ML_REGION",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_CLOUD_PROJECT",
+        "GCLOUD_PROJECT",
+    ]
+)
+AGENT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_CONFIG_DIR", "AWS_", "VERTEX_")
+
+
+class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Settings of a worker.
+
+    `worker` is the name that its launcher gave it. `data` is the folder for workspaces; without `repo` each person
+    gets a bare repository in it. `idle_seconds` without input release the worker.
+    """
+
+    worker: str
+    data: Path
+    pool: str = "default"
+    repo: str | None = None
+    agent: Literal["claude", "acp", "recorded"] = "claude"
+    model: str | None = None
+    acp_command: tuple[str, ...] = ()
+    recording: Path | None = None
+    recording_speed: float = 1.0
+    permission_mode: Literal["ask", "accept-edits", "sandboxed"] = "accept-edits"
+    idle_seconds: float = 300.0
+    setup_seconds: float = 600.0
+    workspace_seconds: float = 300.0
+    health_port: int = 0
+
+
+def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what of `environ` the agent may see."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in AGENT_NAMES or name.startswith(AGENT_PREFIXES)
+    }
+
+
+class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn may take: seconds, and US dollars where there is a budget."""
+
+    seconds: int
+    max_budget_usd: float | None = None

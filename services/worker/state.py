@@ -1,0 +1,132 @@
+"""The agent's conversation in the session's log: read from the archive and the stream, written to the stream."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from schemas.archive import LogPage, ReadLog
+from schemas.base import MalformedMessage
+from schemas.keys import SessionKey
+from schemas.state import StateAppended
+from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
+from services.runtime.follow import read
+from services.worker.agents.protocol import Entry
+from services.worker.session_log import SessionLog
+
+# Half of the broker's maximum payload: JSON inside JSON grows by its escapes.
+PART_CHARACTERS = 2 * 2**20
+ARCHIVE_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class _Record(msgspec.Struct):
+    seq: int
+    payload: msgspec.Raw
+
+
+class Conversations:
+    """All conversations of one session: entries by subpath in order, each `uuid` once, and who wrote them."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[Entry]] = {}
+        self.agent = ""
+        self.conversation = ""
+        self._uuids: set[str] = set()
+        self._parts: dict[str, list[str]] = {}
+
+    def apply(self, message: StateAppended) -> None:
+        """Take in one message; a batch counts once all its parts are there."""
+        parts = self._parts.setdefault(message.batch, [])
+        if message.part != len(parts):
+            return
+        parts.append(message.entries)
+        if len(parts) == message.parts:
+            del self._parts[message.batch]
+            self.agent, self.conversation = message.agent, message.conversation or self.conversation
+            entries = msgspec.json.decode("".join(parts), type=list[dict[str, Any]])
+            self.add(message.subpath, self.new_of(entries))
+
+    def new_of(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return those of `entries` whose `uuid` is not there yet; entries without one are always new."""
+        return [entry for entry in entries if entry.get("uuid") not in self._uuids]
+
+    def add(self, subpath: str, entries: Sequence[Entry]) -> None:
+        """Add entries that are stored."""
+        self.entries.setdefault(subpath, []).extend(entries)
+        self._uuids.update(entry["uuid"] for entry in entries if isinstance(entry.get("uuid"), str))
+
+
+async def restore(bus: Bus, key: SessionKey) -> Conversations:
+    """Read the session's conversations: the archive first, then the stream from the archive's position.
+
+    Raises `Unavailable` when the archive does not answer.
+    """
+    found = Conversations()
+    after, more = 0, True
+    while more:
+        reply = await bus.request(
+            ReadLog.subject(), ReadLog(session=str(key), after=after, only="state"), deadline=ARCHIVE_SECONDS
+        )
+        page = _page(reply)
+        for raw in page.records:
+            found.apply(StateAppended.decode(msgspec.json.decode(raw, type=_Record).payload))
+        after, more = max(after, page.through), page.more
+    for delivery in await read(bus, "SESSIONS", [f"session.{key}.state"], after=after):
+        found.apply(StateAppended.decode(delivery.data))
+    return found
+
+
+def _page(reply: bytes) -> LogPage:
+    try:
+        return LogPage.decode(reply)
+    except MalformedMessage as e:
+        raise Unavailable(
+            f"the archive answered something else: {reply[:200].decode(errors='replace')}"
+        ) from e
+
+
+class LogStateStore:
+    """The agents' `StateStore` on the session's log."""
+
+    def __init__(self, bus: Bus, log: SessionLog, agent: str, restored: Conversations) -> None:
+        self._bus = bus
+        self._log = log
+        self._agent = agent
+        self._known = restored if restored.agent == agent else Conversations()
+        self.conversation = self._known.conversation
+
+    async def append(self, subpath: str, entries: Sequence[Entry]) -> None:
+        """Store `entries` durably; waits out a broker that is away. Raises `LeaseLost`."""
+        new = self._known.new_of(entries)
+        if not new:
+            return
+        batch = self._bus.new_id()
+        parts = _split(msgspec.json.encode(new).decode())
+        for number, part in enumerate(parts):
+            await self._log.state(
+                StateAppended(
+                    batch=batch,
+                    entries=part,
+                    agent=self._agent,
+                    conversation=self.conversation,
+                    subpath=subpath,
+                    part=number,
+                    parts=len(parts),
+                )
+            )
+        self._known.add(subpath, new)
+
+    async def load(self, subpath: str) -> list[Entry] | None:
+        """Return all entries of `subpath`, or None when there never was one."""
+        return self._known.entries.get(subpath)
+
+    async def subpaths(self) -> list[str]:
+        """Return every subpath that has entries."""
+        return list(self._known.entries)
+
+
+def _split(text: str) -> list[str]:
+    return [text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)]

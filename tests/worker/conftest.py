@@ -1,0 +1,134 @@
+"""A worker in this process, on a real broker, with the real Claude Code and a model that says what a test wants."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+
+from schemas.archive import LogPage, ReadLog
+from schemas.base import Message
+from schemas.ends import TurnEnd
+from schemas.events import EVENTS, Event
+from schemas.inputs import Said, Stop
+from schemas.keys import SessionKey
+from schemas.people import Person
+from schemas.work import Admission, Admit, Assignment
+from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.connection import BusSettings
+from services.runtime.follow import Follow, read
+from services.worker.assignment import take
+from services.worker.session import Session
+from services.worker.settings import WorkerSettings
+from tests.messages_api import MessagesApi
+
+ADA = Person(id="U1", name="Ada")
+
+
+class Thread:
+    """One Slack thread as its people and its log see it."""
+
+    def __init__(self, bus: Bus, settings: WorkerSettings) -> None:
+        self.bus = bus
+        self.key = SessionKey("T1", "C1", "1712345678-000100")
+        self.settings = settings
+        self.worker: asyncio.Task[None] | None = None
+        self._said = 0
+
+    async def say(self, text: str) -> int:
+        self._said += 1
+        said = Said(id=f"m-{self._said}", user=ADA, text=text)
+        return await self.bus.publish(Draft(subject=said.subject(self.key), message=said, fence=Fence(0)))
+
+    async def stop(self) -> None:
+        await self.bus.publish(Draft(subject=f"session.{self.key}.control", message=Stop(user=ADA)))
+
+    async def assign(self, turn: int, attempt: int = 1) -> None:
+        assignment = Assignment(
+            session=str(self.key),
+            turn=turn,
+            attempt=attempt,
+            pool="default",
+            user=ADA,
+            expires_at=datetime.now(UTC) + timedelta(seconds=60),
+        )
+        await self.bus.publish(Draft(subject=assignment.subject(), message=assignment, ttl=60))
+
+    def start_worker(self, name: str = "w-1") -> Session | None:
+        self.session: Session | None = None
+
+        async def work() -> None:
+            taken = await take(self.bus, "default", name)
+            self.session = Session(self.bus, self.settings, taken, warm=True)
+            await self.session.run()
+
+        self.worker = asyncio.create_task(work())
+        return self.session
+
+    async def events(self) -> list[Event]:
+        log = await read(self.bus, "SESSIONS", [f"session.{self.key}.out"])
+        return [event for event in (EVENTS.decode(entry.data) for entry in log) if isinstance(event, Event)]
+
+    async def until(self, found: Callable[[Message], bool], seconds: float = 30) -> Message:
+        """Wait for the first `out` for which `found` holds."""
+        async with asyncio.timeout(seconds):
+            follow = Follow(self.bus, "SESSIONS", [f"session.{self.key}.out"])
+            async with contextlib.aclosing(follow.deliveries()) as deliveries:
+                async for delivery in deliveries:
+                    event = EVENTS.decode(delivery.data) if delivery else None
+                    if isinstance(event, Event) and found(event):
+                        return event
+        raise AssertionError("the log ended")
+
+    async def end_of(self, turn: int, seconds: float = 30) -> TurnEnd:
+        async with asyncio.timeout(seconds):
+            follow = Follow(self.bus, "SESSIONS", [f"session.{self.key}.end.{turn}"])
+            async with contextlib.aclosing(follow.deliveries()) as deliveries:
+                async for delivery in deliveries:
+                    if delivery:
+                        return TurnEnd.decode(delivery.data)
+        raise AssertionError("the log ended")
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[MessagesApi]:
+    async with MessagesApi() as api:
+        yield api
+
+
+@pytest.fixture
+async def thread(
+    bus: Bus, tmp_path: Path, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Thread]:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "stub")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", model.url)
+
+    async def nothing_archived(message: Msg) -> None:
+        await message.respond(LogPage(records=(), through=0, more=False).encode())
+
+    async def admitted(message: Msg) -> None:
+        await message.respond(Admission(admitted=True).encode())
+
+    await bus.client.subscribe(ReadLog.subject(), cb=nothing_archived)
+    await bus.client.subscribe(Admit.subject(), cb=admitted)
+    url = bus.client.connected_url
+    assert url is not None
+    thread = Thread(
+        bus,
+        WorkerSettings(
+            worker="w-1",
+            data=tmp_path / "data",
+            nats=BusSettings(url=url.geturl()),
+            permission_mode="sandboxed",
+            idle_seconds=60,
+        ),
+    )
+    thread.settings.data.mkdir()
+    yield thread
+    if thread.worker:
+        thread.worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await thread.worker
