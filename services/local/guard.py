@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+LOOPBACK_4 = ipaddress.IPv4Network("127.0.0.0/8")
+LOOPBACK_6 = ipaddress.IPv6Address("::1")
 CLIENT_HEADER = "X-Threadmill-Client"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What proxies and tunnels add; a request that carries one did not begin on this machine.
@@ -112,27 +114,20 @@ def _accepted_media_type(request: web.Request) -> bool:
 
 
 def _loopback_address(host: str) -> str | None:
+    """The address that a loopback name stands for, None for every other name."""
     name = host.lower()
     if name == "localhost":
         return "127.0.0.1"
-    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    bracketed = name.startswith("[") and name.endswith("]")
     try:
-        address = ipaddress.ip_address(bare)
+        address = ipaddress.ip_address(name[1:-1] if bracketed else name)
     except ValueError:
         return None
-    if bare != name and address.version == 4:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id is not None:
-            return None
-        mapped = address.ipv4_mapped
-        inside = (
-            mapped in ipaddress.ip_network("127.0.0.0/8")
-            if mapped
-            else address == ipaddress.IPv6Address("::1")
-        )
-        return bare if inside else None
-    return bare if address in ipaddress.ip_network("127.0.0.0/8") else None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return str(address.ipv4_mapped) if address.ipv4_mapped in LOOPBACK_4 else None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address) if address in LOOPBACK_4 and not bracketed else None
+    return "::1" if address == LOOPBACK_6 else None
 
 
 def _without_port(host: str) -> str:

@@ -91,8 +91,8 @@ class World:
     http: aiohttp.ClientSession
     listener: Listener
 
-    async def sim(self, name: str, **body: Any) -> dict[str, Any]:
-        async with self.http.post(f"{self.url}/sim/{name}", json=body, headers=CLIENT) as response:
+    async def sim(self, door: str, /, **body: Any) -> dict[str, Any]:
+        async with self.http.post(f"{self.url}/sim/{door}", json=body, headers=CLIENT) as response:
             answer = await response.json()
             return answer | {"http": response.status}
 

@@ -5,18 +5,15 @@ import binascii
 import mimetypes
 import re
 from collections.abc import Callable
-from typing import Annotated
-
-import msgspec
 
 from services.local.slack import events, render
-from services.local.slack.api_conversations import REACTION
 from services.local.slack.api_files import FILE_BYTES
+from services.local.slack.api_reactions import REACTION
 from services.local.slack.blocks import interactive_elements
+from services.local.slack.bodies import Attached, Delete, Edit, Press, React, Say, Stop
 from services.local.slack.calls import Context
 from services.local.slack.errors import SlackError
 from services.local.slack.events import Kind
-from services.local.slack.limits import FILES_PER_MESSAGE, POSTED_TEXT
 from services.local.slack.model import Json, Message
 
 # Slack's own: a trigger opens one view within 3 s, a response URL takes 5 answers within 30 min.
@@ -24,76 +21,7 @@ TRIGGER_LIFE = 3.0
 RESPONSE_LIFE = 1800.0
 RESPONSE_USES = 5
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Text = Annotated[str, msgspec.Meta(max_length=POSTED_TEXT)]
 Send = Callable[[Kind, list[Json], str], None]
-
-
-class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A body that a door takes; what it does not know it refuses."""
-
-
-class Attached(Body, kw_only=True):
-    """A file with a message. `content` is base64."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    content: str
-    media_type: Annotated[str, msgspec.Meta(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=100)] | None = None
-
-
-class Say(Body, kw_only=True):
-    """A person writes."""
-
-    user: Id
-    channel: Id
-    text: Text
-    thread_ts: Id | None = None
-    files: Annotated[list[Attached], msgspec.Meta(max_length=FILES_PER_MESSAGE)] = []
-
-
-class Press(Body, kw_only=True):
-    """A person presses a button or chooses an option; `value` is the option's."""
-
-    user: Id
-    channel: Id
-    message_ts: Id
-    action_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    value: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
-
-
-class React(Body, kw_only=True):
-    """A person adds a reaction, or takes it back."""
-
-    user: Id
-    channel: Id
-    ts: Id
-    name: Annotated[str, msgspec.Meta(max_length=120)]
-    remove: bool = False
-
-
-class Edit(Body, kw_only=True):
-    """A person changes what they wrote."""
-
-    user: Id
-    channel: Id
-    ts: Id
-    text: Text
-
-
-class Delete(Body, kw_only=True):
-    """A person deletes what they wrote."""
-
-    user: Id
-    channel: Id
-    ts: Id
-
-
-class Stop(Body, kw_only=True):
-    """A person presses Slack's own Stop at an agent session."""
-
-    user: Id
-    channel: Id
-    thread_ts: Id
 
 
 def say(ctx: Context, send: Send, body: Say) -> Json:

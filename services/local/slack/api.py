@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from services.local.slack import api_agents, api_chat, api_conversations, api_files, api_streams
+from services.local.slack import (
+    api_agents,
+    api_chat,
+    api_conversations,
+    api_files,
+    api_reactions,
+    api_streams,
+)
 from services.local.slack.calls import Context, Method, Methods, read_arguments
 from services.local.slack.errors import SlackError
 from services.local.slack.faults import Faults
@@ -20,6 +27,7 @@ METHODS: Methods = {
     **api_chat.METHODS,
     **api_conversations.METHODS,
     **api_files.METHODS,
+    **api_reactions.METHODS,
     **api_streams.METHODS,
 }
 CALLS_KEPT = 10_000

@@ -1,19 +1,16 @@
-"""`conversations.*`, `users.info` and `reactions.*`: what an app reads of the workspace, and its reactions."""
+"""`conversations.*` and `users.info`: what an app reads of the workspace."""
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import msgspec
 
-from services.local.slack import events, render
+from services.local.slack import render
 from services.local.slack.calls import Arguments, Context, Method, Methods
 from services.local.slack.errors import SlackError
-from services.local.slack.limits import TIER_2, TIER_3, TIER_4
-from services.local.slack.model import BOT_USER, Channel, Json, Message
-
-REACTION = re.compile(r"[a-z0-9_+'-]{1,100}(::skin-tone-[2-6])?")
+from services.local.slack.limits import TIER_3, TIER_4
+from services.local.slack.model import Channel, Json, Message
 
 
 class Place(Arguments, kw_only=True):
@@ -53,13 +50,6 @@ class User(Arguments, kw_only=True):
     user: str
 
 
-class Reaction(Place, kw_only=True):
-    """Arguments of reactions.add, reactions.remove and reactions.get."""
-
-    timestamp: str
-    name: str = ""
-
-
 def replies(ctx: Context, args: Replies) -> Json:
     """conversations.replies: the root and its replies, oldest first; of a reply only itself."""
     first = ctx.workspace.thread(args.channel, args.ts) if _is_root(ctx, args) else [_reply(ctx, args)]
@@ -96,41 +86,6 @@ def open_conversation(ctx: Context, args: Open) -> Json:
 def user_info(ctx: Context, args: User) -> Json:
     """users.info."""
     return {"user": render.person(ctx.workspace.person(args.user))}
-
-
-def add_reaction(ctx: Context, args: Reaction) -> Json:
-    """reactions.add."""
-    message = _reacted_to(ctx, args)
-    ctx.workspace.react(message, BOT_USER, args.name)
-    ctx.emit([events.reacted(ctx.workspace, message, BOT_USER, args.name)])
-    return {}
-
-
-def remove_reaction(ctx: Context, args: Reaction) -> Json:
-    """reactions.remove."""
-    message = _reacted_to(ctx, args)
-    ctx.workspace.unreact(message, BOT_USER, args.name)
-    ctx.emit([events.reacted(ctx.workspace, message, BOT_USER, args.name, removed=True)])
-    return {}
-
-
-def get_reactions(ctx: Context, args: Reaction) -> Json:
-    """reactions.get."""
-    message = ctx.workspace.message(args.channel, args.timestamp)
-    return {
-        "type": "message",
-        "channel": args.channel,
-        "message": render.message(ctx.workspace, message, ctx.base),
-    }
-
-
-def _reacted_to(ctx: Context, args: Reaction) -> Message:
-    if not REACTION.fullmatch(args.name):
-        raise SlackError("invalid_name")
-    message = ctx.workspace.message(args.channel, args.timestamp)
-    if message.only_for:
-        raise SlackError("message_not_found")
-    return message
 
 
 def _is_root(ctx: Context, args: Replies) -> bool:
@@ -190,7 +145,4 @@ METHODS: Methods = {
     "conversations.members": Method(Place, members, TIER_4),
     "conversations.open": Method(Open, open_conversation, TIER_3),
     "users.info": Method(User, user_info, TIER_4),
-    "reactions.add": Method(Reaction, add_reaction, TIER_3),
-    "reactions.remove": Method(Reaction, remove_reaction, TIER_2),
-    "reactions.get": Method(Reaction, get_reactions, TIER_3),
 }

@@ -1,7 +1,5 @@
 """The simulator put together: one workspace, its Web API, its doors, its deliveries."""
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,9 @@ from services.local.slack.delivery import ACK_WITHIN, Delivery
 from services.local.slack.doors import Doors, SessionInfo
 from services.local.slack.faults import Faults
 from services.local.slack.file_doors import FileDoors
+from services.local.slack.http_transport import HttpTransport
 from services.local.slack.model import Credentials, Json, seed
+from services.local.slack.persistence import Keeper
 from services.local.slack.socket_mode import Sockets
 from services.local.slack.tickets import Tickets
 from services.local.slack.watch import Watchers
@@ -28,7 +28,6 @@ from services.local.slack.workspace import Workspace
 MOST_BODY = FILE_BYTES * 4 // 3 + 1024 * 1024
 # Their addresses carry a token or a ticket of their own.
 WITH_OWN_SECRET = ("/api/", "/files/upload/", "/files/private/", "/response/", "/socket/")
-SAVE_EVERY = 0.5
 
 
 class Simulator:
@@ -60,14 +59,9 @@ class Simulator:
         self._contents = Contents(persist.with_name(f"{persist.name}.files") if persist else None)
         self._views: dict[str, Json] = {}
         self._watchers = Watchers()
-        self._sockets = Sockets(self._admit)
-        self._delivery = Delivery(
-            signing_secret=self.signing_secret,
-            sockets=self._sockets,
-            faults=self.faults,
-            clock=clock,
-            ack_within=ack_within,
-        )
+        self._sockets = Sockets(admit=self._admit, ack_within=ack_within)
+        self._http = HttpTransport(signing_secret=self.signing_secret, clock=clock, timeout=ack_within)
+        self._delivery = Delivery(http=self._http, sockets=self._sockets, faults=self.faults, clock=clock)
         self._api = WebApi(state.credentials, self.faults, self._context)
         self._doors = Doors(
             context=self._context,
@@ -77,33 +71,30 @@ class Simulator:
             describe_agent=describe_agent or dict,
             session_info=session_info,
         )
-        self._persist = persist
-        self._dirty = asyncio.Event()
-        self._saver: asyncio.Task[None] | None = None
-        self.workspace.listeners += [self._watchers.changed, lambda _channel, _root: self._dirty.set()]
+        self.workspace.listeners.append(self._watchers.changed)
+        self._keeper = Keeper(persist, state) if persist else None
+        if self._keeper:
+            self.workspace.listeners.append(self._keeper.changed)
         self.app = self._build()
 
     def deliver_to(self, url: str | None) -> None:
         """Where the app listens for HTTP: POST to `/slack/events` and `/slack/interactive` under this address."""
-        self._delivery.url = url.rstrip("/") if url else None
+        self._http.url = url.rstrip("/") if url else None
 
     async def start(self) -> None:
-        """Begin to deliver, and to save."""
-        await self._delivery.start()
-        if self._persist:
-            self._saver = asyncio.create_task(self._save_changes(self._persist), name="save workspace")
+        """Begin to deliver, and to keep what changes."""
+        await self._http.start()
+        if self._keeper:
+            self._keeper.start()
 
     async def stop(self) -> None:
-        """End deliveries, sockets and event streams, and save; nothing is left running."""
+        """End deliveries, sockets and event streams, and keep the rest; nothing is left running."""
         self._watchers.close()
         await self._sockets.close()
         await self._delivery.stop()
-        if self._saver:
-            self._saver.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._saver
-        if self._persist:
-            persistence.save(self._persist, self.workspace.state)
+        await self._http.stop()
+        if self._keeper:
+            await self._keeper.stop()
 
     def _build(self) -> web.Application:
         app = web.Application(
@@ -149,10 +140,3 @@ class Simulator:
 
     def _admit(self, ticket: str) -> bool:
         return self._tickets.redeem("socket", ticket, self.workspace.clock.now()) is not None
-
-    async def _save_changes(self, path: Path) -> None:
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            persistence.save(path, self.workspace.state)
-            await asyncio.sleep(SAVE_EVERY)

@@ -7,26 +7,27 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from services.local.slack import acts, events, modals, render
+from services.local.slack import acts, bodies, events, modals, render
 from services.local.slack.api import WebApi, dumps
 from services.local.slack.calls import Context
-from services.local.slack.delivery import Delivery, NotTakenError
+from services.local.slack.delivery import Delivery
 from services.local.slack.errors import SlackError
 from services.local.slack.events import Kind
 from services.local.slack.faults import CallFault, DeliveryFault, Faults
 from services.local.slack.model import BOT_ID, BOT_NAME, BOT_USER, TEAM, Json
+from services.local.slack.parcels import NotTakenError
 
 S = TypeVar("S", bound=msgspec.Struct)
 SessionInfo = Callable[[str, str], Awaitable[Json | None]]
 Act = Callable[[Context, acts.Send, Any], Json]
 
 ACTS: dict[str, tuple[type[msgspec.Struct], Act]] = {
-    "message": (acts.Say, acts.say),
-    "action": (acts.Press, acts.press),
-    "reaction": (acts.React, acts.react),
-    "edit": (acts.Edit, acts.edit),
-    "delete": (acts.Delete, acts.delete),
-    "stop": (acts.Stop, acts.stop),
+    "message": (bodies.Say, acts.say),
+    "action": (bodies.Press, acts.press),
+    "reaction": (bodies.React, acts.react),
+    "edit": (bodies.Edit, acts.edit),
+    "delete": (bodies.Delete, acts.delete),
+    "stop": (bodies.Stop, acts.stop),
 }
 
 
@@ -77,7 +78,7 @@ class Doors:
         self._delivery.send(kind, wrapped, place)
 
     async def _submit_view(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request, modals.Submit)
+        body = await _body(request, bodies.Submit)
         ctx = self._ctx(request)
         try:
             answer = await self._delivery.submit("interactive", modals.submission(ctx, body))

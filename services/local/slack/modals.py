@@ -1,25 +1,12 @@
 """Modals that the app opened: what a person enters, sent to the app, and what its answer does."""
 
-from typing import Annotated
-
-import msgspec
-
 from services.local.slack import events
-from services.local.slack.acts import TRIGGER_LIFE, Body, Id, chosen
+from services.local.slack.acts import TRIGGER_LIFE, chosen
 from services.local.slack.blocks import VIEW_BLOCKS, check_blocks, interactive_elements, with_ids
+from services.local.slack.bodies import Submit
 from services.local.slack.calls import Context
 from services.local.slack.errors import SlackError
 from services.local.slack.model import Json
-
-Entries = dict[str, dict[str, Annotated[str, msgspec.Meta(max_length=3000)]]]
-
-
-class Submit(Body, kw_only=True):
-    """A person sends off a modal. `values` is by block id and action id; an option is named by its value."""
-
-    user: Id
-    view_id: Id
-    values: Entries = msgspec.field(default_factory=dict)
 
 
 def open_for(ctx: Context, user: str) -> list[Json]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable
 
 import msgspec
@@ -9,31 +10,47 @@ from aiohttp import WSMsgType, web
 
 from services.local.slack.api import dumps
 from services.local.slack.model import APP_ID, Json
+from services.local.slack.parcels import NotTakenError, Parcel
 
 # Slack's own most for one app.
 MOST_CONNECTIONS = 10
 MOST_FRAME = 4 * 1024 * 1024
+CLOSE_WITHIN = 1.0
 
 
 class Connection:
     """One open WebSocket and the envelopes that wait for its acknowledgement."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, ack_within: float) -> None:
         self._socket = socket
+        self._ack_within = ack_within
         self._waiting: dict[str, asyncio.Future[Json]] = {}
 
-    async def deliver(self, envelope: Json, timeout: float) -> Json:
-        """Send an envelope and give the acknowledgement's payload. Raises TimeoutError, ConnectionError."""
+    async def deliver(self, parcel: Parcel) -> Json:
+        """Send a parcel and give the acknowledgement's payload. Raises NotTakenError."""
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._waiting[envelope["envelope_id"]] = answer
+        envelope_id = secrets.token_hex(16)
+        self._waiting[envelope_id] = answer
         try:
-            await self._socket.send_str(dumps(envelope))
-            return await asyncio.wait_for(answer, timeout)
+            await self.send(parcel, envelope_id)
+            return await asyncio.wait_for(answer, self._ack_within)
+        except TimeoutError as e:
+            raise NotTakenError("timeout") from e
+        except ConnectionError as e:
+            raise NotTakenError("connection_failed") from e
         finally:
-            self._waiting.pop(envelope["envelope_id"], None)
+            del self._waiting[envelope_id]
 
-    async def send(self, envelope: Json) -> None:
-        """Send an envelope and wait for nothing. Raises ConnectionError."""
+    async def send(self, parcel: Parcel, envelope_id: str = "") -> None:
+        """Send a parcel and wait for nothing. Raises ConnectionError."""
+        envelope = {
+            "envelope_id": envelope_id or secrets.token_hex(16),
+            "type": parcel.kind,
+            "payload": parcel.payload,
+            "accepts_response_payload": parcel.kind != "events_api",
+            "retry_attempt": parcel.attempt,
+            "retry_reason": parcel.reason,
+        }
         await self._socket.send_str(dumps(envelope))
 
     async def disconnect(self, reason: str) -> None:
@@ -66,8 +83,9 @@ class Connection:
 class Sockets:
     """The open connections. `admit` redeems the ticket of an address that `apps.connections.open` gave."""
 
-    def __init__(self, admit: Callable[[str], bool]) -> None:
+    def __init__(self, *, admit: Callable[[str], bool], ack_within: float) -> None:
         self._admit = admit
+        self._ack_within = ack_within
         self._turn = 0
         self.open: list[Connection] = []
 
@@ -84,9 +102,9 @@ class Sockets:
             return web.json_response(
                 {"ok": False, "error": "This socket address is unknown or used."}, status=403
             )
-        socket = web.WebSocketResponse(max_msg_size=MOST_FRAME)
+        socket = web.WebSocketResponse(max_msg_size=MOST_FRAME, timeout=CLOSE_WITHIN)
         await socket.prepare(request)
-        connection = Connection(socket)
+        connection = Connection(socket, self._ack_within)
         if len(self.open) >= MOST_CONNECTIONS:
             await connection.disconnect("too_many_websockets")
             return socket
