@@ -1,6 +1,7 @@
 """Opening a workspace: clone into an empty folder or go on in the session's own, then take its branch."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from services.worker.workspace.state import State
 from services.worker.workspace.workspace import Workspace
 
 CLONE = ".threadmill-clone"  # holds an unfinished clone alone, never work
+PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
 VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
 
 
@@ -89,11 +91,21 @@ async def _clone(
     options = ["--no-checkout", "--template=", "--no-hardlinks", "--origin=origin", "--progress"]
     try:
         await git.connect(
-            "clone", *options, "--", git.remote.url, str(clone), deadline=deadline, progress=progress
+            "clone", *options, "--", git.remote.url, str(clone), deadline=deadline, progress=percent(progress)
         )
         return _adopt(clone / ".git", path / ".git", fresh)
     finally:
         await asyncio.to_thread(shutil.rmtree, clone, ignore_errors=True)
+
+
+def percent(progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a listener to git's output that passes on `Receiving objects 45%` and nothing else."""
+
+    def listen(line: str) -> None:
+        if found := PERCENT.match(line):
+            progress(f"{found[1]} {found[2]}%")
+
+    return listen
 
 
 def _room_for_clone(path: Path) -> Path:

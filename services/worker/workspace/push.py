@@ -17,6 +17,7 @@ ASIDE = "refs/threadmill/"
 MOVED = re.compile(
     r"\((fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|incorrect old value)"
 )
+SAID = re.compile(r"^remote: (?:error|fatal): ([ -~]{1,200})", re.MULTILINE)
 REFUSED = re.compile(r"^!\t\S+\t(.*)$", re.MULTILINE)
 
 
@@ -58,6 +59,11 @@ class Pusher:
             return await self._aside(
                 "conflict", head, f"{e} The work could not be merged; {way_out}.", deadline
             )
+
+    async def set_aside(self, unfinished: str, *, deadline: float) -> Push:
+        """Keep a snapshot of an unfinished merge or rebase; the branch follows when that is done."""
+        why = "A merge or rebase is under way in the workspace."
+        return await self._aside("unfinished", unfinished, why, deadline)
 
     async def _publish(self, tip: str, on_branch: bool, fence: Callable[[], bool], deadline: float) -> Push:
         merged = False
@@ -141,4 +147,5 @@ class Pusher:
         refused = REFUSED.search(done.out)
         if done.code and refused is None:
             raise GitError("push", done.code, done.err)
-        return refused[1] if refused else ""
+        told = SAID.search(done.err)
+        return f"{refused[1]} {told[1] if told else ''}".strip() if refused else ""

@@ -44,25 +44,27 @@ def parse(address: str) -> Remote:
         raise WorkspaceError(
             "Remote helpers such as `ext::` are not allowed; give an https or ssh URL, or a path."
         )
-    return Remote(url=str(Path(text).expanduser().absolute()))
+    return Remote(url=str(Path(text).absolute()))
 
 
 def _parse_url(text: str) -> Remote:
     try:
         parts = urlsplit(text)
-        host = parts.netloc.rpartition("@")[2]
-        bad = parts.port == 0
+        scheme, user, password, _ = parts.scheme.lower(), parts.username, parts.password, parts.port
     except ValueError as e:
         raise WorkspaceError("This address of a git repository cannot be read; check it.") from e
-    scheme = parts.scheme.lower()
-    if scheme not in SCHEMES or host.startswith("-") or bad:
+    host = parts.netloc.rpartition("@")[2]
+    if scheme not in SCHEMES or host.startswith("-") or (not host and scheme != "file"):
         raise WorkspaceError("This kind of address is not allowed; use https, ssh or a path.")
-    auth = None
-    if scheme in {"http", "https"} and parts.username is not None:
-        auth = BasicAuth(unquote(parts.username), unquote(parts.password or ""))
-    login = f"{parts.username}@" if scheme == "ssh" and parts.username else ""
-    if login.startswith("-"):
-        raise WorkspaceError("This address of a git repository cannot be read; check it.")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or (user or "").startswith("-"):
+        raise WorkspaceError(
+            "User name and password in an address must be percent-encoded, an @ in its path, too."
+        )
+    secret = scheme in {"http", "https"} and user is not None
+    login = f"{user}@" if scheme == "ssh" and user else ""
     return Remote(
-        url=parts._replace(scheme=scheme, netloc=login + host).geturl(), scheme=scheme, host=host, auth=auth
+        url=parts._replace(scheme=scheme, netloc=login + host).geturl(),
+        scheme=scheme,
+        host=host,
+        auth=BasicAuth(unquote(user or ""), unquote(password or "")) if secret else None,
     )

@@ -43,12 +43,15 @@ def load(git_dir: Path, *, url: str, thread: str) -> State:
 
 
 def store(git_dir: Path, state: State) -> None:
-    """Write the state whole or not at all."""
+    """Write the state whole or not at all. Raises `WorkspaceError`."""
     target = _file(git_dir)
-    target.parent.mkdir(exist_ok=True)
     fresh = target.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(state))
-    fresh.replace(target)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        fresh.write_bytes(msgspec.json.encode(state))
+        fresh.replace(target)
+    except OSError as e:
+        raise WorkspaceError(f"The workspace's git directory cannot be written: {e.strerror}.") from e
 
 
 def _file(git_dir: Path) -> Path:

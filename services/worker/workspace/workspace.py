@@ -1,7 +1,8 @@
 """An open workspace: what a worker does with it, one thing at a time."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,22 +30,34 @@ class Workspace:
     resumed: bool
     git: Git
     state: State
+    _unfinished: str = ""
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def autosave(
         self, author: Author, message: str, *, deadline: float, co_authors: Sequence[Author] = ()
     ) -> Commit | None:
         """Commit everything that is not ignored; return what is new since the last push. Raises `WorkspaceError`."""
-        head, problem = await autosave.commit_all(self.git, author, message, co_authors, deadline=deadline)
-        return await autosave.describe(self.git, head, self.state.since, problem, deadline=deadline)
+        async with self._alone:
+            saved = await autosave.save(self.git, self.path, author, message, co_authors, deadline=deadline)
+            self._unfinished = saved.unfinished
+            newest, since = saved.unfinished or saved.head, self.state.since
+            return await autosave.describe(self.git, newest, since, saved.problem, deadline=deadline)
 
     async def push(self, fence: Callable[[], bool], *, deadline: float) -> Push:
-        """Push HEAD to the session's branch while `fence` holds; a failure is a value with its reason."""
-        try:
-            return await Pusher(self.git, self.state, self.branch, self.worker).push(fence, deadline=deadline)
-        except WorkspaceError as e:
-            return Push(ok=False, problem=str(e))
-        finally:
-            state.store(self.path / ".git", self.state)
+        """Push HEAD to the session's branch while `fence` holds; a failure is a value with its reason.
+
+        What the last `autosave` found inside an unfinished merge or rebase goes aside instead.
+        """
+        async with self._alone:
+            try:
+                pusher = Pusher(self.git, self.state, self.branch, self.worker)
+                if self._unfinished:
+                    return await pusher.set_aside(self._unfinished, deadline=deadline)
+                result = await pusher.push(fence, deadline=deadline)
+                state.store(self.path / ".git", self.state)
+            except WorkspaceError as e:
+                return Push(ok=False, problem=str(e))
+            return result
 
     async def run_setup(
         self, env: Mapping[str, str], *, deadline: float, progress: Callable[[str], None]
