@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 MIB, GIB = 2**20, 2**30
 
 LEASE_LIFE = 15.0
-MAX_PAYLOAD = 8 * MIB
+MAX_PAYLOAD = 4 * MIB
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):

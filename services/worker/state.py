@@ -15,8 +15,8 @@ from services.runtime.follow import read
 from services.worker.agents.protocol import Entry
 from services.worker.session_log import SessionLog
 
-# Half of the broker's maximum payload: JSON inside JSON grows by its escapes.
-PART_CHARACTERS = 2 * 2**20
+# Far below the broker's maximum payload: a character has up to four bytes, and JSON inside JSON grows by its escapes.
+PART_CHARACTERS = 512 * 1024
 ARCHIVE_SECONDS = 10.0
 
 T = TypeVar("T")
