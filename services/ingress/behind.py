@@ -1,0 +1,48 @@
+"""What is done after Slack has its answer: bounded in number, and never a reason to fail."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from services.runtime.lifecycle import cancel
+from services.runtime.metrics import REFUSED
+
+log = structlog.get_logger(__name__)
+
+MOST = 1_000
+
+
+class Behind:
+    """Tasks that nobody waits for. `drain` gives them time, `stop` ends them."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do `work` some time soon; with too much under way it is dropped and counted."""
+        if len(self._tasks) >= self._most:
+            work.close()
+            REFUSED.labels("ingress", "too_much_behind").inc()
+            return
+        task = asyncio.create_task(self._guard(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is done, `seconds` at most."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await cancel(*self._tasks)
+
+    @staticmethod
+    async def _guard(work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except Exception as e:
+            log.exception("failed behind", work=name, error=str(e))
