@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
@@ -53,6 +53,8 @@ class Hang:
 
 
 Reply = Say | Call | Fail | Hang
+Answering = Reply | Callable[[Mapping[str, Any]], Reply]  # or what makes the reply of a request's body
+ADDED_BY_CLAUDE_CODE = ("<system-reminder>", "Tool loaded.")
 SAID_MID_TURN = re.compile(
     r"new message while you were working:\n(.*?)\n\nThis is how Claude Code", re.DOTALL
 )
@@ -66,7 +68,7 @@ def human_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         written = [block["text"] for block in blocks if block["type"] == "text"]
         if message["role"] == "user":
-            texts += [text for text in written if not text.startswith("<system-reminder>")]
+            texts += [text for text in written if not text.startswith(ADDED_BY_CLAUDE_CODE)]
         elif message["role"] == "system":
             texts += [match[1] for text in written for match in SAID_MID_TURN.finditer(text)]
     return texts
@@ -92,7 +94,7 @@ class MessagesApi:
 
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
-    _rules: list[tuple[str, deque[Reply]]] = field(default_factory=list)
+    _rules: list[tuple[str, deque[Answering]]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _runner: web.AppRunner | None = None
@@ -119,7 +121,7 @@ class MessagesApi:
         """The base URL, for ANTHROPIC_BASE_URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    def reply_to(self, pattern: str, *replies: Reply) -> None:
+    def reply_to(self, pattern: str, *replies: Answering) -> None:
         """Answer the newest human text that contains `pattern` with `replies`, each once and in order."""
         self._rules.append((pattern, deque(replies)))
 
@@ -132,7 +134,8 @@ class MessagesApi:
         text = (human_texts(body["messages"]) or [""])[-1]
         for pattern, replies in self._rules:
             if replies and pattern in text:
-                return replies.popleft()
+                reply = replies.popleft()
+                return reply(body) if callable(reply) else reply
         return built_in(text, self._answers_since(body["messages"], text))
 
     @staticmethod

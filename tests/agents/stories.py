@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import msgspec
+import psutil
 
 from services.worker.agents.process_tree import MARKER
 from services.worker.agents.protocol import Agent, AgentEvent, Entry, Finished, Launch, Prompt
@@ -75,13 +76,17 @@ async def running(agent: A, launch: Launch) -> AsyncIterator[tuple[A, Follower]]
         assert processes_in(launch) == []
 
 
-async def say(agent: Agent, text: str, *, id: str | None = None) -> None:
-    await agent.send(Prompt(id=id or text, text=text))
+async def say(agent: Agent, text: str) -> None:
+    await agent.send(Prompt(id=text, text=text))
 
 
 async def told(agent: Agent, follower: Follower, text: str) -> Finished:
     await say(agent, text)
     return await follower.until(Finished)
+
+
+def with_environment(launch: Launch, **variables: str) -> Launch:
+    return msgspec.structs.replace(launch, env={**launch.env, **variables})
 
 
 def processes_in(launch: Launch) -> list[psutil.Process]:
@@ -103,5 +108,5 @@ def processes_in(launch: Launch) -> list[psutil.Process]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - processes and files tell nobody that they changed
             await asyncio.sleep(0.02)

@@ -71,7 +71,6 @@ def build_options(
         max_budget_usd=launch.max_budget_usd,
         permission_mode=PERMISSION_MODES[launch.permission_mode],
         can_use_tool=gate,
-        allowed_tools=[f"mcp__{SERVER}"],
         disallowed_tools=UNFIT_TOOLS,
         system_prompt={"type": "preset", "preset": "claude_code"},
         setting_sources=["user", "project", "local"],
@@ -90,6 +89,7 @@ def agent_environment(launch: Launch, mark: str) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # one that ends later would begin a turn that nobody opened
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
+        "CLAUDE_CODE_ENABLE_TASKS": "0",  # the older list comes whole with each change
         "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1",
         "CLAUDE_CONFIG_DIR": str(config_dir(launch)),
         "DISABLE_AUTOUPDATER": "1",

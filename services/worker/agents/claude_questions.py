@@ -14,6 +14,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from .claude_events import tool_detail, tool_title
+from .claude_tools import SERVER
 from .protocol import Answer, QuestionAsked
 from .questions import Questions
 
@@ -22,7 +23,7 @@ APPROVE, REVISE = PLAN_CHOICES = ("approve", "revise")
 
 
 class Gate:
-    """The SDK's `can_use_tool` callback: every call becomes a question in the thread."""
+    """The SDK's `can_use_tool` callback: every call but those of the session's own tools becomes a question."""
 
     def __init__(self, questions: Questions, cwd: Path) -> None:
         self._questions = questions
@@ -33,6 +34,8 @@ class Gate:
     ) -> PermissionResult:
         """Ask about one tool call and say what the person decided."""
         call = context.tool_use_id or tool
+        if tool.startswith(f"mcp__{SERVER}__"):
+            return PermissionResultAllow()
         if tool == "AskUserQuestion":
             return await self._choices(call, arguments)
         if tool == "ExitPlanMode":

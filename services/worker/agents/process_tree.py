@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 MARKER = "THREADMILL_AGENT_TREE"

@@ -39,25 +39,25 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     max_budget_usd: float | None = None
 
 
-class TextDelta(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True, tag=True):
     """A piece of text as it is written; the `TextBlock` that follows carries all of it."""
 
     text: str
 
 
-class TextBlock(msgspec.Struct, frozen=True):
+class TextBlock(msgspec.Struct, frozen=True, tag=True):
     """A finished block of the agent's text, in Markdown."""
 
     text: str
 
 
-class Thinking(msgspec.Struct, frozen=True):
+class Thinking(msgspec.Struct, frozen=True, tag=True):
     """A summary of what the agent thought."""
 
     text: str
 
 
-class ToolStarted(msgspec.Struct, frozen=True, kw_only=True):
+class ToolStarted(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A tool call began. `title` fits one line; `detail` is its input, shortened."""
 
     call: str
@@ -66,7 +66,7 @@ class ToolStarted(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class ToolFinished(msgspec.Struct, frozen=True, kw_only=True):
+class ToolFinished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A tool call ended after `duration_ms`; `output` is trimmed to 4,000 characters."""
 
     call: str
@@ -82,13 +82,13 @@ class PlanStep(msgspec.Struct, frozen=True):
     status: Literal["pending", "in_progress", "completed"]
 
 
-class PlanUpdated(msgspec.Struct, frozen=True):
+class PlanUpdated(msgspec.Struct, frozen=True, tag=True):
     """The agent's list of things to do, whole."""
 
     steps: tuple[PlanStep, ...]
 
 
-class QuestionAsked(msgspec.Struct, frozen=True, kw_only=True):
+class QuestionAsked(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The agent waits for a person. For `permission` the choices are allow_once, allow_session and deny."""
 
     id: str
@@ -105,7 +105,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Notice(msgspec.Struct, frozen=True, tag=True):
     """Something that the person should know, such as a retry of the model's API."""
 
     text: str
@@ -120,7 +120,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
+class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Every prompt sent so far has been answered. `ok` is False when the agent gave up and `text` then says why.
 
     `stop_reason` is the agent's own word (`end_turn`, `interrupted`, `max_budget`, `api_error`, ...). `answered` counts
@@ -135,7 +135,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 1
 
 
-class Exited(msgspec.Struct, frozen=True):
+class Exited(msgspec.Struct, frozen=True, tag=True):
     """The agent's process is gone without having been asked to; `reason` is one sentence."""
 
     reason: str

@@ -27,6 +27,7 @@ class ConversationEntries:
         self._conversation = conversation
         self._waiting: dict[str, list[Entry]] = {}
         self._lock = asyncio.Lock()
+        self._storing: asyncio.Future[None] | None = None
         self._stopped = False
 
     @property
@@ -35,16 +36,17 @@ class ConversationEntries:
         return not any(self._waiting.values())
 
     def stop(self) -> None:
-        """Let appends return at once; what waits stays waiting."""
+        """Let appends return at once, also one that is under way; what waits stays waiting."""
         self._stopped = True
+        if self._storing is not None:
+            self._storing.cancel()
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Store `entries`; raises what the store raises, and then keeps them for the next attempt."""
         waiting = self._waiting.setdefault(self._subpath(key), [])
         known = {id(entry) for entry in waiting}  # a retry of the SDK brings the very same objects
         waiting += (cast("Entry", entry) for entry in entries if id(entry) not in known)
-        if not self._stopped:
-            await self._store_waiting(self._subpath(key))
+        await self._store_waiting(self._subpath(key))
 
     async def flush(self) -> None:
         """Try once more to store what waits; raises what the store raises."""
@@ -73,9 +75,16 @@ class ConversationEntries:
     async def _store_waiting(self, subpath: str) -> None:
         async with self._lock:
             waiting = self._waiting[subpath]
-            if batch := list(waiting):
-                await self._store.append(subpath, batch)
-                del waiting[: len(batch)]
+            if waiting and not self._stopped:
+                batch = list(waiting)
+                self._storing = storing = asyncio.ensure_future(self._store.append(subpath, batch))
+                try:
+                    await asyncio.wait({storing})
+                finally:
+                    storing.cancel()
+                if not storing.cancelled():
+                    storing.result()
+                    del waiting[: len(batch)]
 
 
 async def lay_out(store: StateStore, conversation: str, *, config_dir: Path, cwd: Path) -> frozenset[str]:
