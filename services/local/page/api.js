@@ -28,7 +28,17 @@ function parsed(text) {
   }
 }
 
+const KNOWN = {
+  not_in_channel: "You are not in that channel.",
+  thread_not_found: "That thread is gone.",
+  message_not_found: "That message is gone.",
+  channel_not_found: "There is no such channel.",
+  action_not_found: "That button is gone; the question was answered.",
+  already_reacted: "You have reacted with that already.",
+};
+
 function sentence(status, reason) {
   if (status === 413) return "That is too large to send here.";
+  if (KNOWN[reason]) return KNOWN[reason];
   return reason ? `That did not work: ${String(reason).slice(0, 200)}` : `That did not work (HTTP ${status}).`;
 }

@@ -9,7 +9,7 @@ import { mrkdwnInline, renderMrkdwn } from "./mrkdwn.js";
 import { richText } from "./richtext.js";
 import { renderPlan, renderTask } from "./tasks.js";
 
-/** Draws `blocks` into `node`. `press({action_id, value, block_id})` is a promise that the press was taken. */
+/** Draws `blocks` into `node`. `press({action_id, value?})` is a promise that the press was taken. */
 export function renderBlocks(node, blocks, press) {
   reconcile(node, blocks.map((block, index) => ({ block, index })), {
     key: ({ block, index }) => (block.type === "task_card" ? `task:${block.task_id}` : `${index}:${block.type}`),
@@ -49,7 +49,7 @@ function section(node, block, press) {
   });
   node.replaceChildren(
     h("div", {}, body, fields.length > 0 && h("div", { class: "fields" }, fields)),
-    block.accessory ? element(block.accessory, block, press) : "",
+    block.accessory ? element(block.accessory, press) : "",
   );
 }
 
@@ -62,7 +62,7 @@ function context(node, block) {
 
 function actions(node, block, press) {
   node.setAttribute("role", "group");
-  node.replaceChildren(...(block.elements ?? []).map((one) => element(one, block, press)));
+  node.replaceChildren(...(block.elements ?? []).map((one) => element(one, press)));
 }
 
 function table(node, block) {

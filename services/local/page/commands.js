@@ -31,6 +31,11 @@ export const remove = (channel, ts) => told(post("/sim/delete", mine({ channel, 
 
 export const stop = (channel, thread) => told(post("/sim/stop", mine({ channel, thread_ts: thread })));
 
+export const fetchViews = () => told(get("/sim/views", { user: me() }));
+
+/** Sends a modal off; `{closed, errors?}`, or null. */
+export const submitView = (view, values) => told(post("/sim/view", mine({ view_id: view, values })));
+
 export const fetchWorkspace = () => told(get("/sim/workspace"));
 export const fetchChannel = (channel) => told(get("/sim/channel", { channel }));
 export const fetchThread = (channel, ts) => told(get("/sim/thread", { channel, ts }));

@@ -7,9 +7,9 @@ import { link } from "./inline.js";
 const PATIENCE = 8000; // ms until a pressed button that nothing answered can be pressed again
 
 /** The node of one block element. */
-export function element(one, block, press) {
-  if (one.type === "button") return one.url ? linked(one) : button(one, block, press);
-  if (Array.isArray(one.options)) return choice(one, block, press);
+export function element(one, press) {
+  if (one.type === "button") return one.url ? linked(one) : button(one, press);
+  if (Array.isArray(one.options)) return choice(one, press);
   return h("span", { class: "faint" }, one.text?.text ?? one.type ?? "");
 }
 
@@ -19,16 +19,16 @@ function linked(one) {
   return anchor;
 }
 
-function button(one, block, press) {
+function button(one, press) {
   const node = h("button", {
     type: "button", class: `button ${one.style === "primary" || one.style === "danger" ? one.style : ""}`,
     "aria-label": one.accessibility_label, dataset: { action: one.action_id ?? "" },
   }, one.text?.text ?? "");
-  node.addEventListener("click", () => pressed(node, one.confirm, () => press(payload(one, block, one.value))));
+  node.addEventListener("click", () => pressed(node, one.confirm, () => press(payload(one, one.value))));
   return node;
 }
 
-const payload = (one, block, value) => ({ action_id: one.action_id, block_id: block.block_id, value: value ?? "" });
+const payload = (one, value) => ({ action_id: one.action_id, ...(value === undefined ? {} : { value }) });
 
 async function pressed(node, confirm, send) {
   if (node.ariaBusy === "true" || (confirm && !(await ask(confirm)))) return;
@@ -43,10 +43,10 @@ async function pressed(node, confirm, send) {
   else free();
 }
 
-function choice(one, block, press) {
+function choice(one, press) {
   const node = h("select", { "aria-label": one.placeholder?.text ?? "Choose" },
     h("option", { value: "" }, one.placeholder?.text ?? "Choose..."),
     one.options.map((option) => h("option", { value: option.value }, option.text?.text ?? option.value)));
-  node.addEventListener("change", () => node.value && pressed(node, one.confirm, () => press(payload(one, block, node.value))));
+  node.addEventListener("change", () => node.value && pressed(node, one.confirm, () => press(payload(one, node.value))));
   return node;
 }

@@ -11,7 +11,7 @@ export function completion(area, form) {
   const id = `mentions-${(count += 1)}`;
   const list = h("ul", { id, class: "mentions", role: "listbox", "aria-label": "People", hidden: true });
   form.prepend(list);
-  Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-controls": id, "aria-expanded": "false" })
+  Object.entries({ "aria-autocomplete": "list", "aria-haspopup": "listbox", "aria-controls": id })
     .forEach(([name, value]) => area.setAttribute(name, value));
   let chosen = 0;
   const choose = (index) => {
@@ -21,7 +21,6 @@ export function completion(area, form) {
   };
   const show = (people) => {
     list.hidden = people.length === 0;
-    area.setAttribute("aria-expanded", String(!list.hidden));
     area.removeAttribute("aria-activedescendant");
     list.replaceChildren(...people.map((person, at) => h("li", {
       id: `${id}-${at}`, role: "option", dataset: { handle: person.handle }, on: { pointerdown: (event) => { event.preventDefault(); put(person.handle); } },

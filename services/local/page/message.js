@@ -11,6 +11,7 @@ import { ICONS } from "./icons.js";
 import { renderMarkdown } from "./markdown.js";
 import { me } from "./me.js";
 import { inWords, renderMrkdwn } from "./mrkdwn.js";
+import { awaitModal } from "./modals.js";
 import { avatar, isBot, nameOf } from "./names.js";
 import { chips, openPicker } from "./reactions.js";
 import { ago, clock, fullTime, iso } from "./time.js";
@@ -56,12 +57,19 @@ function drawHead(node, message, author) {
 }
 
 function drawContent(node, message, view) {
-  const kind = message.blocks?.length ? "blocks" : message.streaming_state ? "markdown" : "mrkdwn";
+  // A person's rich_text says no more than its text, which also shows fences and emphasis as they were meant.
+  const kind = isBot(message) && message.blocks?.length ? "blocks" : message.streaming_state ? "markdown" : "mrkdwn";
   if (node.content.dataset.kind !== kind) node.content.replaceChildren();
   node.content.dataset.kind = kind;
-  if (kind === "blocks") renderBlocks(node.content, message.blocks, (action) => press(view.channel, message.ts, action));
+  if (kind === "blocks") renderBlocks(node.content, message.blocks, (action) => pressed(view.channel, message.ts, action));
   else if (kind === "markdown") renderMarkdown(node.content, message.text ?? "");
   else renderMrkdwn(node.content, message.text ?? "");
+}
+
+async function pressed(channel, ts, action) {
+  const taken = await press(channel, ts, action);
+  if (taken) awaitModal();
+  return taken;
 }
 
 function foot(message, view) {

@@ -93,4 +93,5 @@ function tick() {
   if (!elapsed.hidden) elapsed.textContent = stopwatch(Date.now() / 1000 - shown.since);
 }
 
+byId("stop").addEventListener("click", stopNow);
 setInterval(tick, 1000);

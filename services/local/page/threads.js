@@ -54,6 +54,7 @@ function draw(channel, ts, thread) {
     create: createMessage,
     update: (node, message) => updateMessage(node, message, { channel }),
   });
+  byId("thread-title").textContent = thread.session_title || "Thread";
   drawStatus(thread);
   renderSession(channel, ts, thread);
   title(sessionState(thread));
