@@ -66,6 +66,8 @@ async def test_no_hook_filter_driver_helper_or_rewritten_address_of_the_reposito
     (again.path / "more").write_text("1")
     assert (await save(again))[1].ok
     assert not (tmp_path / "sprung").exists()
+    git(again.path, "status", check=False)
+    assert (tmp_path / "sprung").exists()  # the traps were armed: the agent's own git steps into them
 
 
 async def test_large_file_pointers_stay_pointers_without_the_program(opened, bare, tmp_path):

@@ -130,7 +130,7 @@ async def test_a_repository_that_is_not_there_is_a_sentence(opened, server):
 async def test_the_deadline_ends_git_and_all_that_it_started(opened, server, tmp_path):
     server.hang = True
     opening = asyncio.create_task(
-        opened("a", f"{server.url}/origin.git", credential=credential, deadline=soon(1.0))
+        opened("a", f"{server.url}/origin.git", credential=credential, deadline=soon(3.0))
     )
     await server.asked.wait()
     started = [child for child in psutil.Process().children(recursive=True) if "git" in child.name()]
@@ -141,6 +141,14 @@ async def test_the_deadline_ends_git_and_all_that_it_started(opened, server, tmp
     assert not (tmp_path / "a/.threadmill-clone").exists()
     server.hang = False
     assert (await opened("a", f"{server.url}/origin.git", credential=credential)).branch == BRANCH
+
+
+async def test_a_credential_that_does_not_come_is_not_waited_for_beyond_the_deadline(opened, server):
+    async def never():
+        await asyncio.Event().wait()
+
+    with pytest.raises(WorkspaceError, match="credential for the repository did not come in time"):
+        await opened("a", f"{server.url}/origin.git", credential=never, deadline=soon(0.1))
 
 
 async def test_cancelling_ends_git_and_all_that_it_started(opened, server):

@@ -65,7 +65,7 @@ async def test_its_deadline_ends_it_with_all_its_children(with_setup):
     workspace = await with_setup("#!/bin/sh\necho begun\nsleep 600 &\ntrap '' TERM\nsleep 601\nsleep 602\n")
     begun = asyncio.Event()
     running = asyncio.create_task(
-        workspace.run_setup(ENV, deadline=soon(1.0), progress=lambda _: begun.set())
+        workspace.run_setup(ENV, deadline=soon(2.0), progress=lambda _: begun.set())
     )
     await begun.wait()
     started = psutil.Process().children(recursive=True)

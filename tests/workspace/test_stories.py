@@ -222,6 +222,49 @@ async def test_a_path_with_spaces_and_letters_from_everywhere(opened, tmp_path):
     assert (workspace.path / "ä b.txt").read_text() == "ok"
 
 
+async def test_machines_that_push_at_the_same_time_all_get_their_work_in(opened, bare):
+    machines = [await opened(name, bare) for name in "abc"]
+    for machine in machines:
+        (machine.path / machine.worker).write_text("1")
+    pushes = await asyncio.gather(*(save(machine) for machine in machines))
+    late = [machine for machine, (_, push) in zip(machines, pushes, strict=True) if not push.ok]
+    for machine in late:  # the attempts are bounded; the next save brings the rest
+        assert (await save(machine))[1].ok
+    listed = git(bare, "ls-tree", "--name-only", BRANCH).splitlines()
+    assert {machine.worker for machine in machines} <= set(listed)
+
+
+async def test_a_branch_that_was_deleted_at_the_remote_comes_back_with_the_next_work(opened, bare):
+    workspace = await opened("a", bare)
+    (workspace.path / "a").write_text("1")
+    await save(workspace)
+    git(bare, "branch", "-D", BRANCH)
+    (workspace.path / "b").write_text("1")
+    assert (await save(workspace))[1].ok
+    assert (remote_file(bare, BRANCH, "a"), remote_file(bare, BRANCH, "b")) == ("1", "1")
+
+
+async def test_a_branch_name_that_the_remote_cannot_have_is_told(opened, bare):
+    workspace = await opened("a", bare)
+    git(bare, "branch", "threadmill", "main")
+    (workspace.path / "a").write_text("1")
+    _, push = await save(workspace)
+    assert not push.ok
+    assert push.problem.startswith("The remote refused the branch: [remote rejected]")
+
+
+async def test_a_folder_that_cannot_be_one_is_a_sentence(opened, bare, tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(WorkspaceError, match="cannot be prepared: File exists"):
+        await opened("a", bare)
+
+
+async def test_without_git_there_is_a_sentence(opened, bare, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(WorkspaceError, match="git cannot be started"):
+        await opened("a", bare)
+
+
 async def test_many_callers_make_one_bare_repository(tmp_path):
     bare = tmp_path / "data/r.git"
     await asyncio.gather(*(ensure_bare(bare, deadline=soon()) for _ in range(8)))

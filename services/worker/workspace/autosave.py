@@ -7,14 +7,13 @@ from pathlib import Path
 import msgspec
 
 from services.worker.workspace import snapshot
-from services.worker.workspace.errors import WorkspaceError, explain
+from services.worker.workspace.errors import WorkspaceError, left_out
 from services.worker.workspace.git import Git
 from services.worker.workspace.naming import Author, commit_message, identity
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 MAX_COMMITS = 1000  # no more are counted
 SHORTSTAT = re.compile(r"(\d+) (file|insertion|deletion)")
-EMBEDDED = re.compile(r"^warning: adding embedded git repository: (.+)$", re.MULTILINE)
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,32 +62,22 @@ async def save(
     env = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email}
     text = commit_message(message, co_authors)
     if status.unmerged or snapshot.under_way(workspace / ".git"):
-        made = await snapshot.take(git, workspace, status.head, text, env, deadline=deadline)
-        return Saved(head=status.head, unfinished=made)
+        made, problem = await snapshot.take(git, workspace, status.head, text, env, deadline=deadline)
+        return Saved(head=status.head, unfinished=made, problem=problem)
     return await _commit(git, status.head, text, env, deadline=deadline)
 
 
 async def _commit(git: Git, head: str, text: str, env: dict[str, str], *, deadline: float) -> Saved:
     added = await git.run("add", "-A", "--ignore-errors", deadline=deadline, ok=(0, 1))
-    problem = complaint(added.code, added.err)
+    problem = left_out(added.code, added.err)
     done = await git.run(
         "commit", "-q", "--no-verify", "-F", "-", stdin=text, env=env, deadline=deadline, ok=(0, 1)
     )
     if done.code == 0:
-        head = (await git.run("rev-parse", "HEAD", deadline=deadline)).out.strip()
+        head = await git.resolve("HEAD", deadline=deadline)
     elif problem:
         raise WorkspaceError(problem)
     return Saved(head=head, problem=problem)
-
-
-def complaint(code: int, stderr: str) -> str:
-    """Return one sentence about what `git add` left out, "" when that is nothing."""
-    if code:
-        return f"Not everything could be saved: {explain(stderr)}."
-    inner = EMBEDDED.findall(stderr)
-    return (
-        f"`{inner[0]}` is a repository of its own; only a reference to its commit is saved." if inner else ""
-    )
 
 
 def parse_status(porcelain: str) -> Status:

@@ -73,6 +73,5 @@ async def _forward(git: Git, state: State, name: str, refs: Refs, *, deadline: f
     if head.out.strip() != HEADS + name:
         return
     merged = await git.run("merge", "-q", "--ff-only", theirs, deadline=deadline, ok=(0, 1, 128))
-    now = await git.run("rev-parse", "HEAD", deadline=deadline)
-    if merged.code == 0 and now.out.strip() == theirs:
+    if merged.code == 0 and await git.resolve("HEAD", deadline=deadline) == theirs:
         state.saved = theirs

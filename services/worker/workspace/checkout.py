@@ -46,6 +46,9 @@ async def open_workspace(
         return await _open(
             git, Path.cwd() / path, thread, title, worker, deadline=deadline, progress=progress
         )
+    except OSError as e:
+        git.close()
+        raise WorkspaceError(f"The workspace cannot be prepared: {e.strerror or e}.") from e
     except BaseException:
         git.close()
         raise
@@ -65,7 +68,7 @@ async def _open(
     if again:
         found = state.load(path / ".git", url=git.remote.url, thread=thread)
         git.bind(path)
-        await git.connect("fetch", "-q", "--no-write-fetch-head", "origin", deadline=deadline)
+        await git.fetch(deadline=deadline)
     else:
         progress("Cloning the repository")
         found = await _clone(

@@ -12,6 +12,7 @@ import msgspec
 from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.remote import BasicAuth, Remote
 
+# Called before each command that talks to the remote; raises `WorkspaceError` when there is no token to be had.
 Credential = Callable[[], Awaitable[BasicAuth]]
 
 # The pipe holds the user name and the password, one per line, in the order in which git asks for them.

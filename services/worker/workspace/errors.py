@@ -25,6 +25,7 @@ REASONS = (
     (r"transport '.*' not allowed", "this kind of address is not allowed; use https, ssh or a path"),
 )
 USERINFO = re.compile(r"://[^/@\s]*@")
+EMBEDDED = re.compile(r"^warning: adding embedded git repository: (.+)$", re.MULTILINE)
 UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]+")
 
 
@@ -58,4 +59,14 @@ def explain(stderr: str) -> str:
     told = (lines or stderr.splitlines() or ["it said nothing"])[0]
     return (
         UNPRINTABLE.sub(" ", told).removeprefix("fatal: ").removeprefix("error: ").strip().rstrip(".")[:300]
+    )
+
+
+def left_out(code: int, stderr: str) -> str:
+    """Return one sentence about what `git add` did not take, "" when that is nothing."""
+    if code:
+        return f"Not everything could be saved: {explain(stderr)}."
+    inner = EMBEDDED.findall(stderr)
+    return (
+        f"`{inner[0]}` is a repository of its own; only a reference to its commit is saved." if inner else ""
     )

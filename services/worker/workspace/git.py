@@ -1,5 +1,6 @@
 """The one runner of git: argument vectors, a deadline, our environment, no shell."""
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -8,9 +9,9 @@ import msgspec
 
 from services.worker.workspace import locks, process
 from services.worker.workspace.credentials import Credential, askpass, credential_for
-from services.worker.workspace.errors import GitError, GitTimeoutError
+from services.worker.workspace.errors import GitError, GitTimeoutError, WorkspaceError
 from services.worker.workspace.home import Home
-from services.worker.workspace.remote import Remote
+from services.worker.workspace.remote import BasicAuth, Remote
 
 MAX_OUTPUT = 32 * 1024 * 1024
 
@@ -50,11 +51,28 @@ class Git:
         progress: Callable[[str], None] | None = None,
     ) -> Output:
         """Run a command that talks to the remote, with its credential at hand."""
-        auth = await self._credential() if self._credential else None
-        with askpass(self.remote, auth) as asked:
+        with askpass(self.remote, await self._auth(deadline)) as asked:
             return await self.run(
                 *args, deadline=deadline, ok=ok, progress=progress, env=asked.env, fds=asked.fds
             )
+
+    async def fetch(self, *, deadline: float) -> None:
+        """Bring the remote's branches in; those that it has no more are forgotten, with nothing of ours."""
+        await self.connect("fetch", "-q", "--prune", "--no-write-fetch-head", "origin", deadline=deadline)
+
+    async def resolve(self, ref: str, *, deadline: float) -> str:
+        """Return the commit at `ref`, "" when there is none."""
+        found = await self.run("rev-parse", "-q", "--verify", ref, deadline=deadline, ok=(0, 1))
+        return found.out.strip()
+
+    async def _auth(self, deadline: float) -> BasicAuth | None:
+        if self._credential is None:
+            return None
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._credential()
+        except TimeoutError as e:
+            raise GitTimeoutError("The credential for the repository did not come in time.") from e
 
     async def run(
         self,
@@ -68,16 +86,19 @@ class Git:
     ) -> Output:
         """Run `git ARGS`. Raises `GitError` for an exit status not in `ok`, `GitTimeoutError` at the deadline."""
         while True:
-            done = await process.run(
-                ["git", *args],
-                cwd=self._cwd,
-                env=self._env | dict(env or {}),
-                deadline=deadline,
-                stdin=stdin.encode(),
-                limit=MAX_OUTPUT,
-                on_line=progress,
-                fds=fds,
-            )
+            try:
+                done = await process.run(
+                    ["git", *args],
+                    cwd=self._cwd,
+                    env={**self._env, **(env or {})},
+                    deadline=deadline,
+                    stdin=stdin.encode(),
+                    limit=MAX_OUTPUT,
+                    on_line=progress,
+                    fds=fds,
+                )
+            except OSError as e:
+                raise WorkspaceError(f"git cannot be started: {e.strerror}.") from e
             err = done.err[-16384:].decode(errors="replace")
             if done.code is None:
                 raise GitTimeoutError(f"git {args[0]} did not end in time and was stopped.")

@@ -51,14 +51,9 @@ class Pusher:
             tip = head if on_branch else await self._gather(head, deadline)
             return await self._publish(tip, on_branch, fence, deadline)
         except ConflictError as e:
-            way_out = (
-                f"`git merge origin/{self._branch}` in the workspace settles it"
-                if on_branch
-                else (f"merge into `{self._branch}` settles it")
-            )
-            return await self._aside(
-                "conflict", head, f"{e} The work could not be merged; {way_out}.", deadline
-            )
+            theirs = f"origin/{self._branch}" if on_branch else self._branch
+            why = f"{e} `git merge {theirs}` in the workspace settles it."
+            return await self._aside("conflict", head, why, deadline)
 
     async def set_aside(self, unfinished: str, *, deadline: float) -> Push:
         """Keep a snapshot of an unfinished merge or rebase; the branch follows when that is done."""
@@ -76,17 +71,15 @@ class Pusher:
             if not refusal:
                 self._state.saved = tip
                 return Push(ok=True, sha=tip, ref=self._ref, merged=merged)
-            if not MOVED.search(refusal):
+            theirs = await self._fetch(deadline) if MOVED.search(refusal) else ""
+            if not theirs:
                 return Push(ok=False, sha=tip, problem=f"The remote refused the branch: {refusal}.")
-            theirs = await self._fetch(deadline)
             merged = merged or theirs != self._state.saved
             tip = await self._meet(theirs, tip, on_branch, deadline)
             await self._move(tip, on_branch, deadline)
             self._state.saved = theirs
         return Push(
-            ok=False,
-            sha=tip,
-            problem="Others keep pushing to this branch; it is tried again with the next save.",
+            ok=False, sha=tip, problem="Others keep pushing to this branch; the next save tries again."
         )
 
     async def _meet(self, theirs: str, tip: str, on_branch: bool, deadline: float) -> str:
@@ -97,14 +90,13 @@ class Pusher:
 
     async def _head(self, deadline: float) -> tuple[str, bool]:
         """Return HEAD's commit, "" when there is none, and whether HEAD is the session's branch."""
-        found = await self._git.run("rev-parse", "-q", "--verify", "HEAD", deadline=deadline, ok=(0, 1))
+        head = await self._git.resolve("HEAD", deadline=deadline)
         name = await self._git.run("symbolic-ref", "-q", "HEAD", deadline=deadline, ok=(0, 1))
-        return found.out.strip(), name.out.strip() == self._ref
+        return head, name.out.strip() == self._ref
 
     async def _gather(self, head: str, deadline: float) -> str:
         """Bring work that the agent left elsewhere (another branch, a detached HEAD) to the session's branch."""
-        found = await self._git.run("rev-parse", "-q", "--verify", self._ref, deadline=deadline, ok=(0, 1))
-        before = found.out.strip()
+        before = await self._git.resolve(self._ref, deadline=deadline)
         tip = await merge.join(self._git, before, head, deadline=deadline)
         if tip != before:
             await self._move(tip, False, deadline)
@@ -118,10 +110,9 @@ class Pusher:
             await self._git.run("update-ref", self._ref, tip, deadline=deadline)
 
     async def _fetch(self, deadline: float) -> str:
-        """Return where the remote's branch is now."""
-        await self._git.connect("fetch", "-q", "--no-write-fetch-head", "origin", deadline=deadline)
-        found = await self._git.run("rev-parse", "--verify", TRACKED + self._branch, deadline=deadline)
-        return found.out.strip()
+        """Return where the remote's branch is now, "" when it has none."""
+        await self._git.fetch(deadline=deadline)
+        return await self._git.resolve(TRACKED + self._branch, deadline=deadline)
 
     async def _aside(self, kind: str, tip: str, why: str, deadline: float) -> Push:
         """Keep work that may not go to the branch under `refs/threadmill/<kind>/<worker>`."""
@@ -134,16 +125,8 @@ class Pusher:
 
     async def _try(self, refspec: str, deadline: float) -> str:
         """Push once; return the remote's reason for refusing, "" when it took it."""
-        done = await self._git.connect(
-            "push",
-            "--porcelain",
-            "--no-verify",
-            "--no-follow-tags",
-            "origin",
-            refspec,
-            deadline=deadline,
-            ok=(0, 1),
-        )
+        options = ("--porcelain", "--no-verify", "--no-follow-tags")
+        done = await self._git.connect("push", *options, "origin", refspec, deadline=deadline, ok=(0, 1))
         refused = REFUSED.search(done.out)
         if done.code and refused is None:
             raise GitError("push", done.code, done.err)

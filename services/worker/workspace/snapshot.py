@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from services.worker.workspace.errors import left_out
 from services.worker.workspace.git import Git
 
 UNDER_WAY = ("rebase-merge", "rebase-apply")  # what git keeps in its directory while commits are replayed
@@ -16,12 +17,12 @@ def under_way(git_dir: Path) -> bool:
 
 async def take(
     git: Git, workspace: Path, head: str, message: str, author: dict[str, str], *, deadline: float
-) -> str:
-    """Return a commit on top of `head` with everything that is not ignored, as it lies there."""
+) -> tuple[str, str]:
+    """Return a commit on top of `head` with everything that is not ignored, as it lies there, and what was left out."""
     index = _copy_index(workspace / ".git")
     env = {"GIT_INDEX_FILE": str(index)}
     try:
-        await git.run("add", "-A", "--ignore-errors", env=env, deadline=deadline, ok=(0, 1))
+        added = await git.run("add", "-A", "--ignore-errors", env=env, deadline=deadline, ok=(0, 1))
         tree = await git.run("write-tree", env=env, deadline=deadline)
     finally:
         index.unlink(missing_ok=True)
@@ -29,7 +30,7 @@ async def take(
     made = await git.run(
         "commit-tree", *parent, "-F", "-", tree.out.strip(), stdin=message, env=author, deadline=deadline
     )
-    return made.out.strip()
+    return made.out.strip(), left_out(added.code, added.err)
 
 
 def _copy_index(git_dir: Path) -> Path:
