@@ -57,6 +57,7 @@ class Listener:
     received: list[Delivered] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     reply: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     hold: asyncio.Event | None = None
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -68,7 +69,8 @@ class Listener:
             self._news.notify_all()
         if self.hold:
             await self.hold.wait()
-        return web.json_response(self.reply, status=self.answers.pop(0) if self.answers else 200)
+        status = self.answers.pop(0) if self.answers else 200
+        return web.json_response(self.reply, status=status, headers=self.headers)
 
     async def until(self, enough: Callable[[list[Delivered]], bool]) -> list[Delivered]:
         async with asyncio.timeout(DEADLINE), self._news:

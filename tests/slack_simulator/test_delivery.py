@@ -49,8 +49,16 @@ async def test_an_event_that_is_taken_after_a_refusal_comes_no_more(slack_world:
     await slack_world.say("one")
     await slack_world.say("two")
     received = await slack_world.listener.until(until(3))
-    await asyncio.sleep(0.5)  # longer than the whole schedule at this scale
+    await asyncio.gather(*slack_world.simulator._delivery._tasks)
     assert sorted(one.event["text"] for one in received) == ["one", "one", "two"]
+
+
+async def test_an_app_may_ask_for_no_retry(slack_world: World) -> None:
+    slack_world.listener.answers, slack_world.listener.headers = [503], {"X-Slack-No-Retry": "1"}
+    await slack_world.say("once")
+    await slack_world.listener.until(until(1))
+    await asyncio.gather(*slack_world.simulator._delivery._tasks)
+    assert len(slack_world.listener.received) == 1
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
@@ -84,6 +92,7 @@ async def test_a_press_is_not_tried_again(slack_world: World) -> None:
     await slack_world.sim("action", user="U1", channel="C1", message_ts=posted["ts"], action_id="a")
     await slack_world.say("after")
     await slack_world.listener.events(2)
+    await asyncio.gather(*slack_world.simulator._delivery._tasks)
     presses = [one for one in slack_world.listener.received if one.path == "/slack/interactive"]
     assert len(presses) == 1
 
@@ -103,6 +112,7 @@ async def test_fault_duplicate_delivers_both_of_a_pair_ten_times(slack_world: Wo
     assert {one.headers.get("X-Slack-Retry-Num") for one in received} == {None, *map(str, range(1, 10))}
     await slack_world.say("once")
     await slack_world.listener.until(until(21))
+    await asyncio.gather(*slack_world.simulator._delivery._tasks)
     assert len(slack_world.listener.received) == 21
 
 

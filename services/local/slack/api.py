@@ -16,6 +16,7 @@ from services.local.slack import (
     api_reactions,
     api_streams,
 )
+from services.local.slack.answers import dumps
 from services.local.slack.calls import Context, Method, Methods, read_arguments
 from services.local.slack.errors import SlackError
 from services.local.slack.faults import Faults
@@ -118,11 +119,6 @@ def _answer(record: Json, body: Json, *, status: int, retry_after: int | None) -
         record["error"] = body["error"]
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     return web.json_response(body, status=status, headers=headers, dumps=dumps)
-
-
-def dumps(value: Any) -> str:
-    """JSON as a text."""
-    return msgspec.json.encode(value).decode()
 
 
 def _cut(request: web.Request) -> None:

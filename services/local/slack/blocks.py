@@ -1,5 +1,6 @@
 """Which blocks Slack accepts, and how many: counts and sizes of Block Kit, by Slack's own SDK where it knows them."""
 
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -36,8 +37,7 @@ def check_blocks(blocks: list[Json], *, most: int = MESSAGE_BLOCKS) -> None:
 def with_ids(blocks: list[Json]) -> list[Json]:
     """The blocks, each with a `block_id`: Slack makes up the missing ones, and its interactions name them."""
     return [
-        block if block.get("block_id") else block | {"block_id": f"b{index}"}
-        for index, block in enumerate(blocks)
+        block if block.get("block_id") else block | {"block_id": secrets.token_hex(3)} for block in blocks
     ]
 
 

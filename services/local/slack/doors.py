@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 
 from services.local.slack import acts, bodies, events, modals, render
-from services.local.slack.api import WebApi, dumps
+from services.local.slack.answers import answer, bad_request, body_of, converted, query, refusal, refusing
+from services.local.slack.api import WebApi
 from services.local.slack.calls import Context
 from services.local.slack.delivery import Delivery
 from services.local.slack.errors import SlackError
@@ -66,9 +67,9 @@ class Doors:
 
     def _door(self, shape: type[S], act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def door(request: web.Request) -> web.StreamResponse:
-            body = await _body(request, shape)
+            body = await body_of(request, shape)
             ctx = self._ctx(request)
-            return _refusing(lambda: {"ok": True, **act(ctx, partial(self._send, ctx), body)})
+            return refusing(lambda: {"ok": True, **act(ctx, partial(self._send, ctx), body)})
 
         return door
 
@@ -78,42 +79,42 @@ class Doors:
         self._delivery.send(kind, wrapped, place)
 
     async def _submit_view(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request, bodies.Submit)
+        body = await body_of(request, bodies.Submit)
         ctx = self._ctx(request)
         try:
-            answer = await self._delivery.submit("interactive", modals.submission(ctx, body))
-            return _json({"ok": True, **modals.settle(ctx, body.view_id, answer)})
+            reply = await self._delivery.submit("interactive", modals.submission(ctx, body))
+            return answer({"ok": True, **modals.settle(ctx, body.view_id, reply)})
         except SlackError as e:
-            return _refusal(e)
+            return refusal(e)
         except NotTakenError as e:
-            return _json({"ok": False, "error": f"The app did not take the entries: {e}."}, status=502)
+            return answer({"ok": False, "error": f"The app did not take the entries: {e}."}, status=502)
 
     async def _order_fault(self, request: web.Request) -> web.StreamResponse:
-        given = await _body(request, dict[str, Any])
-        fault = _convert(given, DeliveryFault) if "deliver" in given else _convert(given, CallFault)
+        given = await body_of(request, dict[str, Any])
+        fault = converted(given, DeliveryFault) if "deliver" in given else converted(given, CallFault)
         problem = fault.problem() if isinstance(fault, CallFault) else None
         if problem:
-            raise _bad(problem)
+            raise bad_request(problem)
         try:
             self._faults.order(fault)
         except ValueError as e:
-            raise _bad(str(e)) from e
-        return _json({"ok": True})
+            raise bad_request(str(e)) from e
+        return answer({"ok": True})
 
     async def _views(self, request: web.Request) -> web.StreamResponse:
-        return _refusing(
-            lambda: {"ok": True, "views": modals.open_for(self._ctx(request), _query(request, "user"))}
+        return refusing(
+            lambda: {"ok": True, "views": modals.open_for(self._ctx(request), query(request, "user"))}
         )
 
     async def _thread(self, request: web.Request) -> web.StreamResponse:
-        channel, ts = _query(request, "channel"), _query(request, "ts")
+        channel, ts = query(request, "channel"), query(request, "ts")
         ctx = self._ctx(request)
         try:
             messages = ctx.workspace.thread(channel, ts)
         except SlackError as e:
-            return _refusal(e)
+            return refusal(e)
         state = ctx.workspace.thread_state(channel, ts)
-        return _json(
+        return answer(
             {
                 "ok": True,
                 "messages": [render.message(ctx.workspace, message, ctx.base) for message in messages],
@@ -126,7 +127,7 @@ class Doors:
         )
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:
-        ctx, channel = self._ctx(request), _query(request, "channel")
+        ctx, channel = self._ctx(request), query(request, "channel")
 
         def shown() -> Json:
             messages = ctx.workspace.top_level(channel)
@@ -135,7 +136,7 @@ class Doors:
                 "messages": [render.message(ctx.workspace, message, ctx.base) for message in messages],
             }
 
-        return _refusing(shown)
+        return refusing(shown)
 
     async def _workspace(self, request: web.Request) -> web.StreamResponse:
         state = self._ctx(request).workspace.state
@@ -152,52 +153,10 @@ class Doors:
             ],
             "agent": self._describe_agent(),
         }
-        return _json(shown)
+        return answer(shown)
 
     async def _calls(self, _: web.Request) -> web.StreamResponse:
-        return _json({"ok": True, "calls": list(self._api.calls)})
+        return answer({"ok": True, "calls": list(self._api.calls)})
 
     def _ctx(self, request: web.Request) -> Context:
         return self._context(f"http://{request.host}")
-
-
-async def _body(request: web.Request, shape: type[S] | Any) -> Any:
-    try:
-        return msgspec.json.decode(await request.read(), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise _bad(f"The body does not fit: {e}.") from e
-
-
-def _convert(given: Json, shape: type[S]) -> S:
-    try:
-        return msgspec.convert(given, shape)
-    except msgspec.ValidationError as e:
-        raise _bad(f"The body does not fit: {e}.") from e
-
-
-def _query(request: web.Request, name: str) -> str:
-    try:
-        return request.query[name]
-    except KeyError as e:
-        raise _bad(f"Give {name} in the address.") from e
-
-
-def _bad(sentence: str) -> web.HTTPBadRequest:
-    return web.HTTPBadRequest(text=dumps({"ok": False, "error": sentence}), content_type="application/json")
-
-
-def _refusing(answer: Callable[[], Json]) -> web.Response:
-    try:
-        return _json(answer())
-    except SlackError as e:
-        return _refusal(e)
-    except ValueError as e:
-        raise _bad(str(e)) from e
-
-
-def _refusal(e: SlackError) -> web.Response:
-    return _json({"ok": False, "error": e.error}, status=404 if e.error.endswith("_not_found") else 400)
-
-
-def _json(body: Json, *, status: int = 200) -> web.Response:
-    return web.json_response(body, status=status, dumps=dumps)

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from services.local.slack.answers import answer, refusal
 from services.local.slack.api_files import FILE_BYTES
 from services.local.slack.calls import Context, read_arguments
 from services.local.slack.errors import SlackError
@@ -51,19 +52,19 @@ class FileDoors:
         ctx = self._ctx(request)
         target = ctx.tickets.redeem("response", request.match_info["ticket"], ctx.workspace.clock.now())
         if target is None:
-            return web.json_response({"ok": False, "error": "used_url"}, status=404)
+            return answer({"ok": False, "error": "used_url"}, status=404)
         try:
             respond(ctx, target, read_arguments(Response, await _object(request)))
         except SlackError as e:
-            return web.json_response({"ok": False, "error": e.error}, status=400)
-        return web.json_response({"ok": True})
+            return refusal(e)
+        return answer({"ok": True})
 
     def _content(self, request: web.Request, name: str) -> web.Response:
         ctx = self._ctx(request)
         file = ctx.workspace.state.files.get(name)
         content = ctx.contents.get(file.id) if file else None
         if file is None or content is None:
-            return web.json_response({"ok": False, "error": "file_not_found"}, status=404)
+            return answer({"ok": False, "error": "file_not_found"}, status=404)
         return web.Response(body=content, headers=_safe_headers(file))
 
     def _ctx(self, request: web.Request) -> Context:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 import msgspec
 
-from services.local.slack.api import dumps
+from services.local.slack.answers import dumps
 from services.local.slack.clock import Clock
 from services.local.slack.model import Json
 from services.local.slack.parcels import NotTakenError, Parcel

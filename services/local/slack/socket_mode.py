@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import WSMsgType, web
 
-from services.local.slack.api import dumps
+from services.local.slack.answers import dumps
 from services.local.slack.model import APP_ID, Json
 from services.local.slack.parcels import NotTakenError, Parcel
 

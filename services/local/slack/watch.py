@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from services.local.slack.api import dumps
+from services.local.slack.answers import dumps
 
 MOST_WATCHERS = 64
 MOST_PENDING = 1_000
