@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import nats
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+
+from services.runtime.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +45,14 @@ def _tls(settings: BusSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def open_connection(settings: BusSettings, name: str, on_closed: Callable[[], None]) -> Client:
-    """Return a connected client; waits for a broker that is away. `on_closed` hears when it is closed for good."""
+async def open_connection(
+    settings: BusSettings, name: str, on_closed: Callable[[], None], *, patience: float = math.inf
+) -> Client:
+    """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
+
+    `on_closed` hears when the connection is closed for good.
+    """
+    until = time.monotonic() + patience
 
     async def closed() -> None:
         on_closed()
@@ -75,6 +85,10 @@ async def open_connection(settings: BusSettings, name: str, on_closed: Callable[
                 reconnected_cb=back,
             )
         except (OSError, nats.errors.NoServersError, TimeoutError) as e:
+            if time.monotonic() >= until:
+                raise Unavailable(
+                    f"no broker answers at {settings.url}; is it running, and are the settings right?"
+                ) from e
             log.warning("no broker yet", url=settings.url, error=str(e) or type(e).__name__)
             await asyncio.sleep(RECONNECT_WAIT)
 

@@ -26,7 +26,7 @@ from services.local.slack.workspace import Workspace
 
 # A message with the largest file, in base64.
 MOST_BODY = FILE_BYTES * 4 // 3 + 1024 * 1024
-# Their addresses carry a token or a ticket of their own.
+# These carry a secret of their own: a token, a ticket in the address, or (where the app shares the port) a signature.
 WITH_OWN_SECRET = ("/api/", "/slack/", "/files/upload/", "/files/private/", "/response/", "/socket/")
 
 

@@ -1,0 +1,70 @@
+"""What everything in local mode stands on: the data folder, the broker, the bus, and which agent can run."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from services.local.agent_choice import Choice, choose
+from services.local.broker import Broker, running_broker
+from services.local.home import Home
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.health import Readiness
+from services.runtime.topology import apply_map
+from services.scheduler.settings import SchedulerSettings
+
+SLACK_TOKENS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")
+
+
+class DevSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `threadmill dev` is told.
+
+    `environ` is where Slack's tokens are looked up and what the agent's share is taken from; `worker` are settings that
+    its workers get in addition. `time_scale` shortens Slack's long waits in tests.
+    """
+
+    data: Path
+    environ: Mapping[str, str]
+    host: str = "127.0.0.1"
+    port: int = 8700
+    agent: str | None = None
+    repo: str | None = None
+    scheduler: SchedulerSettings = SchedulerSettings()
+    worker: Mapping[str, str] = {}
+    time_scale: float = 1.0
+
+    @property
+    def real_slack(self) -> bool:
+        """Whether Slack's own tokens are there."""
+        return all(self.environ.get(name) for name in SLACK_TOKENS)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The ground of a running local mode."""
+
+    settings: DevSettings
+    home: Home
+    broker: Broker
+    bus: Bus
+    choice: Choice
+    readiness: Readiness
+
+
+@contextlib.asynccontextmanager
+async def prepared(settings: DevSettings) -> AsyncIterator[Ground]:
+    """Occupy the folder, start the broker, apply the map. Raises `HomeError` and `BrokerError`."""
+    home = Home(settings.data)
+    choice = choose(settings.agent, settings.environ, Path.home())
+    with home.occupied():
+        async with running_broker(home.path / "broker") as broker:
+            client = await open_connection(BusSettings(url=broker.url), "threadmill dev", lambda: None)
+            try:
+                bus = Bus(client)
+                await apply_map(bus, pools=(settings.scheduler.pool,))
+                yield Ground(settings, home, broker, bus, choice, Readiness({"bus": lambda: bus.connected}))
+            finally:
+                await close_connection(client)

@@ -1,0 +1,97 @@
+"""The data folder of local mode: who runs in it, how to reach it, and the token that proves it."""
+
+import contextlib
+import fcntl
+import hmac
+import os
+import secrets
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+OWNER_ONLY = 0o700
+NONCE_LENGTH = 200
+
+
+class HomeError(Exception):
+    """The data folder cannot be used; the sentence tells the way out."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the local mode that runs in a folder listens."""
+
+    url: str
+    nats: str
+    pid: int
+
+
+class Home:
+    """A data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self._token = self.path / "token"
+        self._address = self.path / "address.json"
+
+    @contextlib.contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Make the folder ours for the body. Raises `HomeError` when somebody runs in it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+            self.path.chmod(OWNER_ONLY)
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as e:
+            raise HomeError(
+                f"{self.path} cannot be used ({e.strerror}); name another folder with --data"
+            ) from e
+        try:
+            self._lock(lock)
+            self._write(self._token, secrets.token_hex(32).encode())
+            yield
+        finally:
+            self._address.unlink(missing_ok=True)
+            os.close(lock)
+
+    def _lock(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise HomeError(
+                f"another threadmill dev runs in {self.path}; stop it or name another --data"
+            ) from e
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        fresh.rename(path)
+
+    def announce(self, address: Address) -> None:
+        """Tell clients on this machine where to connect."""
+        self._write(self._address, msgspec.json.encode(address))
+
+    def address(self) -> Address:
+        """Return where the local mode of this folder listens. Raises `HomeError` when none runs."""
+        try:
+            return msgspec.json.decode(self._address.read_bytes(), type=Address)
+        except (OSError, msgspec.DecodeError) as e:
+            raise HomeError(
+                f"no threadmill dev runs in {self.path}; start one, or name its folder with --data"
+            ) from e
+
+    def proof(self, nonce: str) -> str:
+        """Return what only a reader of the token file can say about `nonce`. Raises `HomeError`."""
+        try:
+            token = self._token.read_bytes()
+        except OSError as e:
+            raise HomeError(f"the token in {self.path} cannot be read: {e.strerror}") from e
+        return hmac.new(token, nonce[:NONCE_LENGTH].encode(), sha256).hexdigest()
+
+    def proves(self, nonce: str, answer: str) -> bool:
+        """Whether `answer` is the proof for `nonce`."""
+        return hmac.compare_digest(self.proof(nonce), answer)

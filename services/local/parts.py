@@ -1,0 +1,92 @@
+"""The four services of local mode, wired to one bus and run beside each other in one process."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+from aiohttp import web
+
+from services.archiver import app as archiver
+from services.archiver.settings import ArchiverSettings
+from services.ingress import app as ingress
+from services.ingress.settings import IngressSettings
+from services.local.ground import SLACK_TOKENS, DevSettings, Ground
+from services.local.slack.app import Simulator
+from services.runtime.lifecycle import Service, cancel
+from services.scheduler import app as scheduler
+from services.scheduler.process_launcher import ProcessLauncher
+
+
+class Parts:
+    """The running services, in the order in which they are drained."""
+
+    def __init__(self, services: Sequence[tuple[str, Service]], slack_routes: list[web.RouteDef]) -> None:
+        self._services = services
+        self._running = {name: asyncio.create_task(service.run(), name=name) for name, service in services}
+        self.slack_routes = slack_routes
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set; raise what ended a service before that."""
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait(
+                [stopping, *self._running.values()], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopping}:
+                task.result()
+                raise RuntimeError(f"{task.get_name()} ended by itself")
+        finally:
+            await cancel(stopping)
+
+    async def drain(self) -> None:
+        """Drain each service, then end it."""
+        for name, service in self._services:
+            if not self._running[name].done():
+                await service.drain()
+            await cancel(self._running[name])
+
+
+@contextlib.asynccontextmanager
+async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncIterator[Parts]:
+    """Run the services for the body; the people's side goes first when it ends, the archive last."""
+    bus, readiness, settings = ground.bus, ground.readiness, ground.settings
+    archive = await archiver.wire(bus, readiness, ArchiverSettings(folder=ground.home.path / "archive"))
+    launcher = ProcessLauncher(
+        argv=[sys.executable, "-m", "services.worker"],
+        environ=settings.environ,
+        extra=_worker_environment(ground),
+        logs=ground.home.path / "logs",
+    )
+    schedule = await scheduler.wire(bus, readiness, settings.scheduler, launcher)
+    slack = await ingress.wire(bus, readiness, _ingress_settings(settings, simulator, url))
+    parts = Parts([("ingress", slack), ("scheduler", schedule), ("archiver", archive)], slack.routes())
+    try:
+        yield parts
+    finally:
+        await parts.drain()
+
+
+def _worker_environment(ground: Ground) -> dict[str, str]:
+    settings = ground.settings
+    given = {
+        "THREADMILL_NATS_URL": ground.broker.url,
+        "THREADMILL_DATA": str(ground.home.path),
+        "THREADMILL_AGENT": ground.choice.agent,
+        "THREADMILL_LOG_FORM": "text",
+    }
+    repo = {"THREADMILL_REPO": settings.repo} if settings.repo else {}
+    return given | repo | dict(ground.choice.env) | dict(settings.worker)
+
+
+def _ingress_settings(settings: DevSettings, simulator: Simulator | None, url: str) -> IngressSettings:
+    if simulator is None:
+        bot, app = (settings.environ[name] for name in SLACK_TOKENS)
+        return IngressSettings(bot_token=bot, app_token=app, http_port=0)
+    return IngressSettings(
+        bot_token=simulator.bot_token,
+        app_token=simulator.app_token,
+        signing_secret=simulator.signing_secret,
+        slack_api_url=f"{url}/api/",
+        http_port=0,
+    )
