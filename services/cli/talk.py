@@ -77,9 +77,8 @@ async def _publish(bus: Bus, text: str, key: SessionKey | None, user: str) -> tu
 
 
 async def _say(
-    bus: Bus, text: str, key: SessionKey | None, user: str, channel: str, data: Path | None
+    bus: Bus, address: Address, text: str, key: SessionKey | None, *, user: str, channel: str
 ) -> tuple[SessionKey, int]:
-    address = await local(data)
     body = {
         "user": user,
         "channel": key.channel if key else channel,
