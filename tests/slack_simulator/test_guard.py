@@ -191,5 +191,6 @@ async def test_the_simulator_stands_behind_the_guard(slack_world: World) -> None
     assert await status(f"{url}/sim/message", "POST", body=b"{}", Content_Type="text/plain", **CLIENT) == 415
     assert await status(f"{url}/sim/events", Origin="http://evil.org") == 403
     assert await status(f"{url}/api/auth.test", "POST") == 200
+    assert await status(f"{url}/slack/events", "POST", body=b"{}", **JSON) == 404
     assert await status(f"{url}/api/auth.test", "POST", X_Forwarded_For="1.2.3.4") == 403
     assert await status(f"{url}/sim/message", "OPTIONS", Origin="http://evil.org") == 405

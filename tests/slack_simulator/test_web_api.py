@@ -6,12 +6,14 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from services.local.slack.api import METHODS
 from tests.slack_simulator.conftest import World
 
 
 async def refused(slack: AsyncWebClient, method: str, **arguments: Any) -> str:
+    form_only = method in METHODS and METHODS[method].form_only
     with pytest.raises(SlackApiError) as caught:
-        await slack.api_call(method, json=arguments)
+        await slack.api_call(method, **{"params" if form_only else "json": arguments})
     return str(caught.value.response["error"])
 
 
@@ -34,6 +36,7 @@ UNKNOWN_TS = "1712345678.000001"
         ("conversations.replies", {"channel": "C9", "ts": UNKNOWN_TS}, "channel_not_found"),
         ("conversations.history", {"channel": "C1", "cursor": "zzz"}, "invalid_cursor"),
         ("conversations.history", {"channel": "C1", "oldest": "soon"}, "invalid_ts_oldest"),
+        ("conversations.history", {"channel": "C1", "latest": "NaN"}, "invalid_ts_latest"),
         ("conversations.info", {"channel": "C9"}, "channel_not_found"),
         ("conversations.open", {"users": "U9"}, "user_not_found"),
         ("users.info", {"user": "U9"}, "user_not_found"),
@@ -143,6 +146,19 @@ async def test_replies_come_in_pages(slack_world: World) -> None:
         if not page["has_more"]:
             break
     assert texts == ["0", "1", "2", "3", "4"]
+
+
+async def test_the_root_comes_first_whatever_the_moments(slack_world: World) -> None:
+    root = await slack_world.say("root")
+    old, new = [await slack_world.say(text, thread_ts=root) for text in ("old", "new")]
+    page = await slack_world.slack.conversations_replies(channel="C1", ts=root, oldest=old)
+    assert [one["ts"] for one in page["messages"]] == [root, new]
+
+
+async def test_a_method_that_only_reads_takes_no_notice_of_json(slack_world: World) -> None:
+    with pytest.raises(SlackApiError, match="invalid_arguments"):
+        await slack_world.slack.api_call("users.info", json={"user": "U1"})
+    assert (await slack_world.slack.api_call("users.info", http_verb="GET", params={"user": "U1"}))["ok"]
 
 
 async def test_history_is_newest_first_and_bounded_by_moments(slack_world: World) -> None:

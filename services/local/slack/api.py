@@ -51,7 +51,7 @@ class WebApi:
         ctx = self._context(f"http://{request.host}")
         record = self._record(name, ctx.workspace.clock.now())
         try:
-            given, token = await _read(request)
+            given, token = await _read(request, METHODS.get(name))
             record["args"] = given
             fault = self._faults.for_call(name)
             if fault and not fault.lose_reply:
@@ -91,11 +91,12 @@ class WebApi:
         return record
 
 
-async def _read(request: web.Request) -> tuple[Json, str]:
+async def _read(request: web.Request, method: Method[Any] | None) -> tuple[Json, str]:
     """The arguments of a query, form or JSON body, and the token, which is in none of them afterwards."""
     given: Json = dict(request.query)
     if request.content_type == "application/json":
-        given |= _json_object(await request.read())
+        body = _json_object(await request.read())
+        given |= {} if method and method.form_only else body
     elif request.can_read_body:
         given |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")

@@ -146,7 +146,7 @@ def open_view(ctx: Context, args: OpenView) -> Json:
 
 METHODS: Methods = {
     "auth.test": Method(Nothing, auth_test, SPECIAL),
-    "team.info": Method(Nothing, team_info, TIER_3),
+    "team.info": Method(Nothing, team_info, TIER_3, form_only=True),
     "agents.sessions.setStatus": Method(SessionStatus, set_session_status, TIER_3),
     "agents.sessions.rename": Method(SessionName, rename_session, TIER_3),
     "assistant.threads.setStatus": Method(AssistantStatus, set_assistant_status, SPECIAL),

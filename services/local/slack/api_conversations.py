@@ -51,14 +51,16 @@ class User(Arguments, kw_only=True):
 
 
 def replies(ctx: Context, args: Replies) -> Json:
-    """conversations.replies: the root and its replies, oldest first; of a reply only itself."""
-    first = ctx.workspace.thread(args.channel, args.ts) if _is_root(ctx, args) else [_reply(ctx, args)]
-    return _page(ctx, args, first)
+    """conversations.replies: oldest first, the root before all whatever the moments; of a reply only itself."""
+    if not _is_root(ctx, args):
+        return _page(ctx, args, [_reply(ctx, args)])
+    root, *rest = ctx.workspace.thread(args.channel, args.ts)
+    return _page(ctx, args, [root, *_wanted(args, rest)])
 
 
 def history(ctx: Context, args: Page) -> Json:
     """conversations.history: messages outside of threads, newest first."""
-    return _page(ctx, args, list(ctx.workspace.top_level(args.channel))[::-1])
+    return _page(ctx, args, _wanted(args, list(ctx.workspace.top_level(args.channel))[::-1]))
 
 
 def info(ctx: Context, args: Place) -> Json:
@@ -98,23 +100,27 @@ def _reply(ctx: Context, args: Replies) -> Message:
     return ctx.workspace.message(args.channel, args.ts, missing="thread_not_found")
 
 
-def _page(ctx: Context, args: Page, messages: Sequence[Message]) -> Json:
-    start = _offset(args.cursor)
+def _wanted(args: Page, messages: Sequence[Message]) -> list[Message]:
+    """Those that everybody sees, between the moments."""
     oldest, latest = _moment("oldest", args.oldest or "0"), _moment("latest", args.latest or "Infinity")
-    wanted = [
+    return [
         message
         for message in messages
         if message.only_for is None and _inside(Decimal(message.ts), oldest, latest, inclusive=args.inclusive)
     ]
-    shown = wanted[start : start + args.limit]
-    more = len(wanted) > start + args.limit
+
+
+def _page(ctx: Context, args: Page, messages: Sequence[Message]) -> Json:
+    start = _offset(args.cursor)
+    end = start + args.limit
+    more = len(messages) > end
     return {
         "messages": [
             render.message(ctx.workspace, message, ctx.base, metadata=args.include_all_metadata)
-            for message in shown
+            for message in messages[start:end]
         ],
         "has_more": more,
-        "response_metadata": {"next_cursor": f"sim:{start + args.limit}" if more else ""},
+        "response_metadata": {"next_cursor": f"sim:{end}" if more else ""},
     }
 
 
@@ -124,9 +130,12 @@ def _inside(ts: Decimal, oldest: Decimal, latest: Decimal, *, inclusive: bool) -
 
 def _moment(name: str, value: str) -> Decimal:
     try:
-        return Decimal(value)
+        moment = Decimal(value)
     except InvalidOperation as e:
         raise SlackError(f"invalid_ts_{name}") from e
+    if moment.is_nan():
+        raise SlackError(f"invalid_ts_{name}")
+    return moment
 
 
 def _offset(cursor: str) -> int:
@@ -139,10 +148,10 @@ def _offset(cursor: str) -> int:
 
 
 METHODS: Methods = {
-    "conversations.replies": Method(Replies, replies, TIER_3),
+    "conversations.replies": Method(Replies, replies, TIER_3, form_only=True),
     "conversations.history": Method(Page, history, TIER_3),
-    "conversations.info": Method(Place, info, TIER_3),
-    "conversations.members": Method(Place, members, TIER_4),
+    "conversations.info": Method(Place, info, TIER_3, form_only=True),
+    "conversations.members": Method(Place, members, TIER_4, form_only=True),
     "conversations.open": Method(Open, open_conversation, TIER_3),
-    "users.info": Method(User, user_info, TIER_4),
+    "users.info": Method(User, user_info, TIER_4, form_only=True),
 }

@@ -98,7 +98,7 @@ def _share(ctx: Context, channel: str, root: str | None, files: list[File], comm
 
 
 METHODS: Methods = {
-    "files.getUploadURLExternal": Method(UploadAddress, upload_address, TIER_4),
+    "files.getUploadURLExternal": Method(UploadAddress, upload_address, TIER_4, form_only=True),
     "files.completeUploadExternal": Method(Complete, complete, TIER_4),
-    "files.info": Method(Info, info, TIER_4),
+    "files.info": Method(Info, info, TIER_4, form_only=True),
 }

@@ -57,5 +57,5 @@ def _reacted_to(ctx: Context, args: Reaction) -> Message:
 METHODS: Methods = {
     "reactions.add": Method(Reaction, add_reaction, TIER_3),
     "reactions.remove": Method(Reaction, remove_reaction, TIER_2),
-    "reactions.get": Method(Reaction, get_reactions, TIER_3),
+    "reactions.get": Method(Reaction, get_reactions, TIER_3, form_only=True),
 }

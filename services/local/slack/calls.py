@@ -30,12 +30,16 @@ class Context(NamedTuple):
 
 
 class Method(NamedTuple, Generic[A]):
-    """A method: the shape of its arguments, what it does, how often it may be called, and whose token it wants."""
+    """A method: the shape of its arguments, what it does, how often it may be called, and whose token it wants.
+
+    One that only reads is `form_only`: of a JSON body Slack takes no notice there.
+    """
 
     arguments: type[A]
     run: Callable[[Context, A], Json]
     pace: Pace
     app_level: bool = False
+    form_only: bool = False
 
 
 Methods = Mapping[str, Method[Any]]
