@@ -133,6 +133,12 @@ class Bus:
         """Return the message at `sequence`, None when it is gone."""
         return await self._get(stream, {"seq": sequence}, deadline)
 
+    async def following(
+        self, stream: str, subject: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE
+    ) -> Stored | None:
+        """Return the first message after `sequence` whose subject matches `subject`, None when there is none."""
+        return await self._get(stream, {"seq": sequence + 1, "next_by_subj": subject}, deadline)
+
     async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
         """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""
         payload = b"" if request is None else msgspec.json.encode(request)

@@ -1,0 +1,100 @@
+"""The scheduler, put together."""
+
+import asyncio
+import secrets
+
+from schemas.bus import SCHEDULER
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.runtime.consume import Consume
+from services.runtime.health import Readiness
+from services.runtime.lifecycle import Service
+from services.scheduler.admission import Desk
+from services.scheduler.agenda import Agenda
+from services.scheduler.conductor import Conductor
+from services.scheduler.ending import Ending
+from services.scheduler.handlers import AdmissionRequests, LogHandler, lane_of
+from services.scheduler.launcher import Launcher
+from services.scheduler.leases import Leases
+from services.scheduler.log import SessionLog
+from services.scheduler.memories import Memories
+from services.scheduler.metrics import OPEN
+from services.scheduler.ratelimits import RateLimits
+from services.scheduler.recall import Recall
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.staff import Staff
+from services.scheduler.starting import Starting
+from services.scheduler.summaries import Summaries
+
+
+class Scheduler:
+    """One replica of the scheduler."""
+
+    def __init__(self, bus: Bus, settings: SchedulerSettings, launcher: Launcher) -> None:
+        self._settings = settings
+        self._agenda = Agenda()
+        self._memories = Memories(bus, self._agenda.soon)
+        self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
+        self._staff = Staff(launcher, settings, self._memories, self._leases, self._worker_left)
+        rates, summaries = RateLimits(bus, settings), Summaries(bus)
+        recall = Recall(SessionLog(bus), rates, summaries)
+        self._starting = Starting(bus, settings, self._agenda, rates, self._staff)
+        self._conductor = Conductor(
+            bus=bus,
+            rules=settings,
+            agenda=self._agenda,
+            memories=self._memories,
+            leases=self._leases,
+            recall=recall,
+            starting=self._starting,
+            ending=Ending(bus, self._leases, settings.max_attempts),
+            staff=self._staff,
+            summaries=summaries,
+        )
+        desk = Desk(
+            conductor=self._conductor,
+            rules=settings,
+            memories=self._memories,
+            recall=recall,
+            leases=self._leases,
+            starting=self._starting,
+            agenda=self._agenda,
+        )
+        self._admissions = AdmissionRequests(bus, desk)
+        self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
+        OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))
+
+    def is_loaded(self) -> bool:
+        """Tell whether it knows all sessions and leases."""
+        return self._memories.loaded.is_set() and self._leases.loaded.is_set()
+
+    async def run(self) -> None:
+        """Learn what there is, then decide for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._leases.run(), name="leases")
+            tasks.create_task(self._memories.run(), name="memories")
+            await self._memories.loaded.wait()
+            await self._leases.loaded.wait()
+            tasks.create_task(self._staff.run(), name="staff")
+            tasks.create_task(self._agenda.run(self._conductor.advance), name="agenda")
+            tasks.create_task(self._admissions.run(), name="admissions")
+            tasks.create_task(self._consume.run(), name="log")
+
+    async def drain(self) -> None:
+        """Let the workers hand over; nothing starts any more."""
+        await self._staff.close(self._settings.drain_grace)
+
+    def _lease_changed(self, key: SessionKey) -> None:
+        self._staff.lease_changed(key)
+        self._agenda.soon(key)
+        self._starting.look_for_room()
+
+    def _worker_left(self) -> None:
+        self._starting.look_for_room()
+
+
+async def wire(bus: Bus, readiness: Readiness, settings: SchedulerSettings, launcher: Launcher) -> Service:
+    """Return the scheduler; it is ready when it knows all sessions and leases."""
+    scheduler = Scheduler(bus, settings, launcher)
+    readiness.add("memory", scheduler.is_loaded)
+    return scheduler

@@ -1,0 +1,185 @@
+"""Brings a session on: its memory up to its log, then one decision after the other until there is nothing to do."""
+
+import asyncio
+import weakref
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from schemas.base import now
+from schemas.bus import SESSIONS
+from schemas.events import EVENTS, HandedOver
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.runtime.errors import Conflict
+from services.scheduler import memory as transitions
+from services.scheduler.agenda import Agenda
+from services.scheduler.core import (
+    Action,
+    End,
+    Evict,
+    Lost,
+    Note,
+    OpenNext,
+    Publish,
+    Release,
+    Rest,
+    Start,
+    Unclaimed,
+    View,
+    decide,
+)
+from services.scheduler.ending import Ending
+from services.scheduler.leases import Leases
+from services.scheduler.memories import Memories
+from services.scheduler.memory import Memory
+from services.scheduler.metrics import DEATHS
+from services.scheduler.recall import Recall
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.staff import Staff
+from services.scheduler.starting import Starting
+from services.scheduler.subjects import Heard
+from services.scheduler.summaries import Summaries
+
+
+class Conductor:
+    """Advances sessions, one step at a time each; any replica may do so at any time."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        rules: SchedulerSettings,
+        agenda: Agenda,
+        memories: Memories,
+        leases: Leases,
+        recall: Recall,
+        starting: Starting,
+        ending: Ending,
+        staff: Staff,
+        summaries: Summaries,
+    ) -> None:
+        self._bus = bus
+        self._rules = rules
+        self._agenda = agenda
+        self._memories = memories
+        self._leases = leases
+        self._recall = recall
+        self._starting = starting
+        self._ending = ending
+        self._staff = staff
+        self._summaries = summaries
+        self._locks: weakref.WeakValueDictionary[SessionKey, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def lock(self, key: SessionKey) -> asyncio.Lock:
+        """Return what keeps two tasks of this replica from working on the same session."""
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    async def advance(self, key: SessionKey, heard: Heard | None = None) -> None:
+        """Do all there is to do for `key`, after having taken `heard` into its memory. Raises `Unavailable`."""
+        async with self.lock(key):
+            resting = False
+            while not resting:
+                try:
+                    resting = await self._step(key, heard)
+                except Conflict:
+                    continue
+            memory, _ = await self._memories.get(key)
+            await self._summaries.reflect(key, memory, self._leases.held(key))
+
+    async def _step(self, key: SessionKey, heard: Heard | None) -> bool:
+        known, revision = await self._memories.get(key)
+        memory = await self._recall.up_to(key, known, heard) if heard else known
+        action = decide(memory, self._view(key, memory), self._rules)
+        if not isinstance(action, Lost):
+            await self._leases.bury(key)
+        try:
+            changed = await self._changed(key, memory, action)
+            if changed != known:
+                await self._memories.put(key, changed, revision)
+        finally:
+            self._staff.release(key)
+        return await self._carry_out(key, changed, action)
+
+    def _view(self, key: SessionKey, memory: Memory) -> View:
+        return View(
+            now=now(),
+            held=self._leases.held(key),
+            departed=self._leases.departed(key),
+            published=memory.open is not None and self._staff.published(key, memory.open),
+        )
+
+    async def _changed(self, key: SessionKey, memory: Memory, action: Action) -> Memory:
+        match action:
+            case OpenNext():
+                return self._starting.begun(key, await self._starting.admitted(key, memory))
+            case Start():
+                return self._starting.begun(key, memory)
+            case Note(turn, held):
+                return replace(memory, open=transitions.held(turn, held.token, now()))
+            case Lost():
+                return await self._lost(key, memory, action)
+            case Unclaimed(turn):
+                blame = self._staff.has_room()
+                return replace(memory, open=transitions.unclaimed(turn, attempted=blame))
+        return memory
+
+    async def _carry_out(self, key: SessionKey, memory: Memory, action: Action) -> bool:
+        """Act; True when there is nothing more to do for now."""
+        match action:
+            case OpenNext() | Start() | Publish():
+                return await self._starting.publish(key, memory)
+            case End():
+                return await self._end(key, action)
+            case Evict():
+                return await self._evict(key, action)
+            case Lost(_, token, _):
+                return self._is_patient(key, memory, token)
+            case Release(held):
+                await self._staff.retire(held.holder)
+            case Rest(until):
+                self._starting.leave_line(key)
+                self._agenda.at(key, until)
+        return isinstance(action, Release | Rest)
+
+    async def _end(self, key: SessionKey, action: End) -> bool:
+        self._starting.leave_line(key)
+        await self._ending.end(key, action.turn, action.verdict)
+        known, revision = await self._memories.get(key)
+        memory = await self._recall.to_the_end(key, known)
+        if memory != known:
+            await self._memories.put(key, memory, revision)
+            return False
+        # Somebody else holds the lease: its going calls again, and so does this.
+        self._agenda.after(key, 1.0)
+        return True
+
+    async def _lost(self, key: SessionKey, memory: Memory, action: Lost) -> Memory:
+        turn, gone = action.turn, action.departed
+        seen = gone if gone and gone.held.token == action.token else None
+        graceful = (seen and seen.how == "released") or await self._handed_over(key, turn.started_at)
+        if seen is None and not graceful and now() < self._leases.patient_until:
+            return memory
+        if not graceful:
+            DEATHS.inc()
+        return replace(memory, open=transitions.lost(turn, action.token, death=not graceful))
+
+    def _is_patient(self, key: SessionKey, memory: Memory, token: int) -> bool:
+        if memory.open and memory.open.lost != token:
+            self._agenda.at(key, self._leases.patient_until)
+            return True
+        return False
+
+    async def _handed_over(self, key: SessionKey, since: datetime | None) -> bool:
+        last = await self._bus.last(SESSIONS.name, f"session.{key}.out")
+        if last is None:
+            return False
+        event = EVENTS.decode(last.data)
+        return isinstance(event, HandedOver) and (since is None or event.at >= since)
+
+    async def _evict(self, key: SessionKey, action: Evict) -> bool:
+        if await self._staff.kill(action.held.holder) or now() >= action.revoke_at:
+            self._leases.died(key, action.held)
+            return False
+        self._agenda.at(key, action.revoke_at)
+        return True

@@ -1,0 +1,135 @@
+"""Ending a turn that no worker ends: take the lease, claim like anybody, write the end in one batch, release."""
+
+import contextlib
+
+import msgspec
+import structlog
+
+from schemas.base import MalformedMessage, Message, Unknown, now
+from schemas.bus import SESSIONS
+from schemas.ends import TurnEnd
+from schemas.events import EVENTS, Claimed, CommitPushed, InputTaken, TextBlock, TurnFinished, TurnStarted
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.errors import Conflict, Unavailable
+from services.runtime.follow import read
+from services.scheduler.core import Verdict
+from services.scheduler.leases import Leases
+from services.scheduler.memory import Open
+
+log = structlog.get_logger(__name__)
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log tells of a turn that did not come to its own end."""
+
+    inputs: tuple[int, ...]
+    text: str = ""
+    agent: str = ""
+    branch: str = ""
+    commits: tuple[CommitPushed, ...] = ()
+
+
+def known_of(turn: int, events: list[Message | Unknown]) -> Known:
+    """Return what `events` tell of `turn`. Pure."""
+    own = [event for event in events if getattr(event, "turn", None) == turn]
+    taken = [event.sequence for event in own if isinstance(event, InputTaken)]
+    started = [event for event in own if isinstance(event, TurnStarted)]
+    return Known(
+        inputs=tuple(dict.fromkeys([turn, *taken])),
+        text="\n\n".join(event.text for event in own if isinstance(event, TextBlock)),
+        agent=started[-1].agent if started else "",
+        branch=started[-1].branch if started else "",
+        commits=tuple(event for event in own if isinstance(event, CommitPushed)),
+    )
+
+
+class Ending:
+    """Writes the ends that are the scheduler's to write."""
+
+    def __init__(self, bus: Bus, leases: Leases, most_attempts: int) -> None:
+        self._bus = bus
+        self._leases = leases
+        self._most_attempts = most_attempts
+
+    async def end(self, key: SessionKey, turn: Open, verdict: Verdict) -> bool:
+        """End `turn`; False when somebody else holds the lease or was faster. Raises `Unavailable`."""
+        lease = await self._leases.take(key)
+        if lease is None:
+            return False
+        try:
+            return await self._end_as_holder(key, turn, verdict, lease)
+        except Conflict:
+            return False
+        finally:
+            with contextlib.suppress(Unavailable):
+                await self._leases.release(key, lease)
+
+    async def _end_as_holder(self, key: SessionKey, turn: Open, verdict: Verdict, lease: int) -> bool:
+        if await self._bus.last(SESSIONS.name, f"session.{key}.end.{turn.turn}"):
+            return False
+        claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
+        claimed = await self._claim(key, claim)
+        known = known_of(turn.turn, await self._events(key, turn.turn))
+        finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
+        end = self._written(turn, verdict, known)
+        await self._bus.publish_batch(
+            [
+                Draft(
+                    subject=finished.subject(key),
+                    message=finished,
+                    session=str(key),
+                    fence=Fence(claimed),
+                ),
+                Draft(subject=end.subject(key), message=end, session=str(key), fence=Fence(0)),
+            ]
+        )
+        log.info("turn ended by the scheduler", session=str(key), turn=turn.turn, outcome=verdict.outcome)
+        return True
+
+    async def _claim(self, key: SessionKey, claim: Claimed) -> int:
+        subject = claim.subject(key)
+        while True:
+            last = await self._bus.last(SESSIONS.name, subject)
+            fence = Fence(last.sequence if last else 0)
+            try:
+                return await self._bus.publish(
+                    Draft(subject=subject, message=claim, session=str(key), fence=fence)
+                )
+            except Conflict:
+                # Whoever held the lease before wrote once more; from the claim on it is refused.
+                if not await self._leases.stands(key, claim.lease):
+                    raise
+
+    async def _events(self, key: SessionKey, turn: int) -> list[Message | Unknown]:
+        deliveries = await read(self._bus, SESSIONS.name, [f"session.{key}.out"], after=turn)
+        events: list[Message | Unknown] = []
+        for delivery in deliveries:
+            with contextlib.suppress(MalformedMessage):
+                events.append(EVENTS.decode(delivery.data))
+        return events
+
+    def _attempt(self, turn: Open) -> int:
+        return min(turn.attempt, self._most_attempts)
+
+    def _written(self, turn: Open, verdict: Verdict, known: Known) -> TurnEnd:
+        return TurnEnd(
+            turn=turn.turn,
+            outcome=verdict.outcome,
+            inputs=known.inputs,
+            user=turn.user,
+            text=known.text,
+            reason=verdict.reason,
+            duration_ms=_worked_ms(turn),
+            attempt=self._attempt(turn),
+            agent=known.agent,
+            branch=known.branch,
+            commits=known.commits,
+            state_complete=not turn.lost,
+            retry_at=verdict.retry_at,
+            ours=verdict.ours,
+        )
+
+
+def _worked_ms(turn: Open) -> int:
+    return max(0, int((now() - turn.opened_at).total_seconds() * 1000))

@@ -1,0 +1,27 @@
+"""The environment that a worker process gets: what it needs to run, what its agent is configured with, nothing else."""
+
+from collections.abc import Mapping
+
+NAMES = {
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "CLAUDE_CONFIG_DIR",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+}
+PREFIXES = ("SSL_CERT_", "ANTHROPIC_", "CLAUDE_CODE_", "AWS_", "GOOGLE_", "CLOUD_ML_", "VERTEX_", "VERTEXAI_")
+
+WORKER = "THREADMILL_WORKER"
+POOL = "THREADMILL_POOL"
+DATA = "THREADMILL_DATA"
+
+
+def worker_environment(
+    environ: Mapping[str, str], extra: Mapping[str, str], name: str, pool: str
+) -> dict[str, str]:
+    """Return the environment of the worker `name`; `extra` wins over what is inherited."""
+    inherited = {key: value for key, value in environ.items() if key in NAMES or key.startswith(PREFIXES)}
+    return inherited | dict(extra) | {WORKER: name, POOL: pool}

@@ -1,0 +1,62 @@
+"""The bucket `turns`, kept at hand: every replica follows it, so that it can go on where another one stopped."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from schemas.bus import TURNS
+from schemas.keys import InvalidKey, SessionKey
+from services.runtime.bucket import Bucket, Entry
+from services.runtime.bus import Bus
+from services.scheduler.memory import Memory
+
+# Idle sessions are kept at hand up to this many in all; any other is read when it is needed.
+AT_HAND = 20_000
+
+
+class Memories:
+    """The memory of every session; `on_change` hears of those that another replica wrote."""
+
+    def __init__(self, bus: Bus, on_change: Callable[[SessionKey], None]) -> None:
+        self._bucket = Bucket(bus, TURNS.name, Memory)
+        self._entries: dict[SessionKey, Entry[Memory]] = {}
+        self._on_change = on_change
+        self.loaded = asyncio.Event()
+
+    async def get(self, key: SessionKey) -> tuple[Memory, int]:
+        """Return the memory of `key` and its revision; it may be an older one, which a write then finds out."""
+        entry = self._entries.get(key) or await self._bucket.get(str(key))
+        return entry.value or Memory(), entry.revision
+
+    async def put(self, key: SessionKey, memory: Memory, revision: int) -> int:
+        """Write `memory`. Raises `Conflict` (the next `get` asks the broker) and `Unavailable`."""
+        self._entries.pop(key, None)
+        written = await self._bucket.put(str(key), memory, revision)
+        self._keep(key, Entry(str(key), memory, written))
+        return written
+
+    def active(self) -> Iterator[tuple[SessionKey, Memory]]:
+        """Yield the sessions that have something open or waiting."""
+        for key, entry in list(self._entries.items()):
+            if entry.value and not entry.value.idle:
+                yield key, entry.value
+
+    async def run(self) -> None:
+        """Follow the bucket for ever."""
+        async for entry in self._bucket.watch():
+            if entry is None:
+                self.loaded.set()
+                continue
+            try:
+                key = SessionKey.parse(entry.key)
+            except InvalidKey:
+                continue
+            known = self._entries.get(key)
+            if known is None or known.revision < entry.revision:
+                self._keep(key, entry)
+                self._on_change(key)
+
+    def _keep(self, key: SessionKey, entry: Entry[Memory]) -> None:
+        self._entries[key] = entry
+        if len(self._entries) > AT_HAND:
+            idle = (k for k, e in self._entries.items() if k != key and (not e.value or e.value.idle))
+            self._entries.pop(next(idle, key))

@@ -1,0 +1,131 @@
+"""The memory of one session: a fold over its log, and what the scheduler decided on it. Pure."""
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from schemas.base import Message, Unknown
+from schemas.buckets import OpenTurn, Turns, Waiting
+from schemas.ends import TurnEnd
+from schemas.inputs import Close, Continued, Said, Stop, Withdrawn
+from services.scheduler.settings import SchedulerSettings
+
+
+class Open(OpenTurn, frozen=True, kw_only=True):
+    """The open turn with all that a successor of this scheduler needs.
+
+    `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token of the lease under
+    which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run.
+    """
+
+    id: str = ""
+    input_at: datetime | None = None
+    start: int = 0
+    starting_until: datetime | None = None
+    lease: int = 0
+    lost: int = 0
+    stopped_at: datetime | None = None
+    refusal: str = ""
+    retry_at: datetime | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was ever given to a worker; until then its deadline does not run."""
+        return bool(self.start or self.lease or self.lost)
+
+
+class Memory(Turns, frozen=True, kw_only=True, tag="turns"):
+    """`Turns`, with the place in the log up to which it is the fold (`heard`), and the time of a close."""
+
+    open: Open | None = None
+    heard: int = 0
+    closed_at: datetime | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open or waiting."""
+        return not (self.open or self.waiting)
+
+
+def fold(memory: Memory, sequence: int, message: Message | Unknown, at: datetime) -> Memory:
+    """Return `memory` after `message`, the next one in the session's log; `at` is when it is heard."""
+    match message:
+        case Said():
+            waiting = Waiting(sequence=sequence, id=message.id, user=message.user, at=message.at)
+            memory = replace(memory, waiting=(*memory.waiting, waiting), paused=False, closed_at=None)
+        case Withdrawn():
+            memory = _withdrawn(memory, message.of, sequence, at)
+        case Continued():
+            memory = replace(memory, paused=False)
+        case Stop():
+            memory = _stopped(memory, sequence, at)
+        case Close():
+            memory = replace(_stopped(memory, sequence, at), closed_at=at)
+        case TurnEnd():
+            memory = _ended(memory, message)
+    return replace(memory, heard=sequence)
+
+
+def _withdrawn(memory: Memory, of: str, sequence: int, at: datetime) -> Memory:
+    turn = memory.open
+    if turn and turn.id == of and not turn.lease:
+        return replace(memory, open=replace(turn, stop=sequence, stopped_at=at))
+    return replace(memory, waiting=tuple(each for each in memory.waiting if each.id != of))
+
+
+def _stopped(memory: Memory, sequence: int, at: datetime) -> Memory:
+    # An input that stands before the stop and is about to open a turn is what the person means, too.
+    if memory.open is None and memory.waiting and not memory.paused:
+        memory = opened(memory, at, at)
+    if memory.open is None:
+        return memory
+    turn = memory.open
+    if turn.stop is None:
+        turn = replace(turn, stop=sequence, stopped_at=at)
+    return replace(memory, open=turn, paused=True)
+
+
+def _ended(memory: Memory, end: TurnEnd) -> Memory:
+    taken = {end.turn, *end.inputs}
+    waiting = tuple(each for each in memory.waiting if each.sequence not in taken)
+    still_open = memory.open if memory.open and memory.open.turn != end.turn else None
+    return replace(memory, waiting=waiting, open=still_open)
+
+
+def opened(
+    memory: Memory, at: datetime, deadline: datetime, *, refusal: str = "", retry_at: datetime | None = None
+) -> Memory:
+    """Return `memory` with its first waiting input opening a turn."""
+    first, *rest = memory.waiting
+    turn = Open(
+        turn=first.sequence,
+        id=first.id,
+        user=first.user,
+        input_at=first.at,
+        opened_at=at,
+        deadline=deadline,
+        refusal=refusal,
+        retry_at=retry_at,
+    )
+    return replace(memory, waiting=tuple(rest), open=turn)
+
+
+def starting(turn: Open, at: datetime, rules: SchedulerSettings) -> Open:
+    """Return `turn` with one more start under way. Its deadline runs from the first."""
+    deadline = turn.deadline if turn.begun else at + timedelta(seconds=rules.turn_seconds)
+    return replace(turn, start=turn.start + 1, starting_until=at + rules.launch, deadline=deadline)
+
+
+def held(turn: Open, token: int, at: datetime) -> Open:
+    """Return `turn` running under the lease `token`."""
+    return replace(turn, lease=token, starting_until=None, started_at=at)
+
+
+def lost(turn: Open, token: int, *, death: bool) -> Open:
+    """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not."""
+    return replace(turn, lease=0, lost=token, starting_until=None, attempt=turn.attempt + death)
+
+
+def unclaimed(turn: Open, *, attempted: bool) -> Open:
+    """Return `turn` after a start that no worker took in time; an attempt, if there was room for a worker."""
+    return replace(turn, starting_until=None, attempt=turn.attempt + attempted)

@@ -1,0 +1,119 @@
+"""Workers as processes on this machine, each in a session of its own, with a log file each."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from services.scheduler.environment import DATA, worker_environment
+from services.scheduler.launcher import LaunchFailed
+from services.scheduler.processes import kill_leftovers, kill_worker
+
+log = structlog.get_logger(__name__)
+
+COMMAND = (sys.executable, "-m", "services.worker")
+# Log files of workers that are kept.
+LOG_FILES = 50
+
+
+class ProcessLauncher:
+    """Launches `command` with little more environment than `extra`. Only one launcher may use a `data` folder."""
+
+    def __init__(
+        self,
+        data: Path,
+        extra: Mapping[str, str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._data = data
+        self._logs = data / "workers"
+        self._extra = dict(extra) | {DATA: str(data)}
+        self._environ = os.environ if environ is None else environ
+        self._command = tuple(command)
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._exits: asyncio.Queue[str] = asyncio.Queue()
+
+    async def recover(self) -> None:
+        """Kill what an earlier run with the same data folder left behind."""
+        for name in await asyncio.to_thread(kill_leftovers, str(self._data)):
+            log.info("a leftover worker was killed", worker=name)
+            self._exits.put_nowait(name)
+
+    async def launch(self, pool: str) -> str:
+        """Start a worker for `pool` and return its name. Raises `LaunchFailed`."""
+        name = f"w-{secrets.token_hex(4)}"
+        try:
+            with self._log_file(name).open("ab") as output:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=worker_environment(self._environ, self._extra, name, pool),
+                    start_new_session=True,
+                )
+        except OSError as e:
+            raise LaunchFailed(f"a worker process could not be started: {e}") from e
+        self._running[name] = process
+        self._watchers[name] = asyncio.create_task(self._watch(name, process), name=f"worker {name}")
+        return name
+
+    async def kill(self, name: str) -> bool:
+        """End the worker and all that it started; False for an unknown one."""
+        process, watcher = self._running.get(name), self._watchers.get(name)
+        if process is None or watcher is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(watcher)
+        return True
+
+    async def retire(self, name: str) -> bool:
+        """Ask the worker to hand over and leave; False for an unknown one."""
+        process = self._running.get(name)
+        if process is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        return True
+
+    async def terminate_all(self, grace: float) -> None:
+        """Ask all workers to leave; kill those that remain after `grace` seconds."""
+        for name in list(self._running):
+            await self.retire(name)
+        if self._watchers:
+            await asyncio.wait(self._watchers.values(), timeout=grace)
+        await asyncio.gather(*map(self.kill, list(self._running)))
+
+    def workers(self) -> Collection[str]:
+        """Return the names of the workers that run."""
+        return self._running.keys()
+
+    async def exited(self) -> AsyncIterator[str]:
+        """Yield the name of each worker that is gone, for ever."""
+        while True:
+            yield await self._exits.get()
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        await asyncio.to_thread(kill_worker, name)
+        log.info("a worker left", worker=name, code=code)
+        self._running.pop(name, None)
+        self._watchers.pop(name, None)
+        self._exits.put_nowait(name)
+
+    def _log_file(self, name: str) -> Path:
+        self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept = sorted(self._logs.glob("w-*.log"), key=lambda file: file.stat().st_mtime)
+        for old in kept[: max(0, len(kept) - LOG_FILES + 1)]:
+            old.unlink(missing_ok=True)
+        return self._logs / f"{name}.log"

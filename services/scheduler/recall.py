@@ -1,0 +1,40 @@
+"""Bringing a memory up to a place in the log, in order, with what each message causes on the way."""
+
+from schemas.base import now
+from schemas.ends import TurnEnd
+from schemas.keys import SessionKey
+from services.scheduler.log import SessionLog
+from services.scheduler.memory import Memory, fold
+from services.scheduler.ratelimits import RateLimits
+from services.scheduler.subjects import Heard
+from services.scheduler.summaries import Summaries
+
+
+class Recall:
+    """Folds the log into memories. What an end causes happens before the memory passes it, so that none is missed."""
+
+    def __init__(self, log: SessionLog, rates: RateLimits, summaries: Summaries) -> None:
+        self._log = log
+        self._rates = rates
+        self._summaries = summaries
+
+    async def up_to(self, key: SessionKey, memory: Memory, heard: Heard) -> Memory:
+        """Return `memory` with everything up to `heard`; an older one changes nothing. Raises `Unavailable`."""
+        if heard.sequence <= memory.heard:
+            return memory
+        async for missed in self._log.after(key, memory.heard, heard.sequence):
+            memory = await self._folded(key, memory, missed)
+        return await self._folded(key, memory, heard)
+
+    async def to_the_end(self, key: SessionKey, memory: Memory) -> Memory:
+        """Return `memory` with everything that the log holds now. Raises `Unavailable`."""
+        async for missed in self._log.after(key, memory.heard):
+            memory = await self._folded(key, memory, missed)
+        return memory
+
+    async def _folded(self, key: SessionKey, memory: Memory, heard: Heard) -> Memory:
+        if isinstance(heard.message, TurnEnd):
+            await self._summaries.ended(key, heard.message)
+            if heard.message.ours:
+                await self._rates.give_back(key, heard.message.user, heard.message.turn)
+        return fold(memory, heard.sequence, heard.message, now())

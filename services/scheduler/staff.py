@@ -1,0 +1,161 @@
+"""The workers: enough of them for every start, a few more that wait, and never too many."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from schemas.base import now
+from schemas.keys import SessionKey
+from services.scheduler.capacity import Headcount, has_room, to_launch
+from services.scheduler.launcher import Launcher, LaunchFailed
+from services.scheduler.leases import Leases
+from services.scheduler.memories import Memories
+from services.scheduler.memory import Open
+from services.scheduler.settings import SchedulerSettings
+
+log = structlog.get_logger(__name__)
+
+# After a worker that never got to work the next one is launched later and later, up to this many seconds.
+MOST_BACKOFF = 10.0
+FIRST_BACKOFF = 0.25
+
+
+class Staff:
+    """Launches workers as they are needed, and tells of those whose process died while they held a lease."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        rules: SchedulerSettings,
+        memories: Memories,
+        leases: Leases,
+        on_exit: Callable[[], None],
+    ) -> None:
+        self._launcher = launcher
+        self._rules = rules
+        self._memories = memories
+        self._leases = leases
+        self._on_exit = on_exit
+        self._published: dict[SessionKey, tuple[int, int]] = {}
+        self._used: set[str] = set()
+        self._gone: deque[str] = deque(maxlen=1000)
+        self._retired: set[str] = set()
+        self._reserved: set[SessionKey] = set()
+        self._wanted = asyncio.Event()
+        self._failures = 0
+        self.closed = False
+
+    def published(self, key: SessionKey, turn: Open) -> bool:
+        """Tell whether this replica published the start of `turn` that is under way."""
+        return self._published.get(key) == (turn.turn, turn.start)
+
+    def started(self, key: SessionKey, turn: Open) -> None:
+        """A start of `turn` was published here: see that a worker is there for it."""
+        self._published[key] = (turn.turn, turn.start)
+        self._wanted.set()
+
+    def has_room(self) -> bool:
+        """Tell whether one more turn may start."""
+        return not self.closed and has_room(self._count(), self._rules.max_workers)
+
+    def reserve(self, key: SessionKey) -> bool:
+        """Keep a place for a start of `key` until its memory says so; False when there is none."""
+        self._reserved.discard(key)
+        if self.has_room():
+            self._reserved.add(key)
+            return True
+        return False
+
+    def release(self, key: SessionKey) -> None:
+        """The place is taken by the memory now, or not needed."""
+        self._reserved.discard(key)
+
+    def lease_changed(self, key: SessionKey) -> None:
+        """Take notice of who works; a holder that is known to be dead has lost its lease."""
+        held = self._leases.held(key)
+        if held and not held.ours:
+            self._used.add(held.holder)
+            self._failures = 0
+            if held.holder in self._gone:
+                self._leases.died(key, held)
+        self._wanted.set()
+
+    async def kill(self, holder: str) -> bool:
+        """Kill a worker and all that it started; False for one that another replica launched."""
+        return await self._launcher.kill(holder)
+
+    async def retire(self, holder: str) -> None:
+        """Ask a worker to leave, once."""
+        if holder not in self._retired and await self._launcher.retire(holder):
+            self._retired.add(holder)
+
+    async def make_room(self, places: int) -> None:
+        """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""
+        active = {key for key, _ in self._memories.active()}
+        idle = [held for key, held in self._leases.by_workers() if key not in active]
+        for held in sorted(idle, key=lambda held: held.since)[:places]:
+            await self.retire(held.holder)
+
+    async def run(self) -> None:
+        """Launch what is missing and hear of exits, for ever."""
+        await self._launcher.recover()
+        self._wanted.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._launching(), name="launching")
+            tasks.create_task(self._burying(), name="exits")
+
+    async def close(self, grace: float) -> None:
+        """Launch nothing more, and let all workers hand over within `grace` seconds."""
+        self.closed = True
+        await self._launcher.terminate_all(grace)
+
+    async def _launching(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if self._failures:
+                await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
+            if not self.closed and to_launch(self._count(), self._rules.max_workers, self._rules.warm):
+                await self._launch()
+                self._wanted.set()
+
+    async def _launch(self) -> None:
+        try:
+            await self._launcher.launch(self._rules.pool)
+        except LaunchFailed as e:
+            self._failures += 1
+            log.warning("no worker could be launched", error=str(e))
+
+    async def _burying(self) -> None:
+        async for name in self._launcher.exited():
+            self._gone.append(name)
+            self._failures = 0 if name in self._used else min(self._failures + 1, 10)
+            self._used.discard(name)
+            self._retired.discard(name)
+            for key, held in self._leases.by_workers():
+                if held.holder == name:
+                    self._leases.died(key, held)
+            self._wanted.set()
+            self._on_exit()
+
+    def _count(self) -> Headcount:
+        holders = {held.holder for _, held in self._leases.by_workers()}
+        starting = [
+            (key, memory.open)
+            for key, memory in self._memories.active()
+            if memory.open and self._starts(key, memory.open)
+        ]
+        running = set(self._launcher.workers())
+        return Headcount(
+            busy=len(holders),
+            starting=len(self._reserved.union(key for key, _ in starting)),
+            started_here=sum(self.published(key, turn) for key, turn in starting),
+            spare=len(running - self._used),
+            leaving=len((running & self._used) - holders),
+        )
+
+    def _starts(self, key: SessionKey, turn: Open) -> bool:
+        until = turn.starting_until
+        return until is not None and until > now() and self._leases.held(key) is None

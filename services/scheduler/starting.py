@@ -1,0 +1,110 @@
+"""Opening and starting turns: admit, find room or stand in line, hand out the assignment."""
+
+import math
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from schemas.base import now
+from schemas.keys import SessionKey
+from schemas.work import Assignment
+from services.runtime.bus import Bus, Draft
+from services.scheduler import memory as transitions
+from services.scheduler.agenda import Agenda
+from services.scheduler.core import refusal_text
+from services.scheduler.line import Line
+from services.scheduler.memory import Memory, Open
+from services.scheduler.metrics import ASSIGNED, REFUSED_TURNS, STARTS
+from services.scheduler.ratelimits import RateLimits
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.staff import Staff
+
+
+class Starting:
+    """Gets turns to workers."""
+
+    def __init__(
+        self, bus: Bus, rules: SchedulerSettings, agenda: Agenda, rates: RateLimits, staff: Staff
+    ) -> None:
+        self._bus = bus
+        self._rules = rules
+        self._agenda = agenda
+        self._rates = rates
+        self._staff = staff
+        self._line = Line(bus)
+
+    async def admitted(self, key: SessionKey, memory: Memory) -> Memory:
+        """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
+        first = memory.waiting[0]
+        retry_at = await self._rates.count(key, first.user, first.sequence)
+        if retry_at:
+            REFUSED_TURNS.inc()
+        at = now()
+        return transitions.opened(
+            memory,
+            at,
+            at + timedelta(seconds=self._rules.turn_seconds),
+            refusal=refusal_text(self._rules) if retry_at else "",
+            retry_at=retry_at,
+        )
+
+    def begun(self, key: SessionKey, memory: Memory) -> Memory:
+        """Return `memory` with a start of its open turn under way, where it may run and there is room."""
+        turn = memory.open
+        if turn is None or turn.refusal or self._line.is_ahead(turn.turn) or not self._staff.reserve(key):
+            return memory
+        return replace(memory, open=transitions.starting(turn, now(), self._rules))
+
+    async def publish(self, key: SessionKey, memory: Memory) -> bool:
+        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`."""
+        turn = memory.open
+        if turn is None or turn.refusal:
+            return False
+        if turn.starting_until is None:
+            await self._stand_in_line(key, turn)
+            return True
+        assignment = self._assignment(key, turn)
+        draft = Draft(
+            subject=assignment.subject(),
+            message=assignment,
+            session=str(key),
+            id=f"{assignment.id}.{turn.start}",
+            ttl=math.ceil(self._rules.launch_timeout),
+        )
+        await self._bus.publish(draft)
+        STARTS.inc()
+        if turn.start == 1 and turn.input_at:
+            ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
+        self._staff.started(key, turn)
+        self.leave_line(key)
+        return False
+
+    def leave_line(self, key: SessionKey) -> None:
+        """The session waits for no worker any more; the next in line may find room."""
+        self._line.leave(key)
+        self.look_for_room()
+
+    def look_for_room(self) -> None:
+        """Let the head of the line try."""
+        if self._line and self._staff.has_room():
+            for key in self._line.first(1):
+                self._agenda.soon(key)
+
+    async def _stand_in_line(self, key: SessionKey, turn: Open) -> None:
+        self._line.join(key, turn.turn)
+        self._agenda.after(key, 5.0)
+        await self._staff.make_room(len(self._line))
+
+    def _assignment(self, key: SessionKey, turn: Open) -> Assignment:
+        assert turn.starting_until is not None
+        return Assignment(
+            session=str(key),
+            turn=turn.turn,
+            attempt=turn.attempt,
+            pool=self._rules.pool,
+            user=turn.user,
+            expires_at=turn.starting_until,
+            input_at=turn.input_at,
+            turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
+            max_budget_usd=self._rules.max_budget_usd,
+        )

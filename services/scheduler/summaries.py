@@ -1,0 +1,85 @@
+"""The bucket `sessions`: each session at a glance."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from schemas.base import now
+from schemas.buckets import Summary
+from schemas.bus import SUMMARIES
+from schemas.ends import TurnEnd
+from schemas.keys import SessionKey
+from schemas.people import Person
+from services.runtime.bucket import Bucket, Entry
+from services.runtime.bus import Bus
+from services.runtime.errors import Conflict
+from services.scheduler.core import Held
+from services.scheduler.memory import Memory
+
+AT_HAND = 10_000
+
+
+def status_of(memory: Memory, held: Held | None) -> str:
+    """Return `working`, `queued`, `closed` or `idle`."""
+    if memory.open:
+        return "working" if held and not held.ours else "queued"
+    if memory.waiting:
+        return "queued"
+    return "closed" if memory.closed_at else "idle"
+
+
+def with_end(summary: Summary, end: TurnEnd) -> Summary:
+    """Return `summary` with one more turn; one that it already contains changes nothing."""
+    if end.turn <= summary.last_turn:
+        return summary
+    return replace(
+        summary,
+        turns=summary.turns + 1,
+        cost_usd=summary.cost_usd + end.cost_usd,
+        last_turn=end.turn,
+        last_outcome=end.outcome,
+        branch=end.branch or summary.branch,
+        agent=end.agent or summary.agent,
+    )
+
+
+class Summaries:
+    """Writes summaries; fields that others write are left as they are."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bucket = Bucket(bus, SUMMARIES.name, Summary)
+        self._known: OrderedDict[SessionKey, Entry[Summary]] = OrderedDict()
+
+    async def ended(self, key: SessionKey, end: TurnEnd) -> None:
+        """Count a turn. Raises `Unavailable`."""
+        await self._change(key, end.user, lambda summary: with_end(summary, end))
+
+    async def reflect(self, key: SessionKey, memory: Memory, held: Held | None) -> None:
+        """Show what the session is doing. Raises `Unavailable`."""
+        status = status_of(memory, held)
+        user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None
+        await self._change(key, user, lambda summary: replace(summary, status=status))
+
+    async def _change(
+        self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]
+    ) -> None:
+        while True:
+            entry = self._known.pop(key, None) or await self._bucket.get(str(key))
+            if entry.value is None and user is None:
+                return None
+            old = entry.value or Summary(status="", user=user or Person(id=""))
+            new = change(old)
+            if new == old:
+                return self._keep(key, entry)
+            new = replace(new, updated_at=now())
+            try:
+                revision = await self._bucket.put(str(key), new, entry.revision)
+            except Conflict:
+                continue
+            return self._keep(key, Entry(str(key), new, revision))
+
+    def _keep(self, key: SessionKey, entry: Entry[Summary]) -> None:
+        self._known[key] = entry
+        if len(self._known) > AT_HAND:
+            self._known.popitem(last=False)

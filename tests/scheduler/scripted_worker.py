@@ -1,0 +1,201 @@
+"""A worker that speaks the real protocol and does what the text of the input says, in place of an agent.
+
+`finish` ends the turn; `idle` ends it and waits for more inputs; `obey` works until it is stopped; `hang` does not even
+then; `die N` is killed in its first N attempts; `hand over` leaves the first time.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+
+from schemas.base import now
+from schemas.buckets import Lease
+from schemas.bus import LEASES, SESSIONS, WORK
+from schemas.ends import TurnEnd
+from schemas.events import Claimed, HandedOver, InputTaken, TurnFinished, TurnStarted
+from schemas.inputs import CONTROLS, INPUTS, Said, Stop
+from schemas.keys import SessionKey
+from schemas.work import Admission, Admit, Assignment
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import Conflict, Unavailable
+from services.runtime.follow import Follow, read
+from services.runtime.pull import Pull
+
+RENEW_SECONDS = 5.0
+
+
+class Died(Exception):
+    """The worker is dead: nothing is released, nothing is written any more."""
+
+
+class ScriptedWorker:
+    def __init__(self, bus: Bus, name: str, pool: str = "default") -> None:
+        self.bus, self.name, self.pool = bus, name, pool
+        self.leases = Bucket(bus, LEASES.name, Lease)
+        self.key = SessionKey("x", "x", "x")
+        self.revision = self.token = self.out = 0
+        self.attempt = 1
+        self.leaving = asyncio.Event()
+
+    async def run(self) -> None:
+        async with Pull(self.bus.client, WORK.name, f"pool-{self.pool}", batch=1) as pull:
+            async for delivery in pull:
+                assignment = Assignment.decode(delivery.data)
+                if await self.takes(assignment):
+                    await delivery.ack_confirmed(5)
+                    break
+                await delivery.ack()
+        renewing = asyncio.create_task(self.renew())
+        try:
+            await self.work(assignment.turn)
+        except Died:
+            raise
+        else:
+            await self.release()
+        finally:
+            renewing.cancel()
+
+    async def takes(self, assignment: Assignment) -> bool:
+        self.key, self.attempt = assignment.key, assignment.attempt
+        if await self.ended(assignment.turn):
+            return False
+        try:
+            self.revision = self.token = await self.leases.create(str(self.key), Lease(holder=self.name))
+        except Conflict:
+            return False
+        if await self.ended(assignment.turn):
+            await self.release()
+            return False
+        last = await self.bus.last(SESSIONS.name, f"session.{self.key}.out")
+        self.out = last.sequence if last else 0
+        await self.say(Claimed(turn=assignment.turn, lease=self.token, holder=self.name, attempt=self.attempt))
+        return True
+
+    async def ended(self, turn: int) -> bool:
+        return await self.bus.last(SESSIONS.name, f"session.{self.key}.end.{turn}") is not None
+
+    async def renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            lease = Lease(holder=self.name, token=self.token)
+            with contextlib.suppress(Unavailable):
+                self.revision = await self.leases.put(str(self.key), lease, self.revision)
+
+    async def release(self) -> None:
+        with contextlib.suppress(Conflict):
+            await self.leases.delete(str(self.key), self.revision)
+
+    async def say(self, event) -> None:
+        draft = Draft(subject=event.subject(self.key), message=event, fence=Fence(self.out), session=str(self.key))
+        self.out = await self.bus.publish(draft)
+
+    async def work(self, turn: int) -> None:
+        text = await self.text_of(turn)
+        started = TurnStarted(
+            turn=turn, attempt=self.attempt, worker=self.name, agent="scripted", resumed=False, warm=True
+        )
+        await self.say(started)
+        if text.startswith("die") and self.attempt <= int(text.split()[1]):
+            raise Died
+        if text == "hang":
+            await asyncio.Event().wait()
+        if text == "hand over" and not await self.handed_over_before():
+            await self.say(HandedOver(turn=turn, reason="the pod ends"))
+            return
+        outcome = "cancelled" if text == "obey" and await self.stopped(turn) else "completed"
+        await self.end(turn, outcome)
+        if text == "idle":
+            await self.wait_for_more(turn)
+
+    async def text_of(self, sequence: int) -> str:
+        stored = await self.bus.at(SESSIONS.name, sequence)
+        assert stored is not None
+        message = INPUTS.decode(stored.data)
+        assert isinstance(message, Said)
+        return message.text
+
+    async def handed_over_before(self) -> bool:
+        events = await read(self.bus, SESSIONS.name, [f"session.{self.key}.out"])
+        return any(b'"handed-over"' in event.data for event in events)
+
+    async def stopped(self, turn: int) -> bool:
+        filters = [f"session.{self.key}.control"]
+        async with contextlib.aclosing(
+            Follow(self.bus, SESSIONS.name, filters, after=turn).deliveries()
+        ) as found:
+            async for delivery in found:
+                if delivery and isinstance(CONTROLS.decode(delivery.data), Stop):
+                    return True
+        return False
+
+    async def waiting_after(self, turn: int) -> list[int]:
+        inputs = await read(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=turn)
+        return [d.sequence for d in inputs if isinstance(INPUTS.decode(d.data), Said)]
+
+    async def end(self, turn: int, outcome: str, **more) -> None:
+        taken = await self.waiting_after(turn) if outcome == "completed" else []
+        for sequence in taken:
+            await self.say(InputTaken(turn=turn, sequence=sequence, id="x"))
+        finished = TurnFinished(turn=turn, outcome=outcome)  # type: ignore[arg-type]
+        stored = await self.bus.at(SESSIONS.name, turn)
+        assert stored is not None
+        user = INPUTS.decode(stored.data).user  # type: ignore[union-attr]
+        end = TurnEnd(turn=turn, outcome=outcome, inputs=(turn, *taken), user=user, attempt=self.attempt, **more)
+        await self.bus.publish_batch(
+            [
+                Draft(subject=finished.subject(self.key), message=finished, fence=Fence(self.out)),
+                Draft(subject=end.subject(self.key), message=end, fence=Fence(0)),
+            ]
+        )
+        last = await self.bus.last(SESSIONS.name, f"session.{self.key}.out")
+        assert last is not None
+        self.out = last.sequence
+
+    async def wait_for_more(self, after: int) -> None:
+        follow = Follow(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=after)
+        async with contextlib.aclosing(follow.deliveries()) as inputs:
+            while not self.leaving.is_set():
+                leave = asyncio.create_task(self.leaving.wait())
+                heard = asyncio.ensure_future(anext(inputs))
+                await asyncio.wait([leave, heard], return_when=asyncio.FIRST_COMPLETED)
+                leave.cancel()
+                if not heard.done():
+                    heard.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await heard
+                    return
+                delivery = heard.result()
+                if delivery and isinstance(INPUTS.decode(delivery.data), Said):
+                    await self.next_turn(delivery.sequence)
+
+    async def next_turn(self, turn: int) -> None:
+        if await self.ended(turn):
+            return
+        stored = await self.bus.at(SESSIONS.name, turn)
+        assert stored is not None
+        request = Admit(session=str(self.key), turn=turn, user=INPUTS.decode(stored.data).user)  # type: ignore[union-attr]
+        admission = Admission.decode(await self.bus.request(Admit.subject(), request))
+        if admission.admitted:
+            await self.end(turn, "completed")
+        else:
+            await self.end(turn, "rejected", reason=admission.reason, retry_at=admission.retry_at)
+
+
+async def main() -> None:
+    name = os.environ["THREADMILL_WORKER"]
+    client = await open_connection(BusSettings(url=os.environ["THREADMILL_NATS_URL"]), name, lambda: None)
+    print(name, "waits since", now(), flush=True)
+    worker = ScriptedWorker(Bus(client), name, os.environ["THREADMILL_POOL"])
+    try:
+        await worker.run()
+    except Died:
+        os._exit(9)
+    await close_connection(client)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    sys.exit(0)

@@ -1,0 +1,80 @@
+"""A launcher whose workers are tasks of this process with connections of their own: quick to start and to kill."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from tests.scheduler.scripted_worker import Died, ScriptedWorker
+
+_numbers = itertools.count(1)
+
+
+class TaskLauncher:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.launched: list[str] = []
+        self.killed: list[str] = []
+        self.retired: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._workers: dict[str, ScriptedWorker] = {}
+        self._exits: asyncio.Queue[str] = asyncio.Queue()
+
+    async def recover(self) -> None:
+        return
+
+    async def launch(self, pool: str) -> str:
+        name = f"w-{next(_numbers):08x}"
+        self.launched.append(name)
+        self._tasks[name] = asyncio.create_task(self._run(name, pool))
+        return name
+
+    async def _run(self, name: str, pool: str) -> None:
+        client = await open_connection(BusSettings(url=self.url), name, lambda: None)
+        self._workers[name] = ScriptedWorker(Bus(client), name, pool)
+        try:
+            await self._workers[name].run()
+        except (Died, asyncio.CancelledError):
+            pass
+        finally:
+            await close_connection(client)
+            self._tasks.pop(name, None)
+            self._exits.put_nowait(name)
+
+    async def kill(self, name: str) -> bool:
+        task = self._tasks.get(name)
+        if task is None:
+            return False
+        self.killed.append(name)
+        task.cancel()
+        await asyncio.wait([task])
+        return True
+
+    async def retire(self, name: str) -> bool:
+        if name not in self._tasks:
+            return False
+        self.retired.append(name)
+        if worker := self._workers.get(name):
+            worker.leaving.set()
+        return True
+
+    async def terminate_all(self, grace: float) -> None:
+        for name in list(self._tasks):
+            await self.retire(name)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        for name in list(self._tasks):
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.kill(name)
+
+    def workers(self) -> list[str]:
+        return list(self._tasks)
+
+    async def exited(self) -> AsyncIterator[str]:
+        while True:
+            yield await self._exits.get()
