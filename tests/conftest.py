@@ -24,3 +24,10 @@ async def bus(broker: Broker) -> AsyncIterator[Bus]:
     await apply_map(bus, pools=("default",))
     yield bus
     await close_connection(client)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--refresh-samples", action="store_true", help="write the golden samples of the messages anew"
+    )
+    parser.addoption("--containers", action="store_true", help="run broker and object store in containers")
