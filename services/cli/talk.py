@@ -22,6 +22,7 @@ from schemas.people import Person
 from services.cli import story
 from services.cli.place import CLIENT, Data, connected, local
 from services.cli.words import err, fail, out
+from services.local.home import Address
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.follow import Follow
 

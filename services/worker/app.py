@@ -9,6 +9,7 @@ import structlog
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
+from services.worker.agents.factory import preload
 from services.worker.assignment import Taken, take
 from services.worker.lease import LeaseLost
 from services.worker.session import Session
@@ -25,6 +26,7 @@ async def run(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, leaving.set)
     client = await open_connection(settings.nats, settings.worker, leaving.set)
     bus = Bus(client, replicas=settings.nats.replicas)
+    preload(settings.agent)
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
     try:

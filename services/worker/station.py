@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from schemas.events import Event, Notice, Phases
 from schemas.inputs import Said
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
-from services.worker.agents.factory import make_agent
+from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, Launch, SessionTools
 from services.worker.happenings import Happening
 from services.worker.happenings import Said as AgentSaid
@@ -127,7 +128,7 @@ class Station:
     ) -> None:
         settings = self._settings
         store = self._store or LogStateStore(self._bus, self._log, settings.agent, Conversations())
-        agent = make_agent(settings, store, tools)
+        agent = make_agent(settings.agent, _adapter(settings), store, tools)
         launch = Launch(
             cwd=workspace.path,
             home=self._home(),
@@ -178,6 +179,11 @@ class Station:
             self._pump.cancel()
         if self.workspace is not None:
             self.workspace.close()
+
+
+def _adapter(settings: WorkerSettings) -> AgentSettings:
+    given = AgentSettings(acp_command=settings.acp_command, recording_speed=settings.recording_speed)
+    return msgspec.structs.replace(given, recording=settings.recording) if settings.recording else given
 
 
 def _ms(began: float, ended: float) -> int:
