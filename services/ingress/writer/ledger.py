@@ -1,0 +1,87 @@
+"""What already stands in a thread, as Slack tells it: what a new owner reads before it writes. Pure."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from schemas.keys import SessionKey
+from services.ingress.slack_api import Json
+
+What = Literal["turn", "part", "question", "notice", "live", "controls"]
+PREFIX = "threadmill_"
+
+
+class Mark(NamedTuple):
+    """What identifies one of our messages: what it is, the place in the log that it shows, and its part."""
+
+    what: str
+    sequence: int
+    part: int = 0
+
+
+class Shared(NamedTuple):
+    """A file of ours in the thread."""
+
+    name: str
+    size: int
+    ts: str
+
+
+def metadata(key: SessionKey, turn: int, mark: Mark) -> Json:
+    """Return the metadata that a message carries, so that whoever comes later knows what it is."""
+    payload: Json = {"session": str(key), "turn": turn, "sequence": mark.sequence}
+    if mark.part:
+        payload["part"] = mark.part
+    return {"event_type": f"{PREFIX}{mark.what}", "event_payload": payload}
+
+
+class Ledger:
+    """The messages of ours in one thread: by what they show, the streams that nobody stopped, files, reactions."""
+
+    def __init__(self) -> None:
+        self.posted: dict[Mark, list[str]] = {}
+        self.streams: list[str] = []
+        self.files: list[Shared] = []
+        self.reactions: dict[str, set[str]] = {}
+
+    @classmethod
+    def read(cls, key: SessionKey, messages: Iterable[Json], bot_user: str) -> "Ledger":
+        """Return what `messages` (as Slack's conversations.replies gives them) hold of `bot_user`'s."""
+        ledger = cls()
+        for message in messages:
+            ts = str(message.get("ts", ""))
+            mine = {
+                str(each.get("name"))
+                for each in message.get("reactions", ())
+                if bot_user in each.get("users", ())
+            }
+            if mine:
+                ledger.reactions[ts] = mine
+            if message.get("user") == bot_user:
+                ledger._note(key, message, ts)
+        return ledger
+
+    def _note(self, key: SessionKey, message: Json, ts: str) -> None:
+        if mark := _mark(key, message.get("metadata") or {}):
+            self.posted.setdefault(mark, []).append(ts)
+        elif message.get("streaming_state") == "in_progress":
+            self.streams.append(ts)
+        self.files += [
+            Shared(str(file.get("name", "")), int(file.get("size", 0)), ts)
+            for file in message.get("files", ())
+        ]
+
+    def has(self, mark: Mark) -> str | None:
+        """Return the `ts` of the message with this mark, None if there is none."""
+        found = self.posted.get(mark)
+        return found[0] if found else None
+
+    def doubles(self) -> list[str]:
+        """Return the `ts` of every message that says again what an earlier one says."""
+        return [ts for places in self.posted.values() for ts in places[1:]]
+
+
+def _mark(key: SessionKey, found: Json) -> Mark | None:
+    kind, payload = str(found.get("event_type", "")), found.get("event_payload") or {}
+    if not kind.startswith(PREFIX) or payload.get("session") != str(key):
+        return None
+    return Mark(kind.removeprefix(PREFIX), int(payload.get("sequence", 0)), int(payload.get("part", 0)))

@@ -1,0 +1,11 @@
+"""What the writer counts."""
+
+from prometheus_client import Counter, Histogram
+
+CALLS = Counter("threadmill_slack_calls_total", "Calls of the writer to Slack", ["method", "result"])
+GIVEN_UP = Counter("threadmill_writer_given_up_total", "What could not be shown in Slack", ["what", "reason"])
+DUPLICATES = Counter("threadmill_writer_duplicates_total", "Messages that stood twice and were deleted")
+LATENCY = Histogram(
+    "threadmill_writer_seconds", "From an event's storage to the first call to Slack for it",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0),
+)  # fmt: skip

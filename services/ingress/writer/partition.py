@@ -1,0 +1,200 @@
+"""One partition of the channels: its threads, and the place in the log up to which everything is shown."""
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from schemas.base import MalformedMessage, Message, Unknown
+from schemas.bus import SESSIONS
+from schemas.ends import ENDS
+from schemas.events import EVENTS
+from schemas.inputs import INPUTS
+from schemas.keys import SessionKey
+from services.ingress.writer.metrics import GIVEN_UP
+from services.ingress.writer.thread import Kit, Thread
+from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
+from services.runtime.follow import read
+
+log = structlog.get_logger(__name__)
+
+PARTITIONS = 16
+SHOWN = {"in": INPUTS, "out": EVENTS, "end": ENDS}
+MOST_LIVE_WAITING = 1_000
+
+
+def partition_of(key: SessionKey) -> int:
+    """Return the partition of a session: all threads of a channel are in one."""
+    return zlib.crc32(f"{key.team}.{key.channel}".encode()) % PARTITIONS
+
+
+class Holds:
+    """Which sequences are not fully shown yet."""
+
+    def __init__(self, position: int) -> None:
+        self._passed = position
+        self._held: dict[int, int] = {}
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is fully shown."""
+        return min(self._held) - 1 if self._held else self._passed
+
+    def hold(self, sequence: int) -> Callable[[], None]:
+        """Keep the position below `sequence` until the returned function is called."""
+        self._held[sequence] = self._held.get(sequence, 0) + 1
+        self._passed = max(self._passed, sequence)
+        return partial(self._release, sequence)
+
+    def passed(self, sequence: int) -> None:
+        """Nothing up to `sequence` is left to take."""
+        self._passed = max(self._passed, sequence)
+
+    def _release(self, sequence: int) -> None:
+        self._held[sequence] -= 1
+        if not self._held[sequence]:
+            del self._held[sequence]
+
+
+class Partition:
+    """The threads of one partition, as long as it is ours. `run` ends with everything that was begun in it."""
+
+    def __init__(self, number: int, bus: Bus, kit: Kit, *, position: int) -> None:
+        self.number = number
+        self.taken = position
+        self.horizon: int | None = None
+        self._bus = bus
+        self._kit = kit
+        self._holds = Holds(position)
+        self._threads: dict[SessionKey, Thread] = {}
+        self._waiting: dict[SessionKey, list[Callable[[Thread], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._inherited: set[SessionKey] = set()
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is fully shown."""
+        return self._holds.position
+
+    def passed(self, sequence: int) -> None:
+        """The log holds nothing more for us up to `sequence`."""
+        self.taken = max(self.taken, sequence)
+        self._holds.passed(self.taken)
+
+    # --- taking -----------------------------------------------------------------------------------------------------
+
+    def take(self, key: SessionKey, sequence: int, leaf: str, payload: bytes) -> None:
+        """Take the stored message at `sequence` for its thread."""
+        if self._closed or sequence <= self.taken:
+            return
+        before, self.taken = self.taken, sequence
+        release = self._holds.hold(sequence)
+        message = _decode(leaf, payload)
+
+        def taken(thread: Thread) -> None:
+            thread.take(sequence, message)
+            release()
+
+        self._give(key, before, taken)
+
+    def hear(self, key: SessionKey, message: Message | Unknown) -> None:
+        """Take a live message for its thread."""
+        if self._closed or len(self._waiting.get(key, ())) > MOST_LIVE_WAITING:
+            return
+        self._give(key, self.taken, lambda thread: thread.hear(message))
+
+    def _give(self, key: SessionKey, known: int, what: Callable[[Thread], None]) -> None:
+        if key in self._waiting:
+            self._waiting[key].append(what)
+        elif key in self._threads:
+            what(self._threads[key])
+        else:
+            self._waiting[key] = [what]
+            self._spawn(self._open(key, known))
+
+    async def _open(self, key: SessionKey, known: int) -> None:
+        """Build the thread from what its log holds up to `known`, then give it what came meanwhile."""
+        thread = Thread(key, self._kit, self._spawn, self._holds.hold)
+        begun = await self._remember(thread, known)
+        if self.horizon is None or (begun <= self.horizon and thread.view.turn):
+            self._inherited.add(key)
+            await thread.inherit()
+        self._threads[key] = thread
+        for what in self._waiting.pop(key):
+            what(thread)
+
+    async def _remember(self, thread: Thread, known: int) -> int:
+        """Fold the session's past, and return the sequence at which its open turn began (0 without one)."""
+        filters = [f"session.{thread.key}.{leaf}" for leaf in ("in.*", "out", "end.*")]
+        for delivery in await read(self._bus, SESSIONS.name, filters):
+            if delivery.sequence > known:
+                break
+            leaf = delivery.subject.split(".")[4]
+            thread.remember(delivery.sequence, _decode(leaf, delivery.data))
+        return thread.view.turn.number if thread.view.turn else 0
+
+    # --- living -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        if self._closed:
+            if asyncio.iscoroutine(work):
+                work.close()
+            return
+        task = asyncio.ensure_future(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Unavailable as e:
+            log.warning("the bus is away", partition=self.number, error=str(e))
+        except Exception:
+            GIVEN_UP.labels("task", "failed").inc()
+            log.exception("a task of the writer failed", partition=self.number)
+
+    async def sweep(self) -> None:
+        """Delete what a predecessor said a second time, in the threads that were in its hands."""
+        for key in list(self._inherited):
+            if thread := self._threads.get(key):
+                with contextlib.suppress(Exception):
+                    await thread.sweep()
+
+    def forget_quiet(self, now: float) -> None:
+        """Let go of the threads in which nothing has happened for long; the log brings them back."""
+        for key, thread in list(self._threads.items()):
+            if thread.quiet and now - thread.touched > self._kit.settings.forget_after:
+                thread.forget()
+                del self._threads[key]
+
+    async def drain(self, within: float) -> None:
+        """Finish what is begun, and end the live streams, in at most `within` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._holds.position < self.taken and self._tasks:
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(*(thread.leave() for thread in self._threads.values()))
+
+    async def close(self) -> None:
+        """Stop writing at once."""
+        self._closed = True
+        for thread in self._threads.values():
+            thread.forget()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _decode(leaf: str, payload: bytes) -> Message | Unknown:
+    try:
+        return SHOWN[leaf].decode(payload)
+    except MalformedMessage as e:
+        GIVEN_UP.labels("event", "malformed").inc()
+        log.warning("an event is passed over", error=str(e))
+        return Unknown("malformed")

@@ -1,0 +1,83 @@
+"""Reads the log once for all partitions that are ours, and listens to what is live."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+from nats.aio.msg import Msg
+
+from schemas.base import MalformedMessage
+from schemas.bus import END, IN, OUT, SESSIONS
+from schemas.keys import SessionKey
+from schemas.live import LIVES, ResourceSample
+from services.ingress.writer.partition import Partition, partition_of
+from services.ingress.writer.samples import Samples
+from services.runtime.bus import Bus
+from services.runtime.follow import Follow
+from services.runtime.lifecycle import cancel
+from services.runtime.pull import Delivery
+
+
+class Reader:
+    """Feeds partitions from the earliest place that one of them has; each passes over what it has taken already."""
+
+    def __init__(self, bus: Bus, partitions: Callable[[], Mapping[int, Partition]], samples: Samples) -> None:
+        self._bus = bus
+        self._partitions = partitions
+        self._samples = samples
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """There are other partitions now."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Read for ever."""
+        subscription = await self._bus.client.subscribe("live.>", cb=self._hear)
+        try:
+            while True:
+                self._changed.clear()
+                following = asyncio.create_task(self._follow(), name="follow")
+                changed = asyncio.create_task(self._changed.wait(), name="changed")
+                try:
+                    await asyncio.wait({following, changed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await cancel(following, changed)
+        finally:
+            if not self._bus.client.is_closed:
+                await subscription.unsubscribe()
+
+    async def _follow(self) -> None:
+        places = [partition.taken for partition in self._partitions().values()]
+        if not places:
+            await asyncio.Event().wait()
+        follow = Follow(self._bus, SESSIONS.name, [IN, OUT, END], after=min(places))
+        async with contextlib.aclosing(follow.deliveries()) as deliveries:
+            async for delivery in deliveries:
+                if delivery is None:
+                    self._caught_up(follow.position)
+                else:
+                    self._give(delivery)
+
+    def _give(self, delivery: Delivery) -> None:
+        _, team, channel, thread, leaf, *_rest = delivery.subject.split(".")
+        key = SessionKey(team, channel, thread)
+        if partition := self._partitions().get(partition_of(key)):
+            partition.take(key, delivery.sequence, leaf, delivery.data)
+
+    def _caught_up(self, position: int) -> None:
+        for partition in self._partitions().values():
+            partition.passed(position)
+            if partition.horizon is None:
+                partition.horizon = position
+
+    async def _hear(self, message: Msg) -> None:
+        try:
+            key = SessionKey.parse(message.subject.removeprefix("live."))
+            heard = LIVES.decode(message.data)
+        except (MalformedMessage, ValueError):
+            return
+        if isinstance(heard, ResourceSample):
+            self._samples.note(key, heard)
+        elif partition := self._partitions().get(partition_of(key)):
+            partition.hear(key, heard)
