@@ -90,7 +90,7 @@ def built_in(text: str, answered: int) -> Reply:
 
 @dataclass
 class MessagesApi:
-    """The stub; `async with MessagesApi() as api` serves it on a free port, `api.requests` are the bodies received."""
+    """The stub; `async with MessagesApi() as api` serves it on a free port, `api.requests` are the conversation's bodies."""
 
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -149,10 +149,15 @@ class MessagesApi:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        reply = self._next_reply(body)
-        async with self._changed:
-            self.requests.append(body)
-            self._changed.notify_all()
+        if body.get("tools"):
+            reply = self._next_reply(body)
+            async with self._changed:
+                self.requests.append(body)
+                self._changed.notify_all()
+        else:
+            reply = Say(
+                "A title"
+            )  # beside the conversation, clients have titles and the like made without tools
         if isinstance(reply, Hang):
             await self._stopping.wait()
             reply = Fail()

@@ -20,8 +20,8 @@ from claude_agent_sdk import (
 
 from . import protocol
 from .protocol import AgentEvent
+from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten
 
-TITLE_CHARACTERS, DETAIL_CHARACTERS, OUTPUT_CHARACTERS = 120, 2_000, 4_000
 PLAN_TOOL = "TodoWrite"
 TITLE_INPUTS = {
     "Agent": "description",
@@ -106,11 +106,6 @@ def tool_title(name: str, arguments: Mapping[str, Any], cwd: Path) -> str:
 def tool_detail(arguments: Mapping[str, Any]) -> str:
     """Return a tool call's input as JSON, shortened."""
     return shorten(json.dumps(arguments, ensure_ascii=False), DETAIL_CHARACTERS)
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut `text` to at most `limit` characters, with a mark where it was cut."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _delta(message: StreamEvent) -> Iterator[AgentEvent]:

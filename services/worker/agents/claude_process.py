@@ -19,7 +19,7 @@ class ClaudeProcess:
 
     def __init__(self, build: Callable[[str], ClaudeAgentOptions]) -> None:
         self._tree = ProcessTree(
-            uuid4().hex, is_tool=lambda environment: "CLAUDE_CODE_CHILD_SESSION" in environment
+            uuid4().hex, is_tool=lambda environment, _: "CLAUDE_CODE_CHILD_SESSION" in environment
         )
         self._client = ClaudeSDKClient(build(self._tree.mark))
 

@@ -15,11 +15,11 @@ from claude_agent_sdk.types import PermissionRuleValue
 
 from .claude_events import tool_detail, tool_title
 from .claude_tools import SERVER
-from .protocol import Answer, QuestionAsked
+from .protocol import PERMISSION_CHOICES, Answer, QuestionAsked
 from .questions import Questions
 
-ALLOW_ONCE, ALLOW_SESSION, DENY = PERMISSION_CHOICES = ("allow_once", "allow_session", "deny")
-APPROVE, REVISE = PLAN_CHOICES = ("approve", "revise")
+ALLOW_ONCE, ALLOW_SESSION, _ = PERMISSION_CHOICES
+APPROVE, _ = PLAN_CHOICES = ("approve", "revise")
 
 
 class Gate:

@@ -5,6 +5,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from claude_agent_sdk import Message, ResultMessage, SystemMessage, UserMessage
 
+from .prompts import prompt_text
 from .protocol import Finished, Prompt, Usage
 
 IDLE = "idle"
@@ -88,10 +89,8 @@ def takes_a_prompt(message: Message) -> bool:
 
 
 def user_message(prompt: Prompt, uuid: str) -> dict[str, Any]:
-    """Return the prompt as Claude Code takes it; attachments are named by their paths, for it to read."""
-    names = [f"- {each.path} ({each.media_type})" for each in prompt.attachments]
-    text = "\n".join((prompt.text, "", "Attached files:", *names)) if names else prompt.text
-    content = [{"type": "text", "text": text}]
+    """Return the prompt as Claude Code takes it."""
+    content = [{"type": "text", "text": prompt_text(prompt)}]
     message = {"role": "user", "content": content}
     return {"type": "user", "message": message, "parent_tool_use_id": None, "uuid": uuid}
 

@@ -16,11 +16,11 @@ KILL_DEADLINE_S, SUPERVISOR_GRACE_S = 1.0, 0.5
 class ProcessTree:
     """All processes that carry `mark` in their environment or descend from the supervisor that does.
 
-    `is_tool` tells from a process's environment whether the agent's tool started it; everything that lost its parent
-    counts as a tool's too.
+    `is_tool` tells from a process's environment and its birth, in seconds since the epoch, whether a tool of the agent
+    started it; everything that lost its parent counts as a tool's too.
     """
 
-    def __init__(self, mark: str, is_tool: Callable[[dict[str, str]], bool]) -> None:
+    def __init__(self, mark: str, is_tool: Callable[[dict[str, str], float], bool]) -> None:
         self.mark = mark
         self._is_tool = is_tool
 
@@ -43,11 +43,10 @@ class ProcessTree:
         supervisors = [process for process in self._marked() if _supervises(process)]
         roots: list[psutil.Process] = []
         for supervisor in supervisors:
-            agent, *orphans = sorted(_children(supervisor), key=_age) or [supervisor]
+            agent, *orphans = sorted(_children(supervisor), key=_birth) or [supervisor]
             roots += orphans
-            roots += [
-                child for child in _children(agent, recursive=True) if self._is_tool(_environment(child))
-            ]
+            below = _children(agent, recursive=True)
+            roots += [each for each in below if self._is_tool(_environment(each), _birth(each))]
         return _with_descendants(roots)
 
     def _marked(self) -> list[psutil.Process]:
@@ -101,7 +100,7 @@ def _supervises(process: psutil.Process) -> bool:
         return False
 
 
-def _age(process: psutil.Process) -> float:
+def _birth(process: psutil.Process) -> float:
     try:
         return float(process.create_time())
     except psutil.Error:

@@ -88,6 +88,9 @@ class PlanUpdated(msgspec.Struct, frozen=True, tag=True):
     steps: tuple[PlanStep, ...]
 
 
+PERMISSION_CHOICES = ("allow_once", "allow_session", "deny")
+
+
 class QuestionAsked(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The agent waits for a person. For `permission` the choices are allow_once, allow_session and deny."""
 

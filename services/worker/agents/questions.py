@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable
 from .protocol import Answer, QuestionAsked
 
 
+class WithdrawnError(Exception):
+    """The question was taken back before anybody answered."""
+
+
 class Questions:
     """The open questions of one agent; `publish` makes each of them an event."""
 
@@ -14,7 +18,7 @@ class Questions:
         self._open: dict[str, asyncio.Future[Answer]] = {}
 
     async def ask(self, question: QuestionAsked) -> Answer:
-        """Ask and wait for the answer; when the asker is cancelled, the question is no longer open."""
+        """Ask and wait for the answer; raises `WithdrawnError`. A cancelled asker leaves no open question."""
         self._open[question.id] = asyncio.get_running_loop().create_future()
         try:
             await self._publish(question)
@@ -29,3 +33,9 @@ class Questions:
             return False
         future.set_result(answer)
         return True
+
+    def withdraw(self) -> None:
+        """Take every open question back."""
+        for future in self._open.values():
+            if not future.done():
+                future.set_exception(WithdrawnError())

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
+
 from .events import EventQueue
 from .protocol import (
     AgentError,
@@ -43,6 +45,7 @@ class RecordedAgent:
         self._events = EventQueue()
         self._questions = Questions(self._events.put)
         self._playing: asyncio.Task[None] | None = None
+        self._unanswered = 0
         self._launch: Launch | None = None
         self._conversation = Conversation(id=str(uuid4()))
         self.state_complete = True
@@ -65,6 +68,7 @@ class RecordedAgent:
             raise AgentError("The recorded agent is not running; start it first.")
         opens = self._playing is None or self._playing.done()
         await self._keep(prompt, opens=opens)
+        self._unanswered += 1
         if opens:
             self._playing = asyncio.create_task(self._play(self._launch, prompt), name="recorded-turn")
         else:
@@ -81,7 +85,7 @@ class RecordedAgent:
     async def interrupt(self) -> None:
         """Stop playing."""
         if await self._stop():
-            await self._events.put(Finished(ok=False, text="", stop_reason="interrupted"))
+            await self._finish(Finished(ok=False, text="", stop_reason="interrupted"))
 
     async def close(self) -> None:
         """Stop playing and end the events."""
@@ -108,7 +112,7 @@ class RecordedAgent:
         try:
             await self._play_steps(launch, prompt)
         except (AgentError, OSError) as e:
-            await self._events.put(Finished(ok=False, text=str(e), stop_reason="recording_failed"))
+            await self._finish(Finished(ok=False, text=str(e), stop_reason="recording_failed"))
 
     async def _play_steps(self, launch: Launch, prompt: Prompt) -> None:
         values = {"turn": str(self._conversation.turns), "prompt": prompt.text, "answer": ""}
@@ -121,8 +125,14 @@ class RecordedAgent:
             elif isinstance(event, QuestionAsked):
                 answer = await self._questions.ask(event)
                 values["answer"] = answer.choice or answer.text
+            elif isinstance(event, Finished):
+                await self._finish(event)
             else:
                 await self._events.put(event)
+
+    async def _finish(self, finished: Finished) -> None:
+        answered, self._unanswered = self._unanswered, 0
+        await self._events.put(msgspec.structs.replace(finished, answered=answered))
 
     async def _stop(self) -> bool:
         playing, self._playing = self._playing, None

@@ -1,0 +1,86 @@
+"""One session with an ACP agent, over its pipes."""
+
+import asyncio
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Self, cast
+
+from acp import PROTOCOL_VERSION, Client, connect_to_agent, text_block
+from acp.schema import ClientCapabilities, FileSystemCapabilities, Implementation, PromptResponse
+
+from .acp_client import WorkspaceClient
+from .acp_process import AcpProcess
+from .prompts import prompt_text
+from .protocol import AgentError, Launch, Prompt
+
+START_DEADLINE_S = 60.0
+CAPABILITIES = ClientCapabilities(fs=FileSystemCapabilities(read_text_file=True, write_text_file=True))
+
+
+class AcpSession:
+    """A started agent with its open session, whose id is `id`."""
+
+    def __init__(self, process: AcpProcess, client: WorkspaceClient, instructions: str) -> None:
+        self.id = ""
+        self._process = process
+        self._connection = connect_to_agent(cast("Client", client), process.input, process.output)
+        self._instructions = instructions
+
+    @classmethod
+    async def start(cls, launch: Launch, command: Sequence[str], client: WorkspaceClient) -> Self:
+        """Start the agent and open or resume the session; raises `AgentError`."""
+        process = await AcpProcess.start(launch, command)
+        session = cls(process, client, "" if launch.resume else launch.system_prompt)
+        opening = asyncio.create_task(session._open(launch))
+        ended = asyncio.create_task(process.ended())
+        await asyncio.wait({opening, ended}, timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if opening.done() and opening.exception() is None:
+            return session
+        reason = opening.exception() if opening.done() else "it does not answer"
+        opening.cancel()
+        await session.close()
+        raise AgentError(f"The ACP agent did not start: {reason}.")
+
+    async def prompt(self, prompt: Prompt) -> PromptResponse:
+        """Have a prompt answered; the first one of a fresh session carries the instructions. Raises `RequestError`."""
+        texts = [text for text in (self._instructions, prompt_text(prompt)) if text]
+        self._instructions = ""
+        return await self._connection.prompt(session_id=self.id, prompt=[text_block(text) for text in texts])
+
+    async def cancel(self) -> None:
+        """Ask the agent to stop what it does."""
+        await self._connection.cancel(session_id=self.id)
+
+    def begin_turn(self) -> None:
+        """Note that what the agent starts from now on is a tool's."""
+        self._process.begin_turn()
+
+    async def kill_tools(self) -> None:
+        """Kill what was started since the turn began."""
+        await self._process.kill_tools()
+
+    async def kill(self) -> None:
+        """Kill the agent."""
+        await self._process.kill()
+
+    async def ended(self) -> int:
+        """Wait for the agent's end; return its exit status."""
+        return await self._process.ended()
+
+    async def close(self) -> None:
+        """End the agent and leave nothing of it."""
+        await self._process.close()
+        await self._connection.close()
+
+    async def _open(self, launch: Launch) -> None:
+        info = Implementation(name="threadmill", title="Threadmill", version=version("threadmill"))
+        agent = await self._connection.initialize(PROTOCOL_VERSION, CAPABILITIES, info)
+        where: dict[str, Any] = {"cwd": str(launch.cwd), "mcp_servers": []}
+        if launch.resume is None:
+            self.id = (await self._connection.new_session(**where)).session_id
+        elif agent.agent_capabilities is None or not agent.agent_capabilities.load_session:
+            raise AgentError("it cannot resume a session; begin a fresh one instead")
+        else:
+            await self._connection.load_session(**where, session_id=launch.resume)
+            self.id = launch.resume
