@@ -42,8 +42,9 @@ SETTINGS = {
     "submodule.recurse": "false",
 }
 
-# The user's configuration, which both ends of a local transport read: no process of the remote outlives the push.
-USER_CONFIG = "[safe]\n\tdirectory = *\n[gc]\n\tautoDetach = false\n"
+# The user's configuration, which both ends of a local transport read: no process of the remote outlives the push, and
+# what was pushed stays one pack, so that the next clone copies few files.
+USER_CONFIG = "[safe]\n\tdirectory = *\n[gc]\n\tautoDetach = false\n[transfer]\n\tunpackLimit = 1\n"
 
 COMMON_CONFIG = """[core]
 	repositoryformatversion = 0
