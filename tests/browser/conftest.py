@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 from slack_sdk.web.async_client import AsyncWebClient
 
 from services.local.page import routes
@@ -25,7 +25,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DESKTOP = {"width": 1280, "height": 860}
+PATIENCE = 20  # seconds for anything to appear; two cores may be busy with other tests
+expect.set_options(timeout=PATIENCE * 1000)
+DESKTOP = ViewportSize(width=1280, height=860)
 SESSION = {
     "key": "T1.C1.1-1",
     "status": "active",
@@ -141,10 +143,12 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser, door: Door) -> AsyncIterator[Page]:
     """The page as a person first sees it; any error of its own or request to another host fails the test."""
     page = await browser.new_page(viewport=DESKTOP, color_scheme="light")
-    page.set_default_timeout(8000)
+    page.set_default_timeout(PATIENCE * 1000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on(
+        "console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None
+    )
     page.on("request", lambda one: None if one.url.startswith(door.url) else wrong.append(one.url))
     await page.goto(f"{door.url}/")
     yield page
@@ -160,14 +164,14 @@ class Heard:
 
     async def take(self, request: web.Request) -> web.Response:
         if request.path.endswith("interactive"):
-            self._queue.put_nowait(json.loads((await request.post())["payload"]))
+            self._queue.put_nowait(json.loads(str((await request.post())["payload"])))
         else:
             self._queue.put_nowait((await request.json())["event"])
         return web.Response()
 
     async def next(self, kind: str) -> dict[str, Any]:
         """The next delivery of this type; others on the way are passed over."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 payload = await self._queue.get()
                 if payload["type"] == kind:

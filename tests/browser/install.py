@@ -3,7 +3,6 @@
 Exits 0 without one too, and then the browser's tests skip; under CI, where a skip would hide them, it exits 1.
 """
 
-import glob
 import os
 import shutil
 import subprocess
@@ -33,7 +32,7 @@ def _candidates() -> Iterator[Path]:
             yield Path(found)
     for cache in filter(None, CACHES):
         for inside in INSIDE:
-            yield from map(Path, sorted(glob.glob(str(Path(cache).expanduser() / inside)), reverse=True))
+            yield from sorted(Path(cache).expanduser().glob(inside), reverse=True)
 
 
 def install() -> Path | None:
@@ -47,7 +46,9 @@ def install() -> Path | None:
 
 def _quietly(*command: str) -> None:
     try:
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+        subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return  # the next way, or the sentence at the end
 

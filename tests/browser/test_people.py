@@ -9,7 +9,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from tests.browser.conftest import Heard
 
 
-async def test_the_reaction_that_stops_can_be_given_and_taken_back(page: Page, asked: str, heard: Heard) -> None:
+async def test_the_reaction_that_stops_can_be_given_and_taken_back(
+    page: Page, asked: str, heard: Heard
+) -> None:
     message = page.locator("#thread-messages > li").first
     await message.hover()
     await message.get_by_role("button", name="Add a reaction").click()
@@ -60,9 +62,10 @@ async def test_a_file_goes_along(page: Page, heard: Heard, tmp_path: Path) -> No
     await page.keyboard.press("Enter")
     mention = await heard.next("app_mention")
     assert mention["files"][0]["name"] == "notes.txt"
-    async with page.expect_download() as download:
-        await page.locator("#thread-messages a.file").click()
-    assert Path(await (await download.value).path()).read_text() == "read me"
+    link = page.locator("#thread-messages a.file")
+    await expect(link).to_have_attribute("download", "notes.txt")
+    answer = await page.request.get(await link.evaluate("node => node.href"))
+    assert await answer.text() == "read me"
 
 
 async def test_a_mention_completes_by_the_keyboard(page: Page, asked: str, heard: Heard) -> None:

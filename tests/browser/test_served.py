@@ -40,7 +40,8 @@ async def test_every_file_has_its_type_and_comes_again_only_if_changed(door: Doo
 
 
 @pytest.mark.parametrize(
-    "path", ["/page/", "/page/no-such.js", "/page/__init__.py", "/page/..%2f__init__.py", "/page/%2e%2e/guard.py"]
+    "path",
+    ["/page/", "/page/no-such.js", "/page/__init__.py", "/page/..%2f__init__.py", "/page/%2e%2e/guard.py"],
 )
 async def test_nothing_else_is_served(door: Door, path: str) -> None:
     async with aiohttp.ClientSession() as client, client.get(door.url + path) as answer:
@@ -50,5 +51,7 @@ async def test_nothing_else_is_served(door: Door, path: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_asks_another_host_or_parses_markup(name: str) -> None:
     text = (FOLDER / name).read_text().replace("http://www.w3.org/2000/svg", "")
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text
+    )
     assert not re.search(r"""["'(]https?://""", text)

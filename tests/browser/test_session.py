@@ -1,11 +1,13 @@
 """A person asks, watches the agent work, answers it, and stops it."""
 
+from typing import Any
+
 from playwright.async_api import Page, expect
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.browser.conftest import SESSION, Door, Heard
 
-PERMISSION = [
+PERMISSION: list[dict[str, Any]] = [
     {"type": "section", "text": {"type": "mrkdwn", "text": "May I run `git push`?"}},
     {
         "type": "actions",
@@ -68,7 +70,11 @@ def task(state: str, **more: str) -> list[dict[str, str]]:
 
 async def stream(bot: AsyncWebClient, thread: str) -> str:
     started = await bot.chat_startStream(
-        channel="C1", thread_ts=thread, recipient_user_id="U1", recipient_team_id="T1", chunks=task("in_progress")
+        channel="C1",
+        thread_ts=thread,
+        recipient_user_id="U1",
+        recipient_team_id="T1",
+        chunks=task("in_progress"),
     )
     return str(started["ts"])
 
@@ -138,7 +144,9 @@ async def test_a_button_shows_its_progress_and_calls_back(
     await expect(page.locator("#thread-messages")).to_contain_text("Ada allowed it.")
 
 
-async def test_a_dangerous_button_asks_first(page: Page, asked: str, bot: AsyncWebClient, heard: Heard) -> None:
+async def test_a_dangerous_button_asks_first(
+    page: Page, asked: str, bot: AsyncWebClient, heard: Heard
+) -> None:
     await bot.chat_postMessage(channel="C1", thread_ts=asked, text="May I?", blocks=PERMISSION)
     await page.get_by_role("button", name="Deny").click()
     await page.get_by_role("button", name="Back").click()
@@ -166,7 +174,9 @@ async def test_a_question_opens_a_form_and_its_entries_arrive(
     await expect(form).to_have_count(0)
 
 
-async def test_the_head_tells_state_cost_and_branch(page: Page, asked: str, bot: AsyncWebClient, door: Door) -> None:
+async def test_the_head_tells_state_cost_and_branch(
+    page: Page, asked: str, bot: AsyncWebClient, door: Door
+) -> None:
     door.session = SESSION
     await bot.api_call(
         "agents.sessions.setStatus", json={"channel_id": "C1", "thread_ts": asked, "status": "suspended"}
@@ -177,7 +187,9 @@ async def test_the_head_tells_state_cost_and_branch(page: Page, asked: str, bot:
     await expect(head).to_contain_text("acme/importer")
     await expect(head).to_contain_text("$0.18")
     await expect(page).to_have_title("Waiting for you · Threadmill")
-    await bot.api_call("agents.sessions.setStatus", json={"channel_id": "C1", "thread_ts": asked, "status": "active"})
+    await bot.api_call(
+        "agents.sessions.setStatus", json={"channel_id": "C1", "thread_ts": asked, "status": "active"}
+    )
     await expect(head).to_contain_text("Idle")
     await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 

@@ -1,6 +1,6 @@
 // The simulator's HTTP door: JSON in, JSON out, every failure one sentence.
 
-/** `GET path?params`; throws an Error whose message a person can read. */
+/** `GET path?params`; throws an Error with a message for people, and `status` where the server answered. */
 export const get = (path, params = {}) => call(`${path}?${new URLSearchParams(params)}`, {});
 
 /** `POST path` with a JSON body; throws like `get`. */
@@ -17,7 +17,7 @@ async function call(path, options) {
   const text = await response.text();
   const answer = parsed(text);
   if (response.ok && answer?.ok !== false) return answer ?? {};
-  throw new Error(sentence(response.status, answer?.message ?? answer?.error ?? (answer ? "" : text)));
+  throw Object.assign(new Error(sentence(response.status, answer?.message ?? answer?.error ?? (answer ? "" : text))), { status: response.status });
 }
 
 function parsed(text) {

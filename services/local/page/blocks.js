@@ -2,6 +2,7 @@
 
 import { changed, h, icon, reconcile } from "./dom.js";
 import { element } from "./elements.js";
+import { folded } from "./folding.js";
 import { ICONS } from "./icons.js";
 import { link } from "./inline.js";
 import { grid, renderMarkdown } from "./markdown.js";
@@ -11,15 +12,26 @@ import { renderPlan, renderTask } from "./tasks.js";
 
 /** Draws `blocks` into `node`. `press({action_id, value?})` is a promise that the press was taken. */
 export function renderBlocks(node, blocks, press) {
-  reconcile(node, blocks.map((block, index) => ({ block, index })), {
-    key: ({ block, index }) => (block.type === "task_card" ? `task:${block.task_id}` : `${index}:${block.type}`),
-    create: ({ block }) => h("div", { class: `block ${String(block.type).replace(/\W/g, "-")}` }),
-    update: (place, { block }) => changed(place, block) && (RENDER[block.type] ?? unknown)(place, block, press),
+  node.opened ??= new Set(); // the runs of cards that the person unfolded
+  const unfold = (first) => {
+    node.opened.add(first);
+    renderBlocks(node, blocks, press);
+    node.querySelector(`[data-key="task:${CSS.escape(first)}"] summary`)?.focus();
+  };
+  const held = (id) => node.querySelector(`[data-key="task:${CSS.escape(id)}"] > details`)?.open;
+  const shown = folded(blocks.map((block, index) => ({ ...block, index })), node.opened, held);
+  reconcile(node, shown, {
+    key: (block) => KEY[block.type]?.(block) ?? `${block.index}:${block.type}`,
+    create: (block) => h("div", { class: `block ${String(block.type).replace(/\W/g, "-")}` }),
+    update: (place, block) =>
+      changed(place, block) && (RENDER[block.type] ?? unknown)(place, block, block.type === "fold" ? unfold : press),
   });
 }
 
+const KEY = { task_card: (block) => `task:${block.task_id}`, fold: (block) => `fold:${block.first}` };
+
 const RENDER = {
-  section, context, actions, table, image,
+  section, context, actions, table, image, fold,
   header: (node, block) => node.replaceChildren(h("h3", {}, block.text?.text ?? "")),
   divider: (node) => node.replaceChildren(h("hr")),
   markdown: (node, block) => renderMarkdown(node, block.text ?? ""),
@@ -28,6 +40,11 @@ const RENDER = {
   plan: renderPlan,
   file: (node, block) => node.replaceChildren(h("p", {}, icon(ICONS.file), ` ${block.external_id ?? "A file"}`)),
 };
+
+function fold(node, { first, count }, unfold) {
+  const steps = count === 1 ? "1 earlier step" : `${count} earlier steps`;
+  node.replaceChildren(h("button", { type: "button", class: "fold-button", on: { click: () => unfold(first) } }, `Show ${steps}`));
+}
 
 function unknown(node, block) {
   node.replaceChildren(h("p", { class: "faint" }, `This page cannot draw a block of type ${block.type}.`));

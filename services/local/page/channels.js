@@ -6,7 +6,7 @@ import { byId, h, reconcile } from "./dom.js";
 import { coalesced } from "./feed.js";
 import { me } from "./me.js";
 import { createMessage, updateMessage } from "./message.js";
-import { channelTitle, isDirect, mentionBot } from "./names.js";
+import { channelTitle, isDirect, mentionBot, visibleChannels } from "./names.js";
 import { go, place } from "./place.js";
 import { pinned } from "./scroll.js";
 
@@ -38,8 +38,10 @@ export const refreshChannel = coalesced(async () => {
   if (!channel) return;
   if (drawn !== channel) open(channel);
   const answer = await fetchChannel(channel);
-  if (answer && place().channel === channel) draw(channel, answer.messages);
-  else if (!answer) list.ariaBusy = "false";
+  if (place().channel !== channel) return;
+  if (answer?.gone) go(visibleChannels(me())[0]?.id);
+  else if (answer) draw(channel, answer.messages);
+  else list.ariaBusy = "false";
 });
 
 function open(channel) {

@@ -37,5 +37,13 @@ export const fetchViews = () => told(get("/sim/views", { user: me() }));
 export const submitView = (view, values) => told(post("/sim/view", mine({ view_id: view, values })));
 
 export const fetchWorkspace = () => told(get("/sim/workspace"));
-export const fetchChannel = (channel) => told(get("/sim/channel", { channel }));
-export const fetchThread = (channel, ts) => told(get("/sim/thread", { channel, ts }));
+
+/** `{messages}`, `{gone: true}` where there is no such place, or null. */
+export const fetchChannel = (channel) => told(get("/sim/channel", { channel }).catch(gone));
+export const fetchThread = (channel, ts) => told(get("/sim/thread", { channel, ts }).catch(gone));
+
+function gone(error) {
+  if (error.status !== 404) throw error;
+  toast(error.message);
+  return { gone: true };
+}

@@ -25,7 +25,7 @@ export function composer(form, { label, placeholder, mention = () => false, send
 
   const grow = () => {
     area.style.height = "auto";
-    area.style.height = `${Math.min(area.scrollHeight, TALLEST)}px`;
+    if (area.scrollHeight) area.style.height = `${Math.min(area.scrollHeight, TALLEST)}px`; // 0 while out of view
     submit.disabled = !area.value.trim() && !files.count();
   };
   const refresh = () => {

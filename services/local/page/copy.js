@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { announce } from "./announce.js";
+import { toast } from "./toasts.js";
 
 const SAID_FOR = 1500; // ms that "Copied" stands
 
@@ -23,10 +24,14 @@ export function copyable() {
 export function copyButton(title, read) {
   const button = h("button", { type: "button", class: "quiet copy", title, "aria-label": title }, icon(ICONS.copy));
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(read());
+    try {
+      await navigator.clipboard.writeText(read());
+    } catch {
+      return toast("The browser did not allow copying.");
+    }
     announce("Copied.");
     button.classList.add("done");
-    setTimeout(() => button.classList.remove("done"), SAID_FOR);
+    return setTimeout(() => button.classList.remove("done"), SAID_FOR);
   });
   return button;
 }

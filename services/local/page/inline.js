@@ -7,14 +7,18 @@ import { mentionOf } from "./names.js";
 const DEEPEST = 8;
 const FAR = 2000; // how far a closing bracket is looked for, so that hostile text costs no more than its length
 
-/** Turns `text` into nodes by `rules`: a character to `(text, at, nest) => [node, end] | null`. */
+/**
+ * Turns `text` into nodes by `rules`: a character to `(text, at, nest, barren) => [node, end] | null`.
+ * `barren` remembers up to where a mark closes nothing, so that no stretch is searched twice.
+ */
 export function scan(text, rules, depth = 0) {
   if (depth > DEEPEST) return [text];
   const nodes = [];
   const nest = (inner) => scan(inner, rules, depth + 1);
+  const barren = new Map();
   let plain = 0;
   for (let at = 0; at < text.length; ) {
-    const found = rules[text[at]]?.(text, at, nest) ?? null;
+    const found = rules[text[at]]?.(text, at, nest, barren) ?? null;
     if (!found) at += 1;
     else {
       if (at > plain) nodes.push(withGlyphs(text.slice(plain, at)));
@@ -45,15 +49,16 @@ const wordly = (character) => character !== undefined && /[\p{L}\p{N}_]/u.test(c
 const spacy = (character) => character === undefined || /\s/.test(character);
 
 /** What stands between a mark at `at` and its twin, e.g. `*bold*`; null where it does not close nearby. */
-export function between(text, at, mark, { wholeWords = false } = {}) {
+export function between(text, at, mark, barren, { wholeWords = false } = {}) {
   const start = at + mark.length;
   if (spacy(text[start]) || (wholeWords && wordly(text[at - 1]))) return null;
-  const near = text.slice(start, start + FAR);
-  for (let end = near.indexOf(mark, 1); end > 0; end = near.indexOf(mark, end + 1)) {
-    const closes = !spacy(near[end - 1]) && !(wholeWords && wordly(near[end + mark.length]));
-    const single = mark.length > 1 || (near[end + 1] !== mark && near[end - 1] !== mark);
-    if (closes && single) return [near.slice(0, end), start + end + mark.length];
+  let end = text.indexOf(mark, Math.max(start + 1, barren.get(mark) ?? 0));
+  for (; end >= 0 && end - start < FAR; end = text.indexOf(mark, end + 1)) {
+    const closes = !spacy(text[end - 1]) && !(wholeWords && wordly(text[end + mark.length]));
+    const single = mark.length > 1 || (text[end + 1] !== mark && text[end - 1] !== mark);
+    if (closes && single) return [text.slice(start, end), end + mark.length];
   }
+  barren.set(mark, end < 0 ? text.length : end);
   return null;
 }
 
@@ -84,16 +89,16 @@ export function angle(text, at) {
   return [match[1] ? mention(match[1]) : link(match[2], [match[2]]), at + match[0].length];
 }
 
-function emphasis(text, at, nest) {
+function emphasis(text, at, nest, barren) {
   const options = { wholeWords: text[at] === "_" };
-  const strong = text[at + 1] === text[at] ? between(text, at, text[at] + text[at], options) : null;
+  const strong = text[at + 1] === text[at] ? between(text, at, text[at] + text[at], barren, options) : null;
   if (strong) return [h("strong", {}, ...nest(strong[0])), strong[1]];
-  const soft = text[at + 1] === text[at] ? null : between(text, at, text[at], options);
+  const soft = text[at + 1] === text[at] ? null : between(text, at, text[at], barren, options);
   return soft && [h("em", {}, ...nest(soft[0])), soft[1]];
 }
 
-function struck(text, at, nest) {
-  const inner = text[at + 1] === "~" ? between(text, at, "~~") : null;
+function struck(text, at, nest, barren) {
+  const inner = text[at + 1] === "~" ? between(text, at, "~~", barren) : null;
   return inner && [h("s", {}, ...nest(inner[0])), inner[1]];
 }
 

@@ -76,7 +76,7 @@ function foot(message, view) {
   if (!view.open || !message.reply_count) return [];
   const count = message.reply_count === 1 ? "1 reply" : `${message.reply_count} replies`;
   return [h("button", { type: "button", class: "replies", on: { click: () => view.open(message.ts) } },
-    h("strong", {}, count), h("span", { class: "faint" }, `last ${ago(message.latest_reply ?? message.ts)}`))];
+    h("strong", {}, count), h("span", { class: "faint" }, `last reply ${ago(message.latest_reply ?? message.ts)}`))];
 }
 
 function tools(node, view) {

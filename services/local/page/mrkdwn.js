@@ -7,8 +7,8 @@ import { copyable } from "./copy.js";
 
 const plain = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
-const mark = (tag, options) => (text, at, nest) => {
-  const inner = between(text, at, text[at], options);
+const mark = (tag, options) => (text, at, nest, barren) => {
+  const inner = between(text, at, text[at], barren, options);
   return inner && !inner[0].includes("\n") ? [h(tag, {}, ...nest(inner[0])), inner[1]] : null;
 };
 

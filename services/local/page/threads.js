@@ -7,9 +7,11 @@ import { coalesced } from "./feed.js";
 import { me } from "./me.js";
 import { createMessage, updateMessage } from "./message.js";
 import { channelTitle } from "./names.js";
-import { place } from "./place.js";
+import { go, place } from "./place.js";
 import { pinned } from "./scroll.js";
 import { renderSession, sessionState } from "./session.js";
+
+const SUMMED_UP = 1500; // ms after a turn's end until its cost and branch are written down
 
 const list = byId("thread-messages");
 const scroll = pinned(list, byId("thread-new"));
@@ -33,8 +35,10 @@ export const refreshThread = coalesced(async () => {
   if (drawn !== `${channel}/${ts}`) open(channel);
   const thread = await fetchThread(channel, ts);
   const now = place();
-  if (thread && now.channel === channel && now.thread === ts) draw(channel, ts, thread);
-  else if (!thread) list.ariaBusy = "false";
+  if (now.channel !== channel || now.thread !== ts) return;
+  if (thread?.gone) go(channel);
+  else if (thread) draw(channel, ts, thread);
+  else list.ariaBusy = "false";
 });
 
 function open(channel) {
@@ -54,10 +58,12 @@ function draw(channel, ts, thread) {
     create: createMessage,
     update: (node, message) => updateMessage(node, message, { channel }),
   });
-  byId("thread-title").textContent = thread.session_title || "Thread";
+  byId("thread-title").textContent = thread.session_title || thread.session?.title || "Thread";
   drawStatus(thread);
   renderSession(channel, ts, thread);
   title(sessionState(thread));
+  if (list.dataset.state === "working" && sessionState(thread) !== "working") setTimeout(refreshThread, SUMMED_UP);
+  list.dataset.state = sessionState(thread) ?? "";
   scroll.after(drawn !== `${channel}/${ts}`);
   drawn = `${channel}/${ts}`;
 }
