@@ -37,21 +37,41 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 def refusal(rules: Rules, actor: Actor) -> str:
     """Return why `actor` may not, as a sentence for them; empty when they may."""
     direct = actor.kind == "direct"
-    if actor.user in rules.block_users or actor.team in rules.block_teams:
-        return "You may not use this bot; ask whoever runs it to take you off its blocklist."
-    if actor.channel in rules.block_channels:
-        return "This bot may not be used in this channel; use it in another one."
-    if direct and not rules.direct_messages:
-        return "This bot takes no direct messages; mention it in a channel."
-    if actor.kind == "private" and not rules.private_channels:
-        return "This bot may not be used in private channels; use it in a public one."
-    if rules.allow_users and actor.user not in rules.allow_users:
-        return "Only some people may use this bot; ask whoever runs it to put you on its allowlist."
-    if rules.allow_teams and actor.team not in rules.allow_teams:
-        return "This bot may not be used in this workspace; ask whoever runs it to allow it."
-    if rules.allow_channels and not direct and actor.channel not in rules.allow_channels:
-        return "This bot may be used in some channels only, and this is none of them."
-    return ""
+    reasons = (
+        (
+            actor.user in rules.block_users or actor.team in rules.block_teams,
+            "You may not use this bot; ask whoever runs it to take you off its blocklist.",
+        ),
+        (
+            actor.channel in rules.block_channels,
+            "This bot may not be used in this channel; use it in another one.",
+        ),
+        (
+            direct and not rules.direct_messages,
+            "This bot takes no direct messages; mention it in a channel.",
+        ),
+        (
+            actor.kind == "private" and not rules.private_channels,
+            "This bot may not be used in private channels; use it in a public one.",
+        ),
+        (
+            _left_out(actor.user, rules.allow_users),
+            "Only some people may use this bot; ask whoever runs it to put you on its allowlist.",
+        ),
+        (
+            _left_out(actor.team, rules.allow_teams),
+            "This bot may not be used in this workspace; ask whoever runs it to allow it.",
+        ),
+        (
+            not direct and _left_out(actor.channel, rules.allow_channels),
+            "This bot may be used in some channels only, and this is none of them.",
+        ),
+    )
+    return next((sentence for holds, sentence in reasons if holds), "")
+
+
+def _left_out(one: str, allowed: tuple[str, ...]) -> bool:
+    return bool(allowed) and one not in allowed
 
 
 def outsider_allowed(rules: Rules, team: str) -> bool:

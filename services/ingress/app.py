@@ -3,27 +3,58 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import structlog
 from aiohttp import web
 
+from schemas.bus import FILES
+from services.ingress.attachments import Attachments
+from services.ingress.behind import Behind
+from services.ingress.capacity import Capacity
+from services.ingress.decisions import Show
+from services.ingress.details import details
+from services.ingress.directory import Directory
 from services.ingress.http import http_routes
 from services.ingress.intake import Intake
+from services.ingress.notices import Notices
 from services.ingress.sessions import Sessions
 from services.ingress.settings import IngressSettings
-from services.ingress.slack_api import SlackApi
+from services.ingress.settle import Settle
+from services.ingress.slack_api import Identity, SlackApi, SlackError
+from services.ingress.socket_mode import SocketMode
+from services.ingress.storing import Limits, Storing
 from services.runtime.bus import Bus
+from services.runtime.errors import SettingsError
+from services.runtime.files import FileBucket
 from services.runtime.health import Readiness, serve
+
+log = structlog.get_logger(__name__)
+
+LATE_WORK = 5.0
+TRY_AGAIN = 1.0
 
 
 class Ingress:
-    """The service, wired. `routes` are Slack's requests, for whoever mounts them elsewhere."""
+    """The service, wired."""
 
-    def __init__(self, settings: IngressSettings, api: SlackApi, intake: Intake) -> None:
+    def __init__(
+        self,
+        settings: IngressSettings,
+        *,
+        api: SlackApi,
+        intake: Intake,
+        behind: Behind,
+        capacity: Capacity,
+        sockets: SocketMode | None,
+    ) -> None:
         self._settings = settings
         self._api = api
         self._intake = intake
+        self._behind = behind
+        self._capacity = capacity
+        self._sockets = sockets
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of Slack's requests; none without a signing secret."""
+        """Return the routes of Slack's requests, for whoever mounts them elsewhere; none without a signing secret."""
         secret = self._settings.signing_secret
         return http_routes(self._intake, secret) if secret else []
 
@@ -31,18 +62,67 @@ class Ingress:
         """Listen for ever."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._api.close)
+            stack.push_async_callback(self._behind.stop)
             if self._settings.signing_secret and self._settings.http_port:
                 runner = await serve(self.routes(), self._settings.http_host, self._settings.http_port)
                 stack.push_async_callback(runner.cleanup)
-            await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._capacity.run(), name="capacity")
+                if self._sockets:
+                    tasks.create_task(self._sockets.run(), name="socket mode")
 
     async def drain(self) -> None:
-        """Finish what was begun."""
+        """Take nothing new from Slack's sockets, and finish what was begun."""
+        if self._sockets:
+            self._sockets.close()
+        await self._behind.drain(LATE_WORK)
 
 
 async def wire(bus: Bus, readiness: Readiness, settings: IngressSettings) -> Ingress:
-    """Return ingress on `bus`."""
+    """Return ingress on `bus`; waits for Slack. Raises `SettingsError` when Slack refuses the bot's token."""
     api = SlackApi(settings.bot_token, base_url=settings.slack_api_url)
-    identity = await api.auth_test()
-    intake = Intake(bus, Sessions(bus, api), settings.access, identity.user_id)
-    return Ingress(settings, api, intake)
+    bot = (await _identify(api)).user_id
+    behind, capacity = Behind(), Capacity(bus)
+    sessions, directory, notices = Sessions(bus, api), Directory(api, behind), Notices(api, behind)
+    attachments = Attachments(api, FileBucket(bus.client, FILES.name), behind, settings.file_bytes)
+    storing = Storing(
+        bus,
+        sessions=sessions,
+        directory=directory,
+        notices=notices,
+        attachments=attachments,
+        capacity=capacity,
+        limits=Limits(settings.files, settings.file_bytes),
+    )
+
+    async def tell_details(show: Show) -> None:
+        await api.post_ephemeral(
+            show.place.channel,
+            show.place.user,
+            text=await details(bus, show.key),
+            thread_ts=show.place.thread_ts,
+        )
+
+    def show(wanted: Show) -> None:
+        behind.start(tell_details(wanted), f"details of {wanted.key}")
+
+    settle = Settle(sessions, directory, settings.access)
+    intake = Intake(settle, storing, notices, rules=settings.access, bot=bot, show=show)
+    sockets = None
+    if settings.app_token:
+        sockets = SocketMode(settings.app_token, settings.slack_api_url, intake, settings.socket_connections)
+        readiness.add("slack sockets", sockets.ready)
+    return Ingress(settings, api=api, intake=intake, behind=behind, capacity=capacity, sockets=sockets)
+
+
+async def _identify(api: SlackApi) -> Identity:
+    while True:
+        try:
+            return await api.auth_test()
+        except SlackError as e:
+            if not e.retriable:
+                raise SettingsError(
+                    f"Slack refuses SLACK_BOT_TOKEN ({e.error}); give the bot's own token"
+                ) from e
+            log.warning("no Slack yet", error=e.error)
+            await asyncio.sleep(e.retry_after or TRY_AGAIN)

@@ -6,7 +6,7 @@ from schemas.people import Person
 from services.ingress import access, buttons
 from services.ingress.access import Actor, Rules
 from services.ingress.buttons import InvalidButton, Pressed
-from services.ingress.core import NEWEST, OLDEST, at
+from services.ingress.core import at, untimely
 from services.ingress.decisions import Decision, Ignore, Place, Show, Store
 from services.ingress.events import Action, Press
 
@@ -25,10 +25,8 @@ def _decide(press: Press, action: Action, rules: Rules, now: float) -> Decision:
     channel = press.channel.id if press.channel else ""
     if pressed.key.channel != channel:
         raise InvalidButton("the button belongs to a session of another channel")
-    ts_token(action.action_ts)
-    age = now - float(action.action_ts)
-    if not -NEWEST <= age <= OLDEST:
-        return Ignore("too_old" if age > 0 else "from_the_future")
+    if problem := untimely(action.action_ts, now):
+        return Ignore(problem)
     if _outsider(press) and not access.outsider_allowed(rules, press.user.team_id or ""):
         return Ignore("outsider")
     return _allowed(press, action, pressed, rules)

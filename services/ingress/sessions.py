@@ -19,7 +19,10 @@ LOOKED_AT = 100
 
 
 class Sessions:
-    """Knows the threads that are sessions. Raises `Unavailable` and `SlackError` where it cannot be told now."""
+    """Knows the threads that are sessions. Raises `Unavailable` and `SlackError` where it cannot be told now.
+
+    The caller bounds the time.
+    """
 
     def __init__(self, bus: Bus, api: SlackApi) -> None:
         self._bus = bus
@@ -32,21 +35,21 @@ class Sessions:
         """The thread is a session, or will be one as soon as what was said there is stored."""
         self._known.put(key, True)
 
-    async def stored(self, key: SessionKey, deadline: float) -> bool:
+    async def stored(self, key: SessionKey) -> bool:
         """Whether the bus knows the session: by its log, or by its summary when the log is archived."""
         if self._known.get(key):
             return True
         said, summary = await asyncio.gather(
-            self._bus.last(SESSIONS.name, f"session.{key}.in.*", deadline=deadline),
+            self._bus.last(SESSIONS.name, f"session.{key}.in.*"),
             self._summaries.get(str(key)),
         )
         if said or summary.value:
             self.remember(key)
         return bool(said or summary.value)
 
-    async def is_session(self, key: SessionKey, bot: str, deadline: float) -> bool:
+    async def is_session(self, key: SessionKey, bot: str) -> bool:
         """Whether a reply in the thread counts: it is a session, or its mention has not been stored yet."""
-        if await self.stored(key, deadline):
+        if await self.stored(key):
             return True
         if self._strange.get(key):
             return False

@@ -1,17 +1,234 @@
-"""A message in Slack becomes an input of the right session, once."""
+"""What people write in Slack becomes inputs of the right session, each once."""
 
-from schemas.inputs import Said
-from schemas.keys import ts_token
-from services.runtime.bus import Bus
-from tests.ingress.conftest import Door, Slack, eventually, stored
+import asyncio
+
+import pytest
+
+from schemas.inputs import Edited, Said, Stop, Withdrawn
+from schemas.keys import SessionKey, ts_token
+from schemas.people import Person
+from services.runtime.bus import Bus, Draft, Fence
+from tests.ingress.stage import Door, Slack, eventually, running, stored
+
+
+async def said_in(bus: Bus, name: str) -> Said:
+    async def look() -> Said | None:
+        found = (await stored(bus)).get(name)
+        assert found is None or isinstance(found, Said)
+        return found
+
+    return await eventually(look)
 
 
 async def test_a_mention_starts_a_session_in_its_thread(bus: Bus, slack: Slack, ingress: Door) -> None:
-    ts = await slack.says("@threadmill please fix the build")
+    token = ts_token(await slack.says("@threadmill please fix the build &amp; &lt;deploy&gt;"))
 
-    inputs = await eventually(lambda: stored(bus))
+    said = await said_in(bus, f"T1.C1.{token}.in.{token}")
 
-    token = ts_token(ts)
-    said = inputs[f"T1.C1.{token}.in.{token}"]
-    assert isinstance(said, Said)
-    assert (said.user.id, said.text, len(inputs)) == ("U1", "please fix the build", 1)
+    assert (said.user.id, said.text) == ("U1", "please fix the build & <deploy>")
+    await slack.settled()
+    assert len(await stored(bus)) == 1, "the mention and the message of the pair are one input"
+
+
+async def test_a_reply_counts_without_a_mention_where_the_thread_is_a_session(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    root = await slack.says("@threadmill fix it")
+    await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(root)}")
+
+    reply = await slack.says("and add a test", user="U2", thread_ts=root)
+
+    said = await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")
+    assert (said.user.id, said.text) == ("U2", "and add a test")
+
+
+async def test_a_reply_counts_for_a_replica_that_never_heard_of_the_session(bus: Bus, slack: Slack) -> None:
+    async with running(bus, slack):
+        root = await slack.says("@threadmill fix it")
+        await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(root)}")
+    async with running(bus, slack):
+        reply = await slack.says("and add a test", thread_ts=root)
+        await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")
+    assert not await slack.calls("conversations.replies"), "the log knows, Slack is not asked"
+
+
+async def test_a_reply_that_comes_before_its_mention_is_stored_counts(bus: Bus, slack: Slack) -> None:
+    root = await slack.says("@threadmill fix it")
+    async with running(bus, slack):
+        reply = await slack.says("and add a test", thread_ts=root)
+        await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")
+
+
+async def test_what_is_not_said_to_the_bot_is_left_alone(bus: Bus, slack: Slack, ingress: Door) -> None:
+    root = await slack.says("lunch?")
+    await slack.says("yes!", user="U2", thread_ts=root)
+    await slack.says("<@U2> and you?", thread_ts=root)
+    await slack.settled()
+
+    assert await stored(bus) == {}
+    assert not await slack.calls("chat.postEphemeral")
+
+
+async def test_every_message_in_a_direct_conversation_is_for_the_bot(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    first = ts_token(root := await slack.says("hello", channel="D1"))
+    second = ts_token(await slack.says("in the thread", channel="D1", thread_ts=root))
+    third = ts_token(await slack.says("something else", channel="D1"))
+
+    await said_in(bus, f"T1.D1.{first}.in.{first}")
+    await said_in(bus, f"T1.D1.{first}.in.{second}")
+    await said_in(bus, f"T1.D1.{third}.in.{third}")
+
+
+async def test_what_the_bot_itself_does_is_ignored(bus: Bus, slack: Slack, ingress: Door) -> None:
+    async with slack.api() as api:
+        ts = await api.post_message("C1", text="<@UBOT> talks to itself")
+        await api.update("C1", ts, text="<@UBOT> again")
+        await api.delete("C1", ts)
+        await api.post_message("D1", text="hello")
+    await slack.settled()
+
+    assert await stored(bus) == {}
+
+
+@pytest.mark.parametrize(
+    "fault", [{"deliver": "duplicate", "times": 10}, {"deliver": "drop_ack", "times": 3}]
+)
+async def test_a_message_delivered_again_and_again_is_one_input(
+    bus: Bus, slack: Slack, ingress: Door, fault: dict[str, object]
+) -> None:
+    await slack.fault(**fault)
+    token = ts_token(await slack.says("@threadmill fix it"))
+
+    await said_in(bus, f"T1.C1.{token}.in.{token}")
+    await slack.settled()
+    assert len(await stored(bus)) == 1
+
+
+async def test_two_replicas_take_one_message_once(bus: Bus, slack: Slack) -> None:
+    async with running(bus, slack) as one, running(bus, slack) as other:
+        body = slack.event(
+            {"type": "app_mention", "channel": "C1", "user": "U1", "ts": slack.now(), "text": "go"}
+        )
+        answers = await asyncio.gather(*(slack.post(door, body) for door in (one, other, one, other)))
+        assert [status for status, _ in answers] == [200] * 4
+    assert len(await stored(bus)) == 1
+
+
+async def test_the_name_is_there_as_soon_as_it_is_known(bus: Bus, slack: Slack, ingress: Door) -> None:
+    root = ts_token(ts := await slack.says("@threadmill one"))
+    first = await said_in(bus, f"T1.C1.{root}.in.{root}")
+    await eventually(lambda: slack.calls("users.info"))
+    await slack.settled()
+
+    token = ts_token(await slack.says("two", thread_ts=ts))
+
+    second = await said_in(bus, f"T1.C1.{root}.in.{token}")
+    assert (first.user, second.user) == (Person(id="U1"), Person(id="U1", name="ada"))
+    assert len(await slack.calls("users.info")) == 1
+
+
+async def test_an_edit_and_a_deletion_follow_the_message(bus: Bus, slack: Slack, ingress: Door) -> None:
+    root = await slack.says("@threadmill fix it")
+    key, of = f"T1.C1.{ts_token(root)}", ts_token(root)
+    await said_in(bus, f"{key}.in.{of}")
+
+    await slack.act("edit", user="U1", channel="C1", ts=root, text="@threadmill fix it well")
+    await slack.act("delete", user="U1", channel="C1", ts=root)
+
+    async def both() -> list[object]:
+        found = [m for m in (await stored(bus)).values() if isinstance(m, (Edited, Withdrawn))]
+        return found if len(found) == 2 else []
+
+    edited, withdrawn = await eventually(both)
+    assert isinstance(edited, Edited)
+    assert (edited.of, edited.text) == (of, "fix it well")
+    assert isinstance(withdrawn, Withdrawn)
+    assert (withdrawn.of, withdrawn.id) == (of, f"d-{of}")
+
+
+async def test_edits_and_deletions_outside_of_sessions_are_nobodys(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    ts = await slack.says("lunch?")
+    await slack.act("edit", user="U1", channel="C1", ts=ts, text="dinner?")
+    await slack.act("delete", user="U1", channel="C1", ts=ts)
+    await slack.settled()
+
+    assert await stored(bus) == {}
+
+
+async def stops(bus: Bus) -> list[Stop]:
+    return [message for message in (await stored(bus)).values() if isinstance(message, Stop)]
+
+
+async def test_four_ways_to_stop(bus: Bus, slack: Slack, ingress: Door) -> None:
+    root = await slack.says("@threadmill fix it")
+    await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(root)}")
+    async with slack.api() as api:
+        answer = await api.post_message("C1", text="working", thread_ts=root)
+
+    await slack.says("Stop!", user="U2", thread_ts=root)
+    await slack.says("@threadmill stop", thread_ts=root)
+    await slack.act("reaction", user="U1", channel="C1", ts=answer, name="octagonal_sign")
+    await slack.act("stop", user="U1", channel="C1", thread_ts=root)
+
+    async def four() -> list[Stop]:
+        found = await stops(bus)
+        return found if len(found) == 4 else []
+
+    assert sorted(stop.user.id for stop in await eventually(four)) == ["U1", "U1", "U1", "U2"]
+    assert {name.partition("#")[0] for name in await stored(bus)} == {
+        f"T1.C1.{ts_token(root)}.in.{ts_token(root)}",
+        f"T1.C1.{ts_token(root)}.control",
+    }
+
+
+async def test_other_reactions_and_stops_of_nothing_do_nothing(bus: Bus, slack: Slack, ingress: Door) -> None:
+    ts = await slack.says("lunch?")
+    await slack.act("reaction", user="U1", channel="C1", ts=ts, name="octagonal_sign")
+    await slack.act("reaction", user="U1", channel="C1", ts=ts, name="eyes")
+    await slack.says("@threadmill stop")
+    await slack.settled()
+
+    assert await stored(bus) == {}
+
+
+async def test_a_stop_that_comes_again_much_later_stops_nothing_new(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    long_ago = slack.now(-290)
+    key = SessionKey.of_thread("T1", "C1", slack.now(-600))
+    said = Said(id="1", user=Person(id="U1"), text="go")
+    await bus.publish(Draft(subject=said.subject(key), message=said, fence=Fence(0)))
+    body = slack.event(
+        {
+            "type": "agent_session_stopped",
+            "channel": "C1",
+            "thread_ts": key.thread_ts,
+            "user": "U1",
+            "event_ts": long_ago,
+        }
+    )
+    # The first one is stored although it is late; the broker has then forgotten its id.
+    assert (await slack.post(ingress, body))[0] == 200
+    stream = await bus.api("STREAM.INFO.SESSIONS", None)
+    await bus.api("STREAM.UPDATE.SESSIONS", stream["config"] | {"duplicate_window": 100_000_000})
+    await asyncio.sleep(0.3)
+
+    assert (await slack.post(ingress, body))[0] == 200
+
+    assert len(await stops(bus)) == 1
+
+
+async def test_a_mention_without_words_is_answered_with_what_to_do(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    await slack.says("@threadmill")
+
+    calls = await eventually(lambda: slack.calls("chat.postEphemeral"))
+
+    await slack.settled()
+    assert [(call["args"]["user"], "mention me" in call["args"]["text"]) for call in calls] == [("U1", True)]
+    assert await stored(bus) == {}

@@ -1,0 +1,65 @@
+"""Who people are and what channels are, as Slack tells: asked once, remembered for an hour."""
+
+from schemas.people import Person
+from services.ingress.behind import Behind
+from services.ingress.bounded import Bounded
+from services.ingress.slack_api import Json, SlackApi, SlackError
+
+MOST = 20_000
+HOUR = 3600.0
+
+
+class Directory:
+    """Names at once or later; everything else when asked, raising `SlackError`."""
+
+    def __init__(self, api: SlackApi, behind: Behind) -> None:
+        self._api = api
+        self._behind = behind
+        self._names: Bounded[str, str] = Bounded(MOST, HOUR)
+        self._people: Bounded[str, Json] = Bounded(MOST, HOUR)
+        self._private: Bounded[str, bool] = Bounded(MOST, HOUR)
+
+    def named(self, person: Person) -> Person:
+        """Return `person` with the name that is known; an unknown one is looked up for the next time."""
+        if person.name:
+            self._names.put(person.id, person.name)
+            return person
+        name = self._names.get(person.id)
+        if name is None:
+            self._names.put(person.id, "")
+            self._behind.start(self._learn(person.id), f"name of {person.id}")
+        return Person(id=person.id, name=name or "")
+
+    async def outsider(self, user: str, home: str) -> str | None:
+        """Return the workspace of a person from another company, None for one of the workspace `home`."""
+        info = await self._person(user)
+        team = str(info.get("team_id") or "")
+        foreign = bool(info.get("is_stranger")) or (team != home and not info.get("enterprise_user"))
+        return team if foreign else None
+
+    async def private(self, channel: str) -> bool:
+        """Whether only those invited see the channel."""
+        known = self._private.get(channel)
+        if known is None:
+            info = await self._api.conversation_info(channel)
+            known = bool(info.get("is_private") or info.get("is_mpim"))
+            self._private.put(channel, known)
+        return known
+
+    async def _person(self, user: str) -> Json:
+        info = self._people.get(user)
+        if info is None:
+            info = await self._api.user_info(user)
+            self._people.put(user, info)
+        return info
+
+    async def _learn(self, user: str) -> None:
+        try:
+            info = await self._person(user)
+        except SlackError:
+            # A bot has no user, and a refusal may pass: the id stands for the name until it is forgotten.
+            return
+        profile = info.get("profile") or {}
+        self._names.put(
+            user, str(profile.get("display_name") or profile.get("real_name") or info.get("name") or "")
+        )

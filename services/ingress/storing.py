@@ -1,0 +1,129 @@
+"""Writing a decision into the log: in the order of its thread, once, with its files named."""
+
+import asyncio
+import contextlib
+import time
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from schemas.base import HEADER_ID
+from schemas.buckets import Turns
+from schemas.bus import SESSIONS, TURNS
+from schemas.inputs import Said, Stop
+from schemas.keys import SessionKey
+from services.ingress.attachments import Attachments, choose
+from services.ingress.capacity import Capacity
+from services.ingress.decisions import Refuse, Store
+from services.ingress.directory import Directory
+from services.ingress.notices import Notices
+from services.ingress.sessions import Sessions
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.errors import Conflict
+from services.runtime.follow import read
+from services.runtime.topology import DUPLICATE_WINDOW
+
+STORE_WITHIN = 2.0
+FILES_WITHIN = 1.2
+# The broker knows a stop again by its id during its window alone; with a margin for clocks that differ.
+STOP_IS_LATE = DUPLICATE_WINDOW - 20
+NEARLY_FULL = "The store of sessions is nearly full, so I take no new work for now; try again later, or tell whoever runs me."
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many files a message may bring, of how many bytes each."""
+
+    files: int
+    file_bytes: int
+
+
+class Storing:
+    """Stores settled decisions. Raises `Unavailable` and `StreamFull`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        sessions: Sessions,
+        directory: Directory,
+        notices: Notices,
+        attachments: Attachments,
+        capacity: Capacity,
+        limits: Limits,
+    ) -> None:
+        self._bus = bus
+        self._sessions = sessions
+        self._directory = directory
+        self._notices = notices
+        self._attachments = attachments
+        self._capacity = capacity
+        self._limits = limits
+        self._turns = Bucket(bus, TURNS.name, Turns)
+        self._lanes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+
+    async def store(self, store: Store) -> Refuse | None:
+        """Store it, or return why it is refused. A second time is a success that stores nothing."""
+        if store.refusal:
+            return _refuse(store, "access", store.refusal)
+        if isinstance(store.message, Stop):
+            await self._stop(store, store.message)
+            return None
+        # A message that waits for its files must not be overtaken by the next one of its thread.
+        async with self._lanes.setdefault(store.key, asyncio.Lock()):
+            return await self._input(store)
+
+    async def _input(self, store: Store) -> Refuse | None:
+        if isinstance(store.message, Said):
+            if self._capacity.tight and not await self._steers(store.key):
+                return _refuse(store, "nearly_full", NEARLY_FULL)
+            if store.attached:
+                return await self._with_files(store, store.message)
+        await self._publish(store, Fence(0))
+        return None
+
+    async def _with_files(self, store: Store, said: Said) -> Refuse | None:
+        files, complaint = choose(store.attached, self._limits.files, self._limits.file_bytes)
+        if not files and not said.text:
+            return _refuse(store, "files", complaint)
+        references = await self._attachments.bring(store.key, files, FILES_WITHIN)
+        message = msgspec.structs.replace(said, files=references)
+        await self._publish(msgspec.structs.replace(store, message=message), Fence(0))
+        if complaint:
+            self._notices.tell(store.place, complaint, f"{store.place.channel}/{store.id}/files")
+        return None
+
+    async def _steers(self, key: SessionKey) -> bool:
+        turns = (await self._turns.get(str(key))).value
+        return turns is not None and turns.open is not None
+
+    async def _stop(self, store: Store, stop: Stop) -> None:
+        if time.time() - stop.at.timestamp() > STOP_IS_LATE and await self._heard(store):
+            return
+        await self._publish(store, None)
+
+    async def _heard(self, store: Store) -> bool:
+        controls = await read(self._bus, SESSIONS.name, [store.message.subject(store.key)])
+        return any(control.headers.get(HEADER_ID) == _id(store) for control in controls)
+
+    async def _publish(self, store: Store, fence: Fence | None) -> None:
+        message = msgspec.structs.replace(store.message, user=self._directory.named(store.message.user))
+        draft = Draft(
+            subject=message.subject(store.key),
+            message=message,
+            session=str(store.key),
+            id=_id(store),
+            fence=fence,
+        )
+        # The subject is the input's own: whoever came first stored the same.
+        with contextlib.suppress(Conflict):
+            await self._bus.publish(draft, deadline=STORE_WITHIN)
+        self._sessions.remember(store.key)
+
+
+def _id(store: Store) -> str:
+    return f"{store.key}/{store.id}"
+
+
+def _refuse(store: Store, reason: str, sentence: str) -> Refuse:
+    return Refuse(reason=reason, sentence=sentence, place=store.place, id=store.id)
