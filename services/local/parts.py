@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 from aiohttp import web
 
 from services.archiver import app as archiver
 from services.archiver.settings import ArchiverSettings
 from services.ingress import app as ingress
-from services.ingress.settings import IngressSettings
-from services.local.ground import SLACK_TOKENS, DevSettings, Ground
+from services.ingress.settings import IngressSettings, load_settings
+from services.local.ground import DevSettings, Ground
 from services.local.slack.app import Simulator
 from services.runtime.lifecycle import Service, cancel
 from services.scheduler import app as scheduler
@@ -52,12 +52,7 @@ async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncI
     """Run the services for the body; the people's side goes first when it ends, the archive last."""
     bus, readiness, settings = ground.bus, ground.readiness, ground.settings
     archive = await archiver.wire(bus, readiness, ArchiverSettings(folder=ground.home.path / "archive"))
-    launcher = ProcessLauncher(
-        argv=[sys.executable, "-m", "services.worker"],
-        environ=settings.environ,
-        extra=_worker_environment(ground),
-        logs=ground.home.path / "logs",
-    )
+    launcher = ProcessLauncher(ground.home.path, _worker_settings(ground), environ=settings.environ)
     schedule = await scheduler.wire(bus, readiness, settings.scheduler, launcher)
     slack = await ingress.wire(bus, readiness, _ingress_settings(settings, simulator, url))
     parts = Parts([("ingress", slack), ("scheduler", schedule), ("archiver", archive)], slack.routes())
@@ -67,11 +62,10 @@ async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncI
         await parts.drain()
 
 
-def _worker_environment(ground: Ground) -> dict[str, str]:
+def _worker_settings(ground: Ground) -> dict[str, str]:
     settings = ground.settings
     given = {
         "THREADMILL_NATS_URL": ground.broker.url,
-        "THREADMILL_DATA": str(ground.home.path),
         "THREADMILL_AGENT": ground.choice.agent,
         "THREADMILL_LOG_FORM": "text",
     }
@@ -81,8 +75,7 @@ def _worker_environment(ground: Ground) -> dict[str, str]:
 
 def _ingress_settings(settings: DevSettings, simulator: Simulator | None, url: str) -> IngressSettings:
     if simulator is None:
-        bot, app = (settings.environ[name] for name in SLACK_TOKENS)
-        return IngressSettings(bot_token=bot, app_token=app, http_port=0)
+        return msgspec.structs.replace(load_settings(settings.environ), http_port=0)
     return IngressSettings(
         bot_token=simulator.bot_token,
         app_token=simulator.app_token,

@@ -15,6 +15,7 @@ export function pinned(list, pill) {
     if (atEnd) pill.hidden = true;
   }, { passive: true });
   pill.addEventListener("click", toEnd);
+  new ResizeObserver(() => atEnd && toEnd()).observe(list); // a composer that grows takes room from the list
   let height = 0;
   return {
     before() {

@@ -1,0 +1,137 @@
+"""A person writes in a thread: what they see, end to end, with the real Claude Code on a real repository."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from schemas.ends import TurnEnd
+from services.runtime.follow import read
+from tests.e2e.conftest import System, finals, reactions, shown_text, turns_done
+from tests.messages_api import Call, MessagesApi, Say
+
+
+def blocks_of(message: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [block for block in message.get("blocks", []) if block["type"] == kind]
+
+
+async def ends(system: System, ts: str) -> list[TurnEnd]:
+    found = await read(system.dev.ground.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
+    return [TurnEnd.decode(entry.data) for entry in found]
+
+
+async def git(*arguments: str | Path) -> str:
+    return await asyncio.to_thread(subprocess.check_output, ["git", *arguments], text=True)
+
+
+async def test_a_mention_becomes_live_text_a_tool_card_a_commit_and_one_final_message(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to(
+        "poem", Call("Write", {"file_path": "poem.txt", "content": "roses\n"}), Say("I wrote the poem.")
+    )
+    ts = await system.say("<@UBOT> write a poem")
+    await system.until(ts, lambda thread: "eyes" in reactions(thread) and thread["status"])
+    live = await system.until(ts, lambda thread: any("streaming_state" in m for m in thread["messages"]))
+    assert any(m.get("streaming_state") for m in live["messages"])
+    thread = await system.until(ts, turns_done(1))
+    final = finals(thread)[0]
+    assert "I wrote the poem." in shown_text(final)
+    cards = [card for message in thread["messages"] for card in blocks_of(message, "task_card")]
+    assert [card["status"] for card in cards] == ["complete"]
+    await system.until(ts, lambda thread: reactions(thread) == ["white_check_mark"])
+    end = (await ends(system, ts))[0]
+    repository = system.data / "repos" / "T1-U1.git"
+    assert await git("-C", repository, "show", f"{end.branch}:poem.txt") == "roses\n"
+    assert await git("-C", repository, "log", "-1", "--format=%an", end.branch) == "Ada\n"
+
+
+async def test_the_transcript_is_in_the_data_folder_and_the_next_message_continues(
+    system: System, model: MessagesApi
+) -> None:
+    ts = await system.say("<@UBOT> remember 42")
+    await system.until(ts, turns_done(1))
+    await system.stop()
+    archived = list((system.data / "archive").rglob("*.jsonl.gz"))
+    assert archived
+    await system.start()
+    await system.say("what was the number?", ts)
+    await system.until(ts, turns_done(2))
+    assert "remember 42" in str(model.requests[-1]["messages"])
+
+
+async def test_a_killed_worker_loses_nothing_and_the_turn_ends_once(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to("careful", Call("Bash", {"command": "sleep 2"}), Say("survived"))
+    ts = await system.say("<@UBOT> careful work")
+    await system.until(ts, lambda thread: "task_card" in shown_text(thread))
+    for worker in _workers(system):
+        worker.kill()
+    thread = await system.until(ts, turns_done(1))
+    assert "survived" in shown_text(finals(thread)[0])
+    assert [(end.outcome, end.attempt) for end in await ends(system, ts)] == [("completed", 2)]
+
+
+def _workers(system: System) -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    workers = [child for child in children if "services.worker" in child.cmdline()]
+    assert workers
+    return workers
+
+
+async def test_stop_ends_the_turn_leaves_no_process_and_the_next_message_works(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to("long", Call("Bash", {"command": "sleep 297"}), Say("never"))
+    ts = await system.say("<@UBOT> long work")
+    await system.until(ts, lambda thread: "task_card" in shown_text(thread))
+    await system.say("stop", ts)
+    await system.until(ts, lambda thread: finals(thread) and "octagonal_sign" in reactions(thread))
+    assert not [p for p in psutil.Process().children(recursive=True) if p.cmdline()[:2] == ["sleep", "297"]]
+    await system.say("go on with something else", ts)
+    await system.until(ts, turns_done(2))
+    assert [end.outcome for end in await ends(system, ts)] == ["cancelled", "completed"]
+
+
+async def test_the_same_event_ten_times_over_every_transport_is_one_turn(
+    system: System, model: MessagesApi
+) -> None:
+    await system.post("fault", deliver="duplicate", times=10)
+    ts = await system.say("<@UBOT> only once")
+    await system.until(ts, turns_done(1))
+    again = await system.say("and again", ts)
+    assert again
+    thread = await system.until(ts, turns_done(2))
+    assert len(finals(thread)) == 2
+    assert len(await ends(system, ts)) == 2
+
+
+async def test_the_sixth_turn_is_refused_with_the_time(system: System, model: MessagesApi) -> None:
+    ts = await system.say("<@UBOT> turn 1")
+    for turn in range(2, 6):
+        await system.until(ts, turns_done(turn - 1))
+        await system.say(f"turn {turn}", ts)
+    await system.until(ts, turns_done(5))
+    await system.say("turn 6", ts)
+    thread = await system.until(ts, lambda thread: any(m.get("is_ephemeral") for m in thread["messages"]))
+    told = next(message for message in thread["messages"] if message.get("is_ephemeral"))
+    assert "<!date^" in shown_text(told)
+    assert [end.outcome for end in await ends(system, ts)] == ["completed"] * 5 + ["rejected"]
+
+
+async def test_without_a_broker_slack_is_told_503_and_delivers_again(
+    system: System, model: MessagesApi
+) -> None:
+    ts = await system.say("<@UBOT> first")
+    await system.until(ts, turns_done(1))
+    await system.dev.ground.broker.stop()
+    async with system.http.post("/slack/events", data=b"{}") as answer:
+        assert answer.status in {401, 503}
+    late = await system.say("are you there?", ts)
+    assert late
+    await system.dev.ground.broker.start()
+    thread = await system.until(ts, turns_done(2), seconds=110)
+    assert len(finals(thread)) == 2
