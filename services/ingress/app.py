@@ -22,6 +22,7 @@ from services.ingress.settle import Settle
 from services.ingress.slack_api import Identity, SlackApi, SlackError
 from services.ingress.socket_mode import SocketMode
 from services.ingress.storing import Limits, Storing
+from services.ingress.writer.app import Writer, wire_writer
 from services.runtime.bus import Bus
 from services.runtime.errors import SettingsError
 from services.runtime.files import FileBucket
@@ -45,6 +46,7 @@ class Ingress:
         behind: Behind,
         capacity: Capacity,
         sockets: SocketMode | None,
+        writer: Writer,
     ) -> None:
         self._settings = settings
         self._api = api
@@ -52,6 +54,7 @@ class Ingress:
         self._behind = behind
         self._capacity = capacity
         self._sockets = sockets
+        self._writer = writer
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of Slack's requests, for whoever mounts them elsewhere; none without a signing secret."""
@@ -68,6 +71,7 @@ class Ingress:
                 stack.push_async_callback(runner.cleanup)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._capacity.run(), name="capacity")
+                tasks.create_task(self._writer.run(), name="writer")
                 if self._sockets:
                     tasks.create_task(self._sockets.run(), name="socket mode")
 
@@ -76,6 +80,7 @@ class Ingress:
         if self._sockets:
             self._sockets.close()
         await self._behind.drain(LATE_WORK)
+        await self._writer.drain()
 
 
 async def wire(bus: Bus, readiness: Readiness, settings: IngressSettings) -> Ingress:
@@ -112,7 +117,17 @@ async def wire(bus: Bus, readiness: Readiness, settings: IngressSettings) -> Ing
     if settings.app_token:
         sockets = SocketMode(settings.app_token, settings.slack_api_url, intake, settings.socket_connections)
         readiness.add("slack sockets", sockets.ready)
-    return Ingress(settings, api=api, intake=intake, behind=behind, capacity=capacity, sockets=sockets)
+    writer = await wire_writer(bus, api, settings.writer)
+    readiness.add("writer", lambda: writer.ready)
+    return Ingress(
+        settings,
+        api=api,
+        intake=intake,
+        behind=behind,
+        capacity=capacity,
+        sockets=sockets,
+        writer=writer,
+    )
 
 
 async def _identify(api: SlackApi) -> Identity:

@@ -7,6 +7,7 @@ import msgspec
 
 from services.ingress.access import Rules
 from services.ingress.slack_transport import SLACK
+from services.ingress.writer.settings import WriterSettings
 from services.runtime.errors import SettingsError
 from services.runtime.lifecycle import ProcessSettings
 from services.runtime.settings import load
@@ -31,7 +32,7 @@ class IngressSettings(ProcessSettings, frozen=True, kw_only=True):
     socket_connections: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
     file_bytes: Annotated[int, msgspec.Meta(ge=1)] = 20 * 2**20
     files: Annotated[int, msgspec.Meta(ge=0, le=10)] = 10
-    reactions: bool = True
+    writer: WriterSettings = WriterSettings()
     access: Rules = Rules()
 
 
