@@ -1,5 +1,6 @@
 """Slack's Web API: one method of ours for each of Slack's that we use, typed, without retries: the caller has the budget."""
 
+import io
 from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlsplit
@@ -216,7 +217,7 @@ class SlackApi(SlackTransport):
     ) -> str:
         """Upload `data` as a file of the thread and return its id."""
         place = await self.ask("files.getUploadURLExternal", filename=name, length=len(data))
-        await self.fetch("POST", "files.upload", str(place["upload_url"]), data=data)
+        await self.fetch("POST", "files.upload", str(place["upload_url"]), data=io.BytesIO(data))
         await self.call(
             "files.completeUploadExternal",
             files=[{"id": place["file_id"], "title": name}],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -91,7 +92,9 @@ class Slack:
             "X-Slack-Request-Timestamp": timestamp,
             "X-Slack-Signature": sign(self.simulator.signing_secret, timestamp, body),
         }
-        async with self._client.post(f"{door.url}{path}", data=body, headers=signed | headers) as reply:
+        async with self._client.post(
+            f"{door.url}{path}", data=io.BytesIO(body), headers=signed | headers
+        ) as reply:
             return reply.status, await reply.read()
 
     async def settled(self) -> None:
