@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.base import now
+from schemas.base import MalformedMessage, now
 from schemas.bus import SESSIONS
 from schemas.events import EVENTS, HandedOver
 from schemas.keys import SessionKey
@@ -140,6 +140,8 @@ class Conductor:
             case Rest(until):
                 self._starting.leave_line(key)
                 self._agenda.at(key, until)
+                if memory.open is None:
+                    self._staff.forget(key)
         return isinstance(action, Release | Rest)
 
     async def _end(self, key: SessionKey, action: End) -> bool:
@@ -174,7 +176,10 @@ class Conductor:
         last = await self._bus.last(SESSIONS.name, f"session.{key}.out")
         if last is None:
             return False
-        event = EVENTS.decode(last.data)
+        try:
+            event = EVENTS.decode(last.data)
+        except MalformedMessage:
+            return False
         return isinstance(event, HandedOver) and (since is None or event.at >= since)
 
     async def _evict(self, key: SessionKey, action: Evict) -> bool:

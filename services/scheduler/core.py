@@ -196,8 +196,8 @@ def verdict_on(turn: Open, now: datetime, rules: SchedulerSettings) -> Verdict |
     if turn.stop is not None:
         return Verdict(outcome="cancelled", reason="It was stopped.")
     if turn.attempt > rules.max_attempts:
-        tries = "once" if rules.max_attempts == 1 else f"{rules.max_attempts} times"
-        reason = f"The worker was lost {tries}; say it again to try once more."
+        tries = "1 try" if rules.max_attempts == 1 else f"{rules.max_attempts} tries"
+        reason = f"No worker could finish it in {tries}; say it again to try once more."
         return Verdict(outcome="failed", reason=reason, ours=True)
     if turn.begun and now >= turn.deadline:
         minutes = rules.turn_seconds / 60

@@ -37,7 +37,7 @@ class Memories:
     def active(self) -> Iterator[tuple[SessionKey, Memory]]:
         """Yield the sessions that have something open or waiting."""
         for key, entry in list(self._entries.items()):
-            if entry.value and not entry.value.idle:
+            if entry.value and _is_active(entry):
                 yield key, entry.value
 
     async def run(self) -> None:
@@ -53,10 +53,15 @@ class Memories:
             known = self._entries.get(key)
             if known is None or known.revision < entry.revision:
                 self._keep(key, entry)
-                self._on_change(key)
+                if _is_active(known) or _is_active(entry):
+                    self._on_change(key)
 
     def _keep(self, key: SessionKey, entry: Entry[Memory]) -> None:
         self._entries[key] = entry
         if len(self._entries) > AT_HAND:
-            idle = (k for k, e in self._entries.items() if k != key and (not e.value or e.value.idle))
+            idle = (other for other, each in self._entries.items() if other != key and not _is_active(each))
             self._entries.pop(next(idle, key))
+
+
+def _is_active(entry: Entry[Memory] | None) -> bool:
+    return entry is not None and entry.value is not None and not entry.value.idle

@@ -56,6 +56,15 @@ class Staff:
         self._published[key] = (turn.turn, turn.start)
         self._wanted.set()
 
+    def forget(self, key: SessionKey) -> None:
+        """No turn of the session is open."""
+        self._published.pop(key, None)
+
+    def is_drained(self) -> bool:
+        """Tell whether the next start has to wait for a worker that is still to be launched."""
+        count = self._count()
+        return count.spare < count.started_here
+
     def has_room(self) -> bool:
         """Tell whether one more turn may start."""
         return not self.closed and has_room(self._count(), self._rules.max_workers)

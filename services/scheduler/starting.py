@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from schemas.base import now
 from schemas.keys import SessionKey
+from schemas.live import Live, Status
 from schemas.work import Assignment
 from services.runtime.bus import Bus, Draft
 from services.scheduler import memory as transitions
@@ -76,6 +77,8 @@ class Starting:
         if turn.start == 1 and turn.input_at:
             ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
         self._staff.started(key, turn)
+        if self._staff.is_drained():
+            self._bus.live(Live.subject(key), Status(lease=0, turn=turn.turn, text="is starting a worker..."))
         self.leave_line(key)
         return False
 

@@ -1,7 +1,8 @@
 """A worker that speaks the real protocol and does what the text of the input says, in place of an agent.
 
 `finish` ends the turn; `idle` ends it and waits for more inputs; `obey` works until it is stopped; `hang` does not even
-then; `die N` is killed in its first N attempts; `hand over` leaves the first time.
+then; `die N` is killed in its first N attempts, `freeze N` lives on in them without renewing its lease; `take and die`
+takes one more input first; `hand over` leaves the first time.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ class ScriptedWorker:
         self.key = SessionKey("x", "x", "x")
         self.revision = self.token = self.out = 0
         self.attempt = 1
+        self.frozen = False
         self.leaving = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,7 +73,9 @@ class ScriptedWorker:
             return False
         last = await self.bus.last(SESSIONS.name, f"session.{self.key}.out")
         self.out = last.sequence if last else 0
-        await self.say(Claimed(turn=assignment.turn, lease=self.token, holder=self.name, attempt=self.attempt))
+        await self.say(
+            Claimed(turn=assignment.turn, lease=self.token, holder=self.name, attempt=self.attempt)
+        )
         return True
 
     async def ended(self, turn: int) -> bool:
@@ -81,15 +85,24 @@ class ScriptedWorker:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             lease = Lease(holder=self.name, token=self.token)
-            with contextlib.suppress(Unavailable):
-                self.revision = await self.leases.put(str(self.key), lease, self.revision)
+            while not self.frozen:
+                try:
+                    self.revision = await self.leases.put(str(self.key), lease, self.revision, deadline=1)
+                    break
+                except Unavailable:
+                    await asyncio.sleep(0.5)
+                except Conflict:
+                    self.revision = await self.leases.create(str(self.key), lease)
+                    break
 
     async def release(self) -> None:
         with contextlib.suppress(Conflict):
             await self.leases.delete(str(self.key), self.revision)
 
     async def say(self, event) -> None:
-        draft = Draft(subject=event.subject(self.key), message=event, fence=Fence(self.out), session=str(self.key))
+        draft = Draft(
+            subject=event.subject(self.key), message=event, fence=Fence(self.out), session=str(self.key)
+        )
         self.out = await self.bus.publish(draft)
 
     async def work(self, turn: int) -> None:
@@ -99,6 +112,12 @@ class ScriptedWorker:
         )
         await self.say(started)
         if text.startswith("die") and self.attempt <= int(text.split()[1]):
+            raise Died
+        if text.startswith("freeze") and self.attempt <= int(text.split()[1]):
+            self.frozen = True
+            await asyncio.Event().wait()
+        if text == "take and die":
+            await self.take_one(turn)
             raise Died
         if text == "hang":
             await asyncio.Event().wait()
@@ -131,6 +150,13 @@ class ScriptedWorker:
                     return True
         return False
 
+    async def take_one(self, turn: int) -> None:
+        follow = Follow(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=turn)
+        async with contextlib.aclosing(follow.deliveries()) as inputs:
+            async for delivery in inputs:
+                if delivery:
+                    return await self.say(InputTaken(turn=turn, sequence=delivery.sequence, id="x"))
+
     async def waiting_after(self, turn: int) -> list[int]:
         inputs = await read(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=turn)
         return [d.sequence for d in inputs if isinstance(INPUTS.decode(d.data), Said)]
@@ -143,7 +169,9 @@ class ScriptedWorker:
         stored = await self.bus.at(SESSIONS.name, turn)
         assert stored is not None
         user = INPUTS.decode(stored.data).user  # type: ignore[union-attr]
-        end = TurnEnd(turn=turn, outcome=outcome, inputs=(turn, *taken), user=user, attempt=self.attempt, **more)
+        end = TurnEnd(
+            turn=turn, outcome=outcome, inputs=(turn, *taken), user=user, attempt=self.attempt, **more
+        )
         await self.bus.publish_batch(
             [
                 Draft(subject=finished.subject(self.key), message=finished, fence=Fence(self.out)),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import Conflict
 from tests.scheduler.scripted_worker import Died, ScriptedWorker
 
 _numbers = itertools.count(1)
@@ -19,6 +20,7 @@ class TaskLauncher:
         self.killed: list[str] = []
         self.retired: list[str] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
         self._exits: asyncio.Queue[str] = asyncio.Queue()
 
@@ -34,21 +36,23 @@ class TaskLauncher:
     async def _run(self, name: str, pool: str) -> None:
         client = await open_connection(BusSettings(url=self.url), name, lambda: None)
         self._workers[name] = ScriptedWorker(Bus(client), name, pool)
-        try:
-            await self._workers[name].run()
-        except (Died, asyncio.CancelledError):
-            pass
-        finally:
-            await close_connection(client)
-            self._tasks.pop(name, None)
-            self._exits.put_nowait(name)
+        self._lives[name] = asyncio.create_task(self._workers[name].run())
+        if name in self.killed:
+            self._lives[name].cancel()
+        await asyncio.wait([self._lives[name]])
+        with contextlib.suppress(Died, Conflict, asyncio.CancelledError):
+            self._lives[name].result()
+        await close_connection(client)
+        self._tasks.pop(name, None)
+        self._exits.put_nowait(name)
 
     async def kill(self, name: str) -> bool:
         task = self._tasks.get(name)
         if task is None:
             return False
         self.killed.append(name)
-        task.cancel()
+        if life := self._lives.get(name):
+            life.cancel()
         await asyncio.wait([task])
         return True
 
@@ -69,8 +73,7 @@ class TaskLauncher:
 
     async def abandon(self) -> None:
         for name in list(self._tasks):
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.kill(name)
+            await self.kill(name)
 
     def workers(self) -> list[str]:
         return list(self._tasks)

@@ -1,0 +1,126 @@
+"""Stop, Continue, Close, and messages that are deleted while they wait."""
+
+import asyncio
+import time
+
+from schemas.buckets import Lease, Summary
+from schemas.bus import LEASES, SUMMARIES
+from services.runtime.bucket import Bucket
+from tests.scheduler.thread import Thread
+
+
+async def until_claimed(thread: Thread, claims: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while await thread.claims() < claims:
+            await asyncio.sleep(0.01)
+
+
+async def nothing_more_ends(thread: Thread, ends: int) -> None:
+    await asyncio.sleep(0.5)
+    assert len(await thread.ends()) == ends
+
+
+async def test_the_worker_obeys_and_what_waits_goes_on_with_continue(bus, scheduler) -> None:
+    replica = await scheduler()
+    thread = Thread(bus)
+    first = await thread.say("obey")
+    await until_claimed(thread)
+    second = await thread.say("finish")
+    await thread.stop()
+    assert (await thread.ended(first)).outcome == "cancelled"
+    await nothing_more_ends(thread, 1)
+    await thread.go_on()
+    assert (await thread.ended(second)).outcome == "completed"
+    assert not replica.launcher.killed
+
+
+async def test_the_next_message_lets_the_queue_go_on_too(bus, scheduler) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    first = await thread.say("obey")
+    await until_claimed(thread)
+    second = await thread.say("obey")
+    await thread.stop()
+    await thread.ended(first)
+    third = await thread.say("finish")
+    await until_claimed(thread, 2)
+    await thread.stop()
+    assert (await thread.ended(second)).outcome == "cancelled"
+    await nothing_more_ends(thread, 2)
+    await thread.go_on()
+    assert (await thread.ended(third)).outcome == "completed"
+
+
+async def test_a_worker_that_does_not_obey_is_killed_and_its_turn_ended(bus, scheduler) -> None:
+    replica = await scheduler()
+    thread = Thread(bus)
+    turn = await thread.say("hang")
+    await until_claimed(thread)
+    before = time.monotonic()
+    await thread.stop()
+    end = await thread.ended(turn)
+    assert end.outcome == "cancelled"
+    assert 0.9 < time.monotonic() - before < 3
+    assert len(replica.launcher.killed) == 1
+
+
+async def test_without_a_worker_the_scheduler_ends_the_turn(bus, scheduler) -> None:
+    await scheduler(max_workers=1, warm=0)
+    busy, waiting = Thread(bus), Thread(bus)
+    await busy.say("hang")
+    await until_claimed(busy)
+    turn = await waiting.say("finish")
+    before = time.monotonic()
+    await waiting.stop()
+    end = await waiting.ended(turn)
+    assert (end.outcome, end.inputs) == ("cancelled", (turn,))
+    assert time.monotonic() - before < 1
+
+
+async def test_a_stop_never_touches_a_later_turn(bus, scheduler) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    await thread.ended(await thread.say("finish"))
+    await thread.stop()
+    assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
+
+
+async def test_a_deleted_message_that_waits_is_never_started(bus, scheduler) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    first = await thread.say("obey")
+    await until_claimed(thread)
+    second = await thread.say("finish")
+    third = await thread.say("finish")
+    await thread.stop()
+    await thread.ended(first)
+    await thread.delete(second)
+    await thread.go_on()
+    assert (await thread.ended(third)).inputs == (third,)
+    assert [end.turn for end in await thread.ends()] == [first, third]
+
+
+async def test_a_deleted_message_in_line_for_a_worker_is_cancelled(bus, scheduler) -> None:
+    await scheduler(max_workers=1, warm=0)
+    busy, waiting = Thread(bus), Thread(bus)
+    await busy.say("hang")
+    await until_claimed(busy)
+    turn = await waiting.say("finish")
+    await waiting.delete(turn)
+    assert (await waiting.ended(turn)).outcome == "cancelled"
+
+
+async def test_close_sends_an_idle_worker_away(bus, scheduler) -> None:
+    replica = await scheduler()
+    thread = Thread(bus)
+    await thread.ended(await thread.say("idle"))
+    await thread.close()
+    leases = Bucket(bus, LEASES.name, Lease)
+    async with asyncio.timeout(5):
+        while (await leases.get(str(thread.key))).value:
+            await asyncio.sleep(0.02)
+    assert len(replica.launcher.retired) == 1
+    summaries = Bucket(bus, SUMMARIES.name, Summary)
+    async with asyncio.timeout(5):
+        while (summary := (await summaries.get(str(thread.key))).value) and summary.status != "closed":
+            await asyncio.sleep(0.02)
