@@ -104,6 +104,18 @@ async def test_messages_of_a_channel_keep_their_order(slack_world: World) -> Non
     assert [event["text"] for event in events] == [str(number) for number in range(20)]
 
 
+async def test_a_message_waits_until_the_one_before_it_was_answered(slack_world: World) -> None:
+    slack_world.listener.hold = asyncio.Event()
+    await slack_world.say("first")
+    await slack_world.say("second")
+    await slack_world.listener.until(until(1))
+    for _ in range(20):
+        await slack_world.look("workspace")
+    assert [one.event["text"] for one in slack_world.listener.received] == ["first"]
+    slack_world.listener.hold.set()
+    assert [event["text"] for event in await slack_world.listener.events(2)] == ["first", "second"]
+
+
 async def test_fault_duplicate_delivers_both_of_a_pair_ten_times(slack_world: World) -> None:
     assert (await slack_world.sim("fault", deliver="duplicate", times=10))["ok"]
     await slack_world.say("@threadmill hello")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.local.slack.app import Simulator
+from services.local.slack.watch import MOST_PENDING, _Watcher
 from tests.slack_simulator.conftest import CLIENT, DEADLINE, World, world
 
 MESSAGE = {"user": "U1", "channel": "C1", "text": "x"}
@@ -96,6 +97,15 @@ async def test_changes_that_nobody_read_yet_are_told_once(slack_world: World) ->
         b'data: {"channel":"C1","ts":"1.000001"}\n',
         b'data: {"channel":"C2","ts":"2.000002"}\n',
     ]
+
+
+async def test_a_page_that_does_not_read_costs_no_more_than_its_bound() -> None:
+    watcher = _Watcher()
+    for number in range(MOST_PENDING + 5):
+        watcher.note("C1", f"{number}.000000")
+    lines = (await watcher.next_lines()).decode()
+    assert lines.count("event: change") == MOST_PENDING
+    assert f'"ts":"{MOST_PENDING + 4}.000000"' in lines
 
 
 async def test_stopping_ends_open_streams_and_leaves_no_task() -> None:

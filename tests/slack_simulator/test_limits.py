@@ -135,6 +135,12 @@ def test_no_arguments_however_strange_break_a_method(method: str, arguments: dic
         read_arguments(METHODS[method].arguments, arguments)
 
 
+def test_a_tier_counts_all_channels_together() -> None:
+    buckets = limits.Buckets()
+    taken = [buckets.take("m", limits.TIER_2, f"C{number}", 0.0) for number in range(21)]
+    assert (taken[:20], taken[20] > 0) == ([0] * 20, True)
+
+
 async def error_of(call: Any) -> str:
     with pytest.raises(SlackApiError) as caught:
         await call
