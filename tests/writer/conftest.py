@@ -212,7 +212,7 @@ async def writing(
         running = asyncio.create_task(writer.run())
         try:
             async with asyncio.timeout(DEADLINE):
-                while len(writer.leases.partitions) < 16 and not running.done():
+                while len(writer.leases.partitions) < 16 and not running.done():  # noqa: ASYNC110 (leases ring no bell)
                     await asyncio.sleep(0.01)
             yield writer
             if drain:

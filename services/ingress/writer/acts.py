@@ -26,10 +26,10 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class React(Act, frozen=True, kw_only=True):
-    """The message at `ts` carries this sign of ours and no other; None for none."""
+    """The message at `ts` carries this sign of ours and no other."""
 
     ts: str
-    name: str | None
+    name: str
 
 
 class Text(Act, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from services.ingress.writer.thread import Kit
 from services.runtime.bus import Bus
 from services.runtime.files import FileBucket
 
+TIDY_SECONDS = 2.0
+
 
 class Writer:
     """Shows sessions in their threads. `samples` tells what workers use, `ready` whether it writes."""
@@ -27,7 +29,6 @@ class Writer:
         self._kit: Kit | None = None
         self.leases = Leases(bus, settings, self._partition, self._changed)
         self._reader = Reader(bus, lambda: self.leases.partitions, self.samples)
-        self._tasks: asyncio.TaskGroup | None = None
 
     @property
     def ready(self) -> bool:
@@ -41,7 +42,6 @@ class Writer:
         self._kit = Kit(self._pen, files, self._settings, identity.user_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
                 tasks.create_task(self._reader.run(), name="reader")
                 tasks.create_task(self.leases.run(), name="leases")
                 tasks.create_task(self._tidy(), name="tidy")
@@ -53,28 +53,21 @@ class Writer:
         await self.leases.release_all()
 
     def _partition(self, number: int, position: int) -> Partition:
-        if self._kit is None or self._tasks is None:
+        if self._kit is None:
             raise RuntimeError("a partition was taken before the writer ran")
-        partition = Partition(number, self._bus, self._kit, position=position)
-        self._tasks.create_task(self._sweep(partition), name=f"sweep {number}")
-        return partition
+        return Partition(number, self._bus, self._kit, position=position)
 
     def _changed(self) -> None:
         self._reader.changed()
 
-    async def _sweep(self, partition: Partition) -> None:
-        before = 0.0
-        for moment in self._settings.sweep_after:
-            await asyncio.sleep(moment - before)
-            before = moment
-            await partition.sweep()
-
     async def _tidy(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.forget_after / 10)
+            await asyncio.sleep(TIDY_SECONDS)
             now = asyncio.get_running_loop().time()
             for partition in self.leases.partitions.values():
                 partition.forget_quiet(now)
+                if partition.recovered():
+                    self._reader.changed()
 
 
 async def wire_writer(bus: Bus, slack: SlackApi, settings: WriterSettings) -> Writer:

@@ -1,10 +1,12 @@
 """Block Kit, built from what a thread should show. Pure; sizes are Slack's own."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 from schemas.ends import TurnEnd
 from schemas.events import CommitPushed, QuestionAsked, QuestionClosed
-from schemas.keys import SessionKey
+from schemas.keys import InvalidKey, SessionKey
 from services.ingress import buttons
 from services.ingress.slack_api import Json
 from services.ingress.writer.acts import Card, Finish, Plan
@@ -24,6 +26,7 @@ LABELS = {
     "allow_once": "Allow once", "allow_session": "Allow for this session", "deny": "Deny",
     "approve": "Approve", "revise": "Request changes",
 }  # fmt: skip
+CHOICES = {"permission": buttons.PERMISSION_CHOICES, "plan": ("approve", "revise")}
 STYLES = {"allow_once": "primary", "deny": "danger", "approve": "primary"}
 LEVELS = {"info": ":information_source:", "warning": ":warning:", "error": ":x:"}
 
@@ -126,17 +129,20 @@ def fenced(text: str) -> str:
 
 def question(key: SessionKey, asked: QuestionAsked) -> list[Json]:
     """A question with a button for each choice."""
-    choices = asked.choices or {"permission": buttons.PERMISSION_CHOICES, "plan": ("approve", "revise")}.get(
-        asked.about, ()
-    )
-    row = [
-        button(
-            LABELS.get(choice, choice), buttons.answer(key, asked.id, place, choice), STYLES.get(choice, "")
-        )
-        for place, choice in enumerate(choices[: buttons.MOST_CHOICES])
-    ]
-    rest = [actions(*row)] if row else []
-    return [*_asked(asked), *rest, *([] if row else [context("Answer in this thread.")])]
+    row = list(_choices(key, asked))
+    if not row:
+        return [*_asked(asked), context("Answer in this thread.")]
+    more = [context("Or answer in this thread.")] if len(row) < len(asked.choices) else []
+    return [*_asked(asked), actions(*row), *more]
+
+
+def _choices(key: SessionKey, asked: QuestionAsked) -> Iterator[Json]:
+    choices = asked.choices or CHOICES.get(asked.about, ())
+    for place, choice in enumerate(choices[: buttons.MOST_CHOICES]):
+        # A choice that no button can hold may still be written.
+        with contextlib.suppress(buttons.InvalidButton, InvalidKey):
+            made = buttons.answer(key, asked.id, place, choice)
+            yield button(LABELS.get(choice, choice), made, STYLES.get(choice, ""))
 
 
 def answered(asked: QuestionAsked, closed: QuestionClosed) -> list[Json]:
@@ -157,20 +163,20 @@ def answer_line(closed: QuestionClosed) -> str:
 # --- the end of a turn ------------------------------------------------------------------------------------------
 
 
-def body(finish: Finish) -> str:
-    """The Markdown of a turn's final message."""
-    end, text = finish.end, finish.text
+def lead(finish: Finish) -> str:
+    """What the final message says before the agent's own words, in Markdown; nothing where they say it all."""
+    end = finish.end
     reason = end.reason or end.stop_reason
     if end.outcome == "completed":
-        return text or "Done, without a word."
+        return "" if finish.text else "Done, without a word."
     if end.outcome == "cancelled":
-        done = f"Stopped after {_count(finish.tools, 'tool call')} and {_count(len(end.commits), 'commit')}."
-        return f"{done} Done so far:\n\n{text}" if text else done
-    lead = {"failed": "The turn failed", "timed_out": "The turn ran out of time"}.get(
+        return (
+            f"**Stopped** after {_count(finish.tools, 'tool call')} and {_count(len(end.commits), 'commit')}."
+        )
+    words = {"failed": "The turn failed", "timed_out": "The turn ran out of time"}.get(
         end.outcome, "The turn ended"
     )
-    told = f"**{lead}{f': {reason}' if reason else ''}.**".replace("..**", ".**")
-    return f"{told}\n\n{text}" if text else told
+    return f"**{words}{f': {reason}'.rstrip('.') if reason else ''}.**"
 
 
 def footer(key: SessionKey, finish: Finish) -> list[Json]:

@@ -71,8 +71,8 @@ class Leases:
         while True:
             try:
                 await work()
-            except Unavailable as e:
-                log.warning("the bus is away", error=str(e))
+            except (Unavailable, Conflict) as e:
+                log.warning("leases are tried again", error=str(e))
             await asyncio.sleep(seconds)
 
     # --- taking and giving up ---------------------------------------------------------------------------------------
@@ -80,7 +80,8 @@ class Leases:
     async def _survey(self) -> None:
         """Take what is free up to a fair share; give up what is more than that."""
         if not self._member_revision:
-            self._member_revision = await self._writers.create(self._member, self._me)
+            entry = await self._writers.get(self._member)
+            self._member_revision = await self._writers.put(self._member, self._me, entry.revision)
         entries = await self._entries()
         members = sum(key.startswith(MEMBER) for key in entries)
         share = math.ceil(PARTITIONS / max(1, members))

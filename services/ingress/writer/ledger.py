@@ -75,6 +75,10 @@ class Ledger:
         found = self.posted.get(mark)
         return found[0] if found else None
 
+    def places(self, what: What) -> list[str]:
+        """Return the `ts` of every message of one kind."""
+        return [ts for mark, places in self.posted.items() if mark.what == what for ts in places]
+
     def doubles(self) -> list[str]:
         """Return the `ts` of every message that says again what an earlier one says."""
         return [ts for places in self.posted.values() for ts in places[1:]]

@@ -11,7 +11,7 @@ from services.ingress.slack_api import Json, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.acts import Act, Card, Plan, Text
 from services.ingress.writer.ledger import Mark, metadata
-from services.ingress.writer.metrics import GIVEN_UP
+from services.ingress.writer.metrics import give_up
 from services.ingress.writer.outbox import Outbox
 from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
 from services.ingress.writer.settings import WriterSettings
@@ -158,7 +158,7 @@ class Live:
         else:
             self._muted = True
         if error.error != STOPPED:
-            GIVEN_UP.labels("live", error.error).inc()
+            give_up("live", error.error)
         if self._streams >= MOST_STREAMS:
             self._muted = True
 
@@ -208,23 +208,24 @@ class Live:
 
     async def finish(
         self,
+        lead: str,
         text: str,
         footer: list[Json],
         found: Json,
         unclear: Callable[[], Awaitable[Json | None]],
     ) -> bool:
-        """Make the stream the final message, carrying all of `text`; False when the final message must be posted."""
+        """Make the stream the final message, carrying `lead` and all of `text`.
+
+        False when the final message must be posted.
+        """
         self._muted = True
         async with self._lock:
             stream = self._stream
             if stream is None:
                 return False
             chunks = self._outbox.take_all()
-            chunks = (
-                chunks
-                if _carries(stream.text + _text_of(chunks), text)
-                else [*chunks, blocks.text_chunk(f"\n\n{text}")]
-            )
+            missing = [lead] if _carries(stream.text + _text_of(chunks), text) else [lead, text]
+            chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
             fits = (
                 len(stream.text) + len(_text_of(chunks)) <= MOST_TEXT
                 and len(_text_of(chunks)) <= Outbox.most_text

@@ -11,8 +11,8 @@ from services.ingress.slack_api import Json, SessionStatus, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.budget import Urgency
 from services.ingress.writer.ledger import Mark, metadata
-from services.ingress.writer.metrics import GIVEN_UP
-from services.ingress.writer.pen import LATER, ChannelGone, Pen
+from services.ingress.writer.metrics import give_up
+from services.ingress.writer.pen import LATER, ChannelGone, Pen, refused_for_pace
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +22,16 @@ MOST_TITLE = 200
 
 
 class Step(NamedTuple):
-    """The next call that brings a mark closer to what is wanted; `took` hears its answer."""
+    """The next call that brings a mark closer to what is wanted.
+
+    `took` hears its answer, `lost` that there was none: the call may have been carried out.
+    """
 
     method: str
     arguments: Json
     took: Callable[[Json], None]
     urgency: Urgency = "due"
+    lost: Callable[[], None] | None = None
 
 
 class Settling:
@@ -71,10 +75,12 @@ class Settling:
             if e.error in DONE_ALREADY:
                 step.took({})
             elif e.retriable or e.error in LATER:
+                if step.lost and not refused_for_pace(e):
+                    step.lost()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 log.info("a mark is let go", method=step.method, error=e.error)
-                GIVEN_UP.labels("mark", e.error).inc()
+                give_up("mark", e.error)
                 self._given_up = True
 
 
@@ -88,10 +94,10 @@ class Reaction:
         self._key = key
         self._ts = ts
         self._shown = shown
-        self._wanted: str | None = None
+        self._wanted = ""
         self._settling = Settling(pen, key, spawn, self._step)
 
-    def want(self, name: str | None, settled: Callable[[], None]) -> None:
+    def want(self, name: str, settled: Callable[[], None]) -> None:
         """Show `name` alone."""
         self._wanted = name
         self._settling.poke(settled)
@@ -198,11 +204,13 @@ class Controls:
         self._turn = 0
         self._posted = posted
         self._places: list[str] = []
+        # It may stand there without our knowing where.
+        self.doubtful = False
         self._settling = Settling(pen, key, spawn, self._step)
 
     def inherit(self, places: list[str]) -> None:
-        """These stand there already."""
-        self._places += places
+        """These stand there already, and no others."""
+        self._places, self.doubtful = list(places), False
 
     def want(self, turn: int, settled: Callable[[], None] | None = None) -> None:
         """Stand there for `turn`, or with 0 not at all."""
@@ -210,7 +218,7 @@ class Controls:
         self._settling.poke(settled)
 
     def _step(self) -> Step | None:
-        if self._turn and not self._places:
+        if self._turn and not self._places and not self.doubtful:
             arguments = {
                 "channel": self._key.channel,
                 "thread_ts": self._key.thread_ts,
@@ -218,11 +226,14 @@ class Controls:
                 "blocks": blocks.controls(self._key),
                 "metadata": metadata(self._key, self._turn, Mark("controls", self._turn)),
             }
-            return Step("chat.postMessage", arguments, self._stands, urgency="live")
+            return Step("chat.postMessage", arguments, self._stands, urgency="live", lost=self._lost)
         if self._places and not self._turn:
             arguments = {"channel": self._key.channel, "ts": self._places[0]}
             return Step("chat.delete", arguments, self._went)
         return None
+
+    def _lost(self) -> None:
+        self.doubtful = True
 
     def _went(self, _: Json) -> None:
         self._places.pop(0)

@@ -14,7 +14,7 @@ from schemas.ends import ENDS
 from schemas.events import EVENTS
 from schemas.inputs import INPUTS
 from schemas.keys import SessionKey
-from services.ingress.writer.metrics import GIVEN_UP
+from services.ingress.writer.metrics import give_up
 from services.ingress.writer.thread import Kit, Thread
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 PARTITIONS = 16
 SHOWN = {"in": INPUTS, "out": EVENTS, "end": ENDS}
 MOST_LIVE_WAITING = 1_000
+# With so much unfinished (Slack is away), what follows waits in the log.
+MOST_HELD = 5_000
 
 
 def partition_of(key: SessionKey) -> int:
@@ -38,6 +40,10 @@ class Holds:
     def __init__(self, position: int) -> None:
         self._passed = position
         self._held: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._held)
 
     @property
     def position(self) -> int:
@@ -75,6 +81,8 @@ class Partition:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._inherited: set[SessionKey] = set()
+        self._stalled = False
+        self._spawn(self._sweep())
 
     @property
     def position(self) -> int:
@@ -83,14 +91,27 @@ class Partition:
 
     def passed(self, sequence: int) -> None:
         """The log holds nothing more for us up to `sequence`."""
+        if self._stalled:
+            return
         self.taken = max(self.taken, sequence)
         self._holds.passed(self.taken)
+        if self.horizon is None:
+            self.horizon = self.taken
+
+    def recovered(self) -> bool:
+        """Whether what was passed over, when too much was unfinished, can be taken now."""
+        if not self._stalled or len(self._holds) > MOST_HELD // 2:
+            return False
+        self._stalled = False
+        return True
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
     def take(self, key: SessionKey, sequence: int, leaf: str, payload: bytes) -> None:
         """Take the stored message at `sequence` for its thread."""
-        if self._closed or sequence <= self.taken:
+        if len(self._holds) > MOST_HELD:
+            self._stalled = True
+        if self._closed or self._stalled or sequence <= self.taken:
             return
         before, self.taken = self.taken, sequence
         release = self._holds.hold(sequence)
@@ -155,15 +176,16 @@ class Partition:
         except Unavailable as e:
             log.warning("the bus is away", partition=self.number, error=str(e))
         except Exception:
-            GIVEN_UP.labels("task", "failed").inc()
+            give_up("task", "failed")
             log.exception("a task of the writer failed", partition=self.number)
 
-    async def sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Delete what a predecessor said a second time, in the threads that were in its hands."""
-        for key in list(self._inherited):
-            if thread := self._threads.get(key):
-                with contextlib.suppress(Exception):
-                    await thread.sweep()
+        begun = _now()
+        for moment in self._kit.settings.sweep_after:
+            await asyncio.sleep(begun + moment - _now())
+            for thread in [self._threads[key] for key in self._inherited if key in self._threads]:
+                await thread.sweep()
 
     def forget_quiet(self, now: float) -> None:
         """Let go of the threads in which nothing has happened for long; the log brings them back."""
@@ -191,10 +213,14 @@ class Partition:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _decode(leaf: str, payload: bytes) -> Message | Unknown:
     try:
         return SHOWN[leaf].decode(payload)
     except MalformedMessage as e:
-        GIVEN_UP.labels("event", "malformed").inc()
+        give_up("event", "malformed")
         log.warning("an event is passed over", error=str(e))
         return Unknown("malformed")

@@ -10,7 +10,7 @@ from services.ingress.slack_api import Json, Replies, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.acts import Ask, Close, Finish, Refuse, Share, Tell
 from services.ingress.writer.ledger import Ledger, Mark, metadata
-from services.ingress.writer.metrics import DUPLICATES, GIVEN_UP
+from services.ingress.writer.metrics import DUPLICATES, give_up
 from services.ingress.writer.pen import ChannelGone, Pen
 from services.ingress.writer.redact import redact
 from services.ingress.writer.settings import WriterSettings
@@ -101,7 +101,7 @@ class Posts:
                 return await self._post(base | form, mark)
             except SlackError as e:
                 log.warning("a message is shown in a smaller form", error=e.error, what=mark.what)
-                GIVEN_UP.labels("form", e.error).inc()
+                give_up("form", e.error)
         return await self._post(base | forms[-1], mark)
 
     async def _post(self, arguments: Json, mark: Mark) -> Json:
@@ -132,8 +132,8 @@ class Posts:
 
     async def final(self, sequence: int, finish: Finish) -> None:
         """Post a turn's final message: in parts where it is long, as a file where it is very long."""
-        text = blocks.body(finish)
-        parts = split(redact(text), self._settings.part_chars)
+        text = redact("\n\n".join(filter(None, (blocks.lead(finish), finish.text))))
+        parts = split(text, self._settings.part_chars)
         footer = blocks.footer(self._key, finish)
         if len(parts) > self._settings.most_parts:
             await self._answer_as_file(finish.turn, text)
@@ -144,7 +144,7 @@ class Posts:
         try:
             await self.say(finish.turn, mark, parts[-1], [blocks.markdown(parts[-1]), *footer])
         except SlackError as e:
-            GIVEN_UP.labels("message", e.error).inc()
+            give_up("message", e.error)
             log.exception("a final message goes out as a file", error=e.error, session=str(self._key))
             await self._answer_as_file(finish.turn, text)
             await self.say(finish.turn, mark, IN_FILE, [blocks.markdown(IN_FILE)])
@@ -183,7 +183,7 @@ class Posts:
     async def share(self, share: Share, data: bytes | None) -> None:
         """Put the agent's file into the thread; None when it is no longer kept."""
         if data is None:
-            GIVEN_UP.labels("file", "expired").inc()
+            give_up("file", "expired")
         elif not self._has_file(share.file, len(_clean(data))):
             await self.upload(share.file.name, data)
 

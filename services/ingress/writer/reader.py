@@ -68,8 +68,6 @@ class Reader:
     def _caught_up(self, position: int) -> None:
         for partition in self._partitions().values():
             partition.passed(position)
-            if partition.horizon is None:
-                partition.horizon = position
 
     async def _hear(self, message: Msg) -> None:
         try:

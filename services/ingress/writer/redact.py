@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 MASK = "[redacted]"
+LONGEST_HELD = 50_000
 
 _PEM = r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 _TOKENS = (
@@ -55,7 +56,8 @@ class Redactor:
     def push(self, text: str) -> str:
         """Return what may be shown now."""
         whole = self._held + text
-        place = settled(whole)
+        # No key is longer than this; a block that never ends must not be searched again and again.
+        place = settled(whole) if len(whole) <= LONGEST_HELD else len(whole)
         self._held = whole[place:]
         return redact(whole[:place])
 
@@ -79,7 +81,10 @@ def settled(text: str) -> int:
         len(text) - _overlap(text, lead, ignore_case=lead is _AWS_LEAD)
         for lead in (*_LEADS, _PEM_LEAD, _AWS_LEAD)
     ]
-    return min(held)
+    place = min(held)
+    # What is a secret already is shown, as a mask, whole or not yet.
+    cut = (found.start() for found in _SECRET.finditer(text) if found.start() < place < found.end())
+    return next(cut, place)
 
 
 def _overlap(text: str, lead: str, *, ignore_case: bool) -> int:

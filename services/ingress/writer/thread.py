@@ -8,21 +8,24 @@ from typing import Protocol
 
 import structlog
 
-from schemas.base import Message, Unknown
+from schemas.base import Message, Unknown, now
 from schemas.keys import SessionKey
 from services.ingress.slack_api import SlackError
 from services.ingress.writer import acts, blocks
 from services.ingress.writer.ledger import Mark, metadata
 from services.ingress.writer.live import Live
 from services.ingress.writer.marks import Controls, Reaction, Statuses
-from services.ingress.writer.metrics import GIVEN_UP
+from services.ingress.writer.metrics import FINAL, give_up
 from services.ingress.writer.pen import ChannelGone, Pen
 from services.ingress.writer.posts import Posts
+from services.ingress.writer.redact import redact
 from services.ingress.writer.settings import WriterSettings
 from services.ingress.writer.view import View
+from services.runtime.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
+FILE_RETRY_SECONDS = 1.0
 Job = Callable[[], Awaitable[None]]
 Spawn = Callable[[Awaitable[None]], None]
 # Keeps the place in the log from moving past a sequence, until what it returns is called.
@@ -30,7 +33,7 @@ Hold = Callable[[int], Callable[[], None]]
 
 
 class Files(Protocol):
-    """Where the agent's files are."""
+    """Where the agent's files are. Raises `Unavailable`."""
 
     async def get(self, name: str) -> bytes | None:
         """Return a file, None when it is gone."""
@@ -57,6 +60,7 @@ class Thread:
         self._hold = hold
         self._posts = Posts(kit.pen, kit.settings, key, kit.bot_user, self._posted)
         self._reactions: dict[str, Reaction] = {}
+        self._signs: dict[str, set[str]] = {}
         self._statuses = Statuses(
             kit.pen,
             key,
@@ -79,7 +83,11 @@ class Thread:
 
     def remember(self, sequence: int, message: Message | Unknown) -> None:
         """Take what was shown before: it is known, and shown no more."""
-        self.view.fold(sequence, message)
+        for act in self.view.fold(sequence, message):
+            if isinstance(act, acts.React):
+                self._signs[act.ts] = {act.name}
+                if act.name in acts.LAST_SIGNS.values():
+                    del self._signs[act.ts]
 
     async def inherit(self) -> None:
         """Read what a predecessor left in the thread, and end the streams that it left open."""
@@ -90,9 +98,7 @@ class Thread:
             return
         for ts in ledger.streams:
             await self._posts.stop_stream(ts)
-        self._controls.inherit(
-            [ts for mark, places in ledger.posted.items() if mark.what == "controls" for ts in places]
-        )
+        self._controls.inherit(ledger.places("controls"))
         if self.view.turn:
             self._open(self.view.turn.number).broken()
             self._controls.want(self.view.turn.number)
@@ -147,11 +153,12 @@ class Thread:
             return
         reaction = self._reactions.get(act.ts)
         if reaction is None:
-            shown = self._posts.ledger.reactions.get(act.ts, set()) & acts.SIGNS
-            reaction = Reaction(self._kit.pen, self.key, act.ts, self._spawn, set(shown))
+            shown = self._posts.ledger.reactions.get(act.ts, self._signs.get(act.ts, set())) & acts.SIGNS
+            reaction = Reaction(self._kit.pen, self.key, act.ts, self._spawn, shown)
             self._reactions[act.ts] = reaction
         if act.name in acts.LAST_SIGNS.values():
             del self._reactions[act.ts]
+            self._signs.pop(act.ts, None)
         reaction.want(act.name, self._hold(sequence))
 
     def _open(self, turn: int) -> Live:
@@ -203,14 +210,14 @@ class Thread:
             await self._carry_out(sequence, act, live)
         except ChannelGone as e:
             self._gone = True
-            GIVEN_UP.labels("thread", str(e)).inc()
+            give_up("thread", str(e))
             log.warning("a thread cannot be written to any more", session=str(self.key), reason=str(e))
         except SlackError as e:
-            GIVEN_UP.labels(type(act).__name__.lower(), e.error).inc()
+            give_up(type(act).__name__.lower(), e.error)
             log.exception("slack refuses it", what=type(act).__name__, session=str(self.key), error=str(e))
         except Exception:
             # One thing that cannot be shown keeps nothing else from being shown.
-            GIVEN_UP.labels(type(act).__name__.lower(), "failed").inc()
+            give_up(type(act).__name__.lower(), "failed")
             log.exception("it could not be shown", what=type(act).__name__, session=str(self.key))
 
     async def _carry_out(self, sequence: int, act: acts.Act, live: Live | None) -> None:
@@ -226,7 +233,7 @@ class Thread:
             case acts.Tell():
                 await self._posts.tell(sequence, act)
             case acts.Share():
-                await self._posts.share(act, await self._kit.files.get(act.file.object))
+                await self._posts.share(act, await self._file(act.file.object))
             case acts.Refuse():
                 await self._refuse(act, live)
 
@@ -236,16 +243,37 @@ class Thread:
             if live:
                 await live.close()
             return
-        footer = blocks.footer(self.key, finish)
-        found = metadata(self.key, finish.turn, mark)
-        if live and await live.finish(
-            blocks.body(finish), footer, found, unclear=lambda: self._posts.find(mark)
-        ):
-            return
-        if live and live.lost:
-            for ts in (await self._posts.look()).streams:
-                await self._posts.stop_stream(ts)
-        await self._posts.final(sequence, finish)
+        if not (live and await self._finish_live(mark, finish, live)):
+            await self._posts.final(sequence, finish)
+        FINAL.observe(max(0.0, (now() - finish.end.at).total_seconds()))
+
+    async def _finish_live(self, mark: Mark, finish: acts.Finish, live: Live) -> bool:
+        done = await live.finish(
+            redact(blocks.lead(finish)),
+            redact(finish.text),
+            blocks.footer(self.key, finish),
+            metadata(self.key, finish.turn, mark),
+            lambda: self._posts.find(mark),
+        )
+        if live.lost or self._controls.doubtful:
+            await self._find_lost()
+        return done
+
+    async def _find_lost(self) -> None:
+        """Clean up what Slack may have taken from us without telling where it put it."""
+        ledger = await self._posts.look()
+        for ts in ledger.streams:
+            await self._posts.stop_stream(ts)
+        self._controls.inherit(ledger.places("controls"))
+        self._controls.want(0)
+
+    async def _file(self, name: str) -> bytes | None:
+        while True:
+            try:
+                return await self._kit.files.get(name)
+            except Unavailable as e:
+                log.warning("a file cannot be read yet", error=str(e))
+                await asyncio.sleep(FILE_RETRY_SECONDS)
 
     async def _refuse(self, refuse: acts.Refuse, live: Live | None) -> None:
         if live:
