@@ -106,6 +106,18 @@ def processes_in(launch: Launch) -> list[psutil.Process]:
     return found
 
 
+def sleepers(launch: Launch) -> list[psutil.Process]:
+    """Return the living `sleep`s that work in this launch's workspace."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.name() == "sleep" and process.cwd() == str(launch.cwd):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110 - processes and files tell nobody that they changed

@@ -6,7 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from services.worker.agents.claude import ClaudeAgent
@@ -27,6 +26,7 @@ from tests.agents.stories import (
     processes_in,
     running,
     say,
+    sleepers,
     told,
     with_environment,
 )
@@ -39,18 +39,6 @@ nohup sleep 303 >/dev/null 2>&1 &
 env -i setsid setsid sleep 304 >/dev/null 2>&1 &
 sleep 300
 """
-
-
-def sleepers(launch: Launch) -> list[psutil.Process]:
-    """Return the living `sleep 30x` that work in this launch's workspace."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.name() == "sleep" and process.cwd() == str(launch.cwd):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 async def run_away(agent: ClaudeAgent, launch: Launch, model: MessagesApi) -> None:

@@ -35,6 +35,7 @@ class Translator:
         self.cost = 0.0
         self._text = ""
         self._thought = ""
+        self._message: str | None = None
         self._announced: dict[str, ToolCallStart] = {}
         self._started: dict[str, float] = {}
 
@@ -65,6 +66,9 @@ class Translator:
     def _chunk(self, update: AgentMessageChunk | AgentThoughtChunk) -> Iterator[AgentEvent]:
         if not isinstance(update.content, TextContentBlock):
             return
+        if update.message_id != self._message:
+            yield from self.flush()
+            self._message = update.message_id
         if isinstance(update, AgentThoughtChunk):
             self._thought += update.content.text
         else:
@@ -75,8 +79,8 @@ class Translator:
         """Tell a call's start when its input is known, at its end at the latest: agents announce calls before."""
         call = update.tool_call_id
         ended = update.status in ENDED
+        yield from self.flush()
         if call in self._announced and (update.raw_input or ended):
-            yield from self.flush()
             self._started[call] = now
             yield _tool_started(update, self._announced.pop(call))
         if ended and call in self._started:

@@ -14,6 +14,12 @@ from .prompts import prompt_text
 from .protocol import AgentError, Launch, Prompt
 
 START_DEADLINE_S = 60.0
+# The names that the agents in the field give to their modes, the fitting one first.
+MODES = {
+    "ask": ("default", "ask", "read-only"),
+    "accept-edits": ("acceptEdits", "accept-edits", "auto-edit", "default", "ask", "read-only"),
+    "sandboxed": ("bypassPermissions", "full-access", "yolo"),
+}
 CAPABILITIES = ClientCapabilities(fs=FileSystemCapabilities(read_text_file=True, write_text_file=True))
 
 
@@ -78,9 +84,19 @@ class AcpSession:
         agent = await self._connection.initialize(PROTOCOL_VERSION, CAPABILITIES, info)
         where: dict[str, Any] = {"cwd": str(launch.cwd), "mcp_servers": []}
         if launch.resume is None:
-            self.id = (await self._connection.new_session(**where)).session_id
+            opened = await self._connection.new_session(**where)
+            self.id, modes = opened.session_id, opened.modes
         elif agent.agent_capabilities is None or not agent.agent_capabilities.load_session:
             raise AgentError("it cannot resume a session; begin a fresh one instead")
         else:
-            await self._connection.load_session(**where, session_id=launch.resume)
             self.id = launch.resume
+            modes = (await self._connection.load_session(**where, session_id=self.id)).modes
+        if modes and (
+            mode := fitting_mode(launch.permission_mode, [each.id for each in modes.available_modes])
+        ):
+            await self._connection.set_session_mode(mode_id=mode, session_id=self.id)
+
+
+def fitting_mode(permission_mode: str, available: Sequence[str]) -> str | None:
+    """Return the agent's mode in which it asks for what our policy wants asked; None leaves the agent's default."""
+    return next((mode for mode in MODES[permission_mode] if mode in available), None)

@@ -43,6 +43,7 @@ def acp_launch(launch: Launch) -> Launch:
     return with_environment(
         launch,
         CLAUDE_CODE_EXECUTABLE=str(claude),
+        CLAUDE_CODE_DISABLE_BACKGROUND_TASKS="1",
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
         IS_SANDBOX="1",
         PATH=os.environ["PATH"],
