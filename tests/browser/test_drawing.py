@@ -270,3 +270,30 @@ async def test_a_long_run_of_steps_is_folded_but_no_failure_and_no_open_card(
     await expect(titles).to_have_text(shown)
     await page.get_by_role("button", name="Show 5 earlier steps").click()
     await expect(titles).to_have_text([f"Step {number}" for number in range(12)])
+
+
+async def test_a_block_of_an_odd_shape_costs_no_more_than_its_message(
+    page: Page, bot: AsyncWebClient
+) -> None:
+    """Slack may send tomorrow what nobody knows today; its refusals are the simulator's business, not the page's."""
+    odd: list[object] = [
+        {"type": "section"},
+        {"type": "of_tomorrow"},
+        {"type": "context", "elements": None},
+        {"type": "task_card"},
+        {"type": "plan", "title": "p"},
+        {"type": "rich_text", "elements": [{"type": "new", "elements": [{"type": "new"}]}]},
+        {"type": "table", "rows": [None]},
+        {"type": "actions", "elements": [{}, {"type": "button"}]},
+        None,
+    ]
+    script = """async odd => {
+        const { createMessage, updateMessage } = await import("/page/message.js");
+        return odd.map(block => {
+            const node = createMessage();
+            updateMessage(node, { ts: "1.1", user: "UBOT", bot_id: "B1", text: "words", blocks: [block] }, { channel: "C1" });
+            return node.querySelector(".head").textContent.includes("Threadmill");
+        });
+    }"""
+    await expect(page.locator("#channels a").first).to_be_visible()
+    assert await page.evaluate(script, odd) == [True] * len(odd)

@@ -108,6 +108,8 @@ async def test_it_stays_where_one_reads_and_follows_at_the_end(
     assert await messages.evaluate("node => node.scrollTop") == 100
     await page.get_by_role("button", name="New below").click()
     assert await messages.evaluate(distance) < 10
+    await page.get_by_role("textbox", name="Reply in this thread").fill("a\nb\nc\nd\ne")
+    await expect(page.get_by_text("new at the end")).to_be_in_viewport()
 
 
 async def test_an_empty_channel_teaches(page: Page) -> None:

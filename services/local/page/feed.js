@@ -1,5 +1,6 @@
 // The stream of changes: says what to fetch again, and everything after each reconnect.
 
+const GAP = 80; // ms between two fetches of the same thing: a stream changes more often than an eye follows
 const AGAIN = 2000; // ms until a stream that the server refused is opened anew
 
 /** Calls `changed({channel, ts})` per change, `all()` at each (re)connect, `online(bool)` when that turns. */
@@ -16,20 +17,25 @@ export function follow({ changed, all, online }) {
   });
 }
 
-/** Runs `fetcher` now; calls that come meanwhile become one more run after it. */
+/** Runs `fetcher` now; calls that come meanwhile, or shortly after, become one more run. */
 export function coalesced(fetcher) {
-  let running = null;
+  let running = false;
   let again = false;
-  const loop = async () => {
-    do {
-      again = false;
+  const run = async () => {
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    try {
       await fetcher();
-    } while (again);
-    running = null;
+    } finally {
+      setTimeout(() => {
+        running = false;
+        if (again) run();
+        again = false;
+      }, GAP);
+    }
   };
-  return () => {
-    again = Boolean(running);
-    running ??= loop();
-    return running;
-  };
+  return run;
 }

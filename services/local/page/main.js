@@ -55,6 +55,7 @@ function drawAgent({ name = "", real = true, hint = "" }) {
 function move() {
   const { channel, thread } = place();
   document.body.dataset.screen = thread ? "thread" : channel ? "channel" : "places";
+  document.body.classList.toggle("with-thread", Boolean(thread));
   byId("thread-back").href = `#/${channel ?? ""}`;
   byId("thread-close").href = `#/${channel ?? ""}`;
   drawSidebar();

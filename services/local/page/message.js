@@ -61,6 +61,14 @@ function drawContent(node, message, view) {
   const kind = isBot(message) && message.blocks?.length ? "blocks" : message.streaming_state ? "markdown" : "mrkdwn";
   if (node.content.dataset.kind !== kind) node.content.replaceChildren();
   node.content.dataset.kind = kind;
+  try {
+    drawKind(kind, node, message, view);
+  } catch {
+    node.content.replaceChildren(h("p", {}, message.text ?? ""), h("p", { class: "faint" }, "This page cannot draw all of this message."));
+  }
+}
+
+function drawKind(kind, node, message, view) {
   if (kind === "blocks") renderBlocks(node.content, message.blocks, (action) => pressed(view.channel, message.ts, action));
   else if (kind === "markdown") renderMarkdown(node.content, message.text ?? "");
   else renderMrkdwn(node.content, message.text ?? "");

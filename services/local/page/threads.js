@@ -26,7 +26,6 @@ export const threadComposer = composer(byId("thread-composer"), {
 /** Fetches and draws the thread that the address names, or shows that none is open. */
 export const refreshThread = coalesced(async () => {
   const { channel, thread: ts } = place();
-  document.body.classList.toggle("with-thread", Boolean(ts));
   if (!ts) {
     drawn = null;
     title(null);
