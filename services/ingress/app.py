@@ -1,143 +1,46 @@
-"""Puts ingress together: the way in from Slack, and the way back."""
+"""Ingress put together: the way in from Slack, and the way back."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
-import structlog
 from aiohttp import web
 
-from schemas.bus import FILES
-from services.ingress.attachments import Attachments
-from services.ingress.behind import Behind
-from services.ingress.capacity import Capacity
-from services.ingress.decisions import Show
-from services.ingress.details import details
-from services.ingress.directory import Directory
-from services.ingress.http import http_routes
-from services.ingress.intake import Intake
-from services.ingress.notices import Notices
-from services.ingress.sessions import Sessions
+from services.ingress.receiving import Receiving, wire_receiving
 from services.ingress.settings import IngressSettings
-from services.ingress.settle import Settle
-from services.ingress.slack_api import Identity, SlackApi, SlackError
-from services.ingress.socket_mode import SocketMode
-from services.ingress.storing import Limits, Storing
+from services.ingress.slack_api import SlackApi
 from services.ingress.writer.app import Writer, wire_writer
 from services.runtime.bus import Bus
-from services.runtime.errors import SettingsError
-from services.runtime.files import FileBucket
-from services.runtime.health import Readiness, serve
-
-log = structlog.get_logger(__name__)
-
-LATE_WORK = 5.0
-TRY_AGAIN = 1.0
+from services.runtime.health import Readiness
 
 
 class Ingress:
-    """The service, wired."""
+    """The service, wired: both halves share Slack's API."""
 
-    def __init__(
-        self,
-        settings: IngressSettings,
-        *,
-        api: SlackApi,
-        intake: Intake,
-        behind: Behind,
-        capacity: Capacity,
-        sockets: SocketMode | None,
-        writer: Writer,
-    ) -> None:
-        self._settings = settings
+    def __init__(self, api: SlackApi, receiving: Receiving, writer: Writer) -> None:
         self._api = api
-        self._intake = intake
-        self._behind = behind
-        self._capacity = capacity
-        self._sockets = sockets
+        self._receiving = receiving
         self._writer = writer
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of Slack's requests, for whoever mounts them elsewhere; none without a signing secret."""
-        secret = self._settings.signing_secret
-        return http_routes(self._intake, secret) if secret else []
+        return self._receiving.routes()
 
     async def run(self) -> None:
-        """Listen for ever."""
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._api.close)
-            stack.push_async_callback(self._behind.stop)
-            if self._settings.signing_secret and self._settings.http_port:
-                runner = await serve(self.routes(), self._settings.http_host, self._settings.http_port)
-                stack.push_async_callback(runner.cleanup)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._capacity.run(), name="capacity")
-                tasks.create_task(self._writer.run(), name="writer")
-                if self._sockets:
-                    tasks.create_task(self._sockets.run(), name="socket mode")
+        """Work for ever."""
+        async with self._api, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._receiving.run(), name="receiving")
+            tasks.create_task(self._writer.run(), name="writer")
 
     async def drain(self) -> None:
-        """Take nothing new from Slack's sockets, and finish what was begun."""
-        if self._sockets:
-            self._sockets.close()
-        await self._behind.drain(LATE_WORK)
+        """Take nothing new, finish what was begun."""
+        await self._receiving.drain()
         await self._writer.drain()
 
 
 async def wire(bus: Bus, readiness: Readiness, settings: IngressSettings) -> Ingress:
     """Return ingress on `bus`; waits for Slack. Raises `SettingsError` when Slack refuses the bot's token."""
     api = SlackApi(settings.bot_token, base_url=settings.slack_api_url)
-    bot = (await _identify(api)).user_id
-    behind, capacity = Behind(), Capacity(bus)
-    sessions, directory, notices = Sessions(bus, api), Directory(api, behind), Notices(api, behind)
-    attachments = Attachments(api, FileBucket(bus.client, FILES.name), behind, settings.file_bytes)
-    storing = Storing(
-        bus,
-        sessions=sessions,
-        directory=directory,
-        notices=notices,
-        attachments=attachments,
-        capacity=capacity,
-        limits=Limits(settings.files, settings.file_bytes),
-    )
-
-    async def tell_details(show: Show) -> None:
-        await api.post_ephemeral(
-            show.place.channel,
-            show.place.user,
-            text=await details(bus, show.key),
-            thread_ts=show.place.thread_ts,
-        )
-
-    def show(wanted: Show) -> None:
-        behind.start(tell_details(wanted), f"details of {wanted.key}")
-
-    settle = Settle(sessions, directory, settings.access)
-    intake = Intake(settle, storing, notices, rules=settings.access, bot=bot, show=show)
-    sockets = None
-    if settings.app_token:
-        sockets = SocketMode(settings.app_token, settings.slack_api_url, intake, settings.socket_connections)
-        readiness.add("slack sockets", sockets.ready)
     writer = await wire_writer(bus, api, settings.writer)
+    receiving = await wire_receiving(bus, api, settings, writer.samples)
+    readiness.add("receiving", receiving.ready)
     readiness.add("writer", lambda: writer.ready)
-    return Ingress(
-        settings,
-        api=api,
-        intake=intake,
-        behind=behind,
-        capacity=capacity,
-        sockets=sockets,
-        writer=writer,
-    )
-
-
-async def _identify(api: SlackApi) -> Identity:
-    while True:
-        try:
-            return await api.auth_test()
-        except SlackError as e:
-            if not e.retriable:
-                raise SettingsError(
-                    f"Slack refuses SLACK_BOT_TOKEN ({e.error}); give the bot's own token"
-                ) from e
-            log.warning("no Slack yet", error=e.error)
-            await asyncio.sleep(e.retry_after or TRY_AGAIN)
+    return Ingress(api, receiving, writer)

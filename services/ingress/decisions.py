@@ -41,6 +41,7 @@ class Show(msgspec.Struct, frozen=True, kw_only=True):
 
     key: SessionKey
     place: Place
+    id: str
     refusal: str = ""
 
 

@@ -1,41 +1,21 @@
-"""What a session's worker uses, for the one person who asks: the next sample that it sends."""
+"""What a session's worker uses, as the one person who asks reads it. Pure."""
 
-import asyncio
+from datetime import datetime, timedelta
 
-from schemas.base import MalformedMessage
-from schemas.keys import SessionKey
-from schemas.live import LIVES, Live, ResourceSample
-from services.runtime.bus import Bus
+from schemas.live import ResourceSample
+from services.ingress.writer.samples import Sampled
 
-# A worker samples every 5 s.
-PATIENCE = 7.0
+# A worker samples every 5 s; one that was silent for so long is gone.
+GONE = timedelta(seconds=20)
 NOBODY = "No worker is busy with this session right now; the next message starts one."
 MIB = 2**20
 
 
-async def details(bus: Bus, key: SessionKey) -> str:
-    """Return a sentence about the session's worker, after `PATIENCE` seconds at the latest."""
-    subscription = await bus.client.subscribe(Live.subject(key), pending_msgs_limit=1_000)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            async for message in subscription.messages:
-                sample = _sample(message.data)
-                if sample:
-                    return describe(sample)
-    except TimeoutError:
-        pass
-    finally:
-        if not bus.client.is_closed:
-            await subscription.unsubscribe()
-    return NOBODY
-
-
-def _sample(payload: bytes) -> ResourceSample | None:
-    try:
-        live = LIVES.decode(payload)
-    except MalformedMessage:
-        return None
-    return live if isinstance(live, ResourceSample) else None
+def details(sampled: Sampled | None, now: datetime) -> str:
+    """Return a sentence about the worker that sent `sampled` last."""
+    if sampled is None or now - sampled.at > GONE:
+        return NOBODY
+    return describe(sampled.sample)
 
 
 def describe(sample: ResourceSample) -> str:

@@ -117,9 +117,7 @@ class Intake:
 
     def _refuse_or_show(self, show: Show) -> None:
         if show.refusal:
-            self._refuse(
-                Refuse(reason="access", sentence=show.refusal, place=show.place, id=f"{show.key}/details")
-            )
+            self._refuse(Refuse(reason="access", sentence=show.refusal, place=show.place, id=show.id))
         else:
             self._show(show)
 

@@ -37,9 +37,9 @@ def _allowed(press: Press, action: Action, pressed: Pressed, rules: Rules) -> De
     kind = access.kind_of(key.channel, _channel_type(press))
     place = Place(channel=key.channel, user=person.id, thread_ts=key.thread_ts)
     refusal = access.refusal(rules, Actor(user=person.id, channel=key.channel, team=key.team, kind=kind))
-    if pressed.what == "details":
-        return Show(key=key, place=place, refusal=refusal)
     id_ = f"{'s' if pressed.what == 'stop' else 'a'}-{ts_token(action.action_ts)}"
+    if pressed.what == "details":
+        return Show(key=key, place=place, id=id_, refusal=refusal)
     return Store(
         key=key, message=_message(pressed, id_, person, action), id=id_, place=place, refusal=refusal
     )

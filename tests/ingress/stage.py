@@ -14,15 +14,15 @@ from aiohttp import web
 
 from schemas.base import Message
 from schemas.inputs import CONTROLS, INPUTS
-from services.ingress.app import Ingress, wire
+from services.ingress.receiving import Receiving, wire_receiving
 from services.ingress.settings import IngressSettings
 from services.ingress.signature import sign
 from services.ingress.slack_api import SlackApi
+from services.ingress.writer.samples import Samples
 from services.local.guard import CLIENT_HEADER
 from services.local.slack.app import Simulator
 from services.runtime.bus import Bus
 from services.runtime.follow import read
-from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 
 _numbers = itertools.count()
@@ -114,20 +114,24 @@ class Slack:
 class Door:
     """A running ingress, and the address where it takes Slack's requests."""
 
-    def __init__(self, service: Ingress, url: str) -> None:
+    def __init__(self, service: Receiving, url: str) -> None:
         self.service = service
         self.url = url
 
 
 @contextlib.asynccontextmanager
-async def running(bus: Bus, slack: Slack, **settings: Any) -> AsyncIterator[Door]:
+async def running(
+    bus: Bus, slack: Slack, *, samples: Samples | None = None, **settings: Any
+) -> AsyncIterator[Door]:
     given = {
         "bot_token": slack.simulator.bot_token,
         "signing_secret": slack.simulator.signing_secret,
         "slack_api_url": f"{slack.url}/api/",
         "http_port": 0,
     }
-    service = await wire(bus, Readiness({}), msgspec.convert(given | settings, IngressSettings))
+    samples = samples or Samples()
+    api = slack.api()
+    service = await wire_receiving(bus, api, msgspec.convert(given | settings, IngressSettings), samples)
     app = web.Application()
     app.add_routes(service.routes())
     runner, url = await serve(app)
@@ -142,6 +146,7 @@ async def running(bus: Bus, slack: Slack, **settings: Any) -> AsyncIterator[Door
         slack.simulator.deliver_to(None)
         await service.drain()
         await cancel(task)
+        await api.close()
         await runner.cleanup()
 
 

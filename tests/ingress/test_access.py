@@ -83,20 +83,19 @@ async def test_who_may_not_drive_cannot_steer_or_stop_the_session_of_others(bus:
     assert {call["args"]["user"] for call in await slack.calls("chat.postEphemeral")} == {"U2"}
 
 
-async def test_private_channels_are_recognised_where_the_event_does_not_tell(bus: Bus, slack: Slack) -> None:
+async def test_private_channels_can_be_switched_off(bus: Bus, slack: Slack) -> None:
     async with running(bus, slack, access={"private_channels": False}) as door:
+        event = {"type": "message", "channel_type": "group", "channel": "C1", "user": "U1", "ts": slack.now()}
+        assert (await slack.post(door, slack.event(event | {"text": "<@UBOT> go"})))[0] == 200
+        (call,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
+        assert "private channels" in call["args"]["text"]
+        assert await stored(bus) == {}
+        assert not await slack.calls("conversations.info"), "the event told it"
+
         await slack.says("@threadmill in public")
         await eventually(lambda: stored(bus))
         await slack.settled()
-        direct = {
-            "type": "reaction_added",
-            "user": "U1",
-            "reaction": "eyes",
-            "event_ts": slack.now(),
-            "item": {},
-        }
-        assert (await slack.post(door, slack.event(direct)))[0] == 200
-    assert len(await slack.calls("conversations.info")) == 1
+    assert len(await slack.calls("conversations.info")) == 1, "the mention does not tell, Slack is asked once"
 
 
 async def test_direct_messages_can_be_switched_off(bus: Bus, slack: Slack) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import msgspec
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.base import now
 from schemas.inputs import Answered, Continued, Said, Stop
 from schemas.keys import SessionKey, ts_token
-from schemas.live import Live, ResourceSample, Status
+from schemas.live import ResourceSample
 from schemas.people import Person
 from services.ingress import buttons
 from services.ingress.buttons import Button, InvalidButton, Pressed
+from services.ingress.details import NOBODY, details
+from services.ingress.writer.samples import Sampled, Samples
 from services.runtime.bus import Bus
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
@@ -79,22 +83,34 @@ async def test_stop_and_continue(bus: Bus, slack: Slack, ingress: Door) -> None:
     assert {type(one) for one in await eventually(both)} == {Stop, Continued}
 
 
-async def test_details_are_the_workers_next_sample(bus: Bus, slack: Slack, ingress: Door) -> None:
-    key = await session(bus, slack)
-    message = await shown(slack, key, buttons.details(key))
-    await slack.act("action", user="U1", channel="C1", message_ts=message, action_id=buttons.DETAILS)
+async def test_details_are_what_the_worker_said_last(bus: Bus, slack: Slack) -> None:
+    samples = Samples()
+    async with running(bus, slack, samples=samples):
+        key = await session(bus, slack)
+        message = await shown(slack, key, buttons.details(key))
+        await slack.act("action", user="U1", channel="C1", message_ts=message, action_id=buttons.DETAILS)
+        (nobody,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
+        samples.note(
+            key,
+            ResourceSample(lease=1, turn=1, cpu=0.5, memory=2**28, memory_limit=2**30, seconds_left=754),
+        )
+        await slack.act("action", user="U2", channel="C1", message_ts=message, action_id=buttons.DETAILS)
 
-    async def told() -> list[dict[str, object]]:
-        await bus.live(Live.subject(key), Status(lease=1, turn=1, text="is thinking..."))
-        sample = ResourceSample(lease=1, turn=1, cpu=0.5, memory=2**28, memory_limit=2**30, seconds_left=754)
-        await bus.live(Live.subject(key), sample)
-        return await slack.calls("chat.postEphemeral")
+        async def two() -> list[dict[str, object]]:
+            calls = await slack.calls("chat.postEphemeral")
+            return calls if len(calls) == 2 else []
 
-    (call,) = await eventually(told)
-    assert call["args"]["text"] == (
+        _, somebody = await eventually(two)
+    assert "No worker is busy" in nobody["args"]["text"]
+    assert somebody["args"]["text"] == (
         "The worker uses 0.5 CPU cores, 256 MB of 1,024 MB of memory, 12 min 34 s left."
     )
-    assert call["args"]["user"] == "U1"
+    assert (nobody["args"]["user"], somebody["args"]["user"]) == ("U1", "U2")
+
+
+def test_a_worker_that_is_silent_is_gone() -> None:
+    sampled = Sampled(ResourceSample(lease=1, turn=1, cpu=0.5, memory=1), now() - timedelta(seconds=30))
+    assert details(sampled, now()) == NOBODY
 
 
 async def test_who_may_not_drive_may_not_press(bus: Bus, slack: Slack) -> None:
