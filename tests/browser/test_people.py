@@ -107,3 +107,18 @@ async def test_only_its_reader_sees_an_ephemeral_message(page: Page, bot: AsyncW
     await expect(shown).to_contain_text("only you can see this")
     await page.get_by_text("Grace Hopper").click()
     await expect(shown).not_to_contain_text("over your limit")
+
+
+async def test_a_draft_stays_where_it_was_begun(page: Page, asked: str) -> None:
+    reply = page.get_by_role("textbox", name="Reply in this thread")
+    await reply.fill("for this thread")
+    await page.get_by_role("link", name="#backend").click()
+    message = page.get_by_role("textbox", name="Message")
+    await expect(message).to_be_focused()
+    await message.fill("for backend")
+    await page.get_by_role("link", name="#general").click()
+    await expect(message).to_have_value("")
+    question = page.locator("#channel-messages > li").first
+    await question.hover()
+    await question.get_by_role("button", name="Reply in a thread").click()
+    await expect(reply).to_have_value("for this thread")

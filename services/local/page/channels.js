@@ -22,6 +22,7 @@ const IDEAS = [
 
 export const channelComposer = composer(byId("channel-composer"), {
   label: "Message",
+  target: () => place().channel,
   placeholder: () => (isDirect(place().channel) ? "Ask Threadmill to..." : `Message ${channelTitle(place().channel)}`),
   mention: () => !isDirect(place().channel),
   async send(text, files, asked) {
@@ -49,7 +50,6 @@ function open(channel) {
   byId("empty").hidden = true;
   list.replaceChildren();
   list.ariaBusy = "true";
-  channelComposer.refresh();
 }
 
 function draw(channel, all) {

@@ -10,9 +10,10 @@ const TALLEST = 240; // px
 
 /**
  * Builds a composer into `form`. `send(text, files, asked)` answers null where it failed, and then the text stays.
- * With `mention()` true the person sees, and can switch off, that the bot is asked.
+ * `target()` names the place that is written to; each has its own draft, changed at `refresh()`. With `mention()` true
+ * the person sees, and can switch off, that the bot is asked.
  */
-export function composer(form, { label, placeholder, mention = () => false, send }) {
+export function composer(form, { label, target, placeholder, mention = () => false, send }) {
   const area = h("textarea", { rows: "1", "aria-label": label, autocomplete: "off", spellcheck: "true" });
   const tray = h("div", { class: "files" });
   const files = basket(tray);
@@ -28,7 +29,15 @@ export function composer(form, { label, placeholder, mention = () => false, send
     if (area.scrollHeight) area.style.height = `${Math.min(area.scrollHeight, TALLEST)}px`; // 0 while out of view
     submit.disabled = !area.value.trim() && !files.count();
   };
+  const drafts = new Map(); // what was begun elsewhere waits there
+  let here = null;
   const refresh = () => {
+    if (target() !== here) {
+      drafts.set(here, area.value);
+      here = target();
+      area.value = drafts.get(here) ?? "";
+      files.clear();
+    }
     area.placeholder = placeholder();
     toggle.hidden = !mention();
     grow();
@@ -37,12 +46,14 @@ export function composer(form, { label, placeholder, mention = () => false, send
     const text = area.value.trim();
     if ((!text && !files.count()) || form.ariaBusy === "true") return;
     form.ariaBusy = "true";
+    const addressed = here;
     const asked = mention() && toggle.getAttribute("aria-pressed") === "true";
     const sent = await send(toSlack(text), await files.encoded(), asked);
     form.ariaBusy = "false";
     if (!sent) return;
-    if (area.value.trim() === text) area.value = "";
-    files.clear();
+    drafts.delete(addressed);
+    if (here === addressed && area.value.trim() === text) area.value = "";
+    if (here === addressed) files.clear();
     grow();
   };
 

@@ -62,6 +62,7 @@ function move() {
   markOpen();
   refreshChannel();
   refreshThread();
+  channelComposer.refresh();
   threadComposer.refresh();
   if (!narrow.matches && channel) (thread ? threadComposer : channelComposer).focus();
 }
