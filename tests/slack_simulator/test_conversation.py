@@ -166,6 +166,19 @@ async def test_an_ephemeral_message_is_seen_by_one_and_no_part_of_history(slack_
     assert [one["text"] for one in replies["messages"]] == ["root"]
 
 
+async def test_only_who_sees_an_ephemeral_message_presses_its_button(slack_world: World) -> None:
+    button = {"type": "button", "action_id": "retry", "text": {"type": "plain_text", "text": "Retry"}}
+    shown = await slack_world.slack.chat_postEphemeral(
+        channel="C1", user="U2", text="?", blocks=[{"type": "actions", "elements": [button]}]
+    )
+    press = {"channel": "C1", "message_ts": shown["message_ts"], "action_id": "retry"}
+    assert (await slack_world.sim("action", user="U1", **press))["error"] == "message_not_found"
+    assert (await slack_world.sim("action", user="U2", **press))["ok"]
+    [delivered] = await slack_world.listener.until(lambda received: len(received) >= 1)
+    assert delivered.payload["container"]["is_ephemeral"] is True
+    assert "message" not in delivered.payload
+
+
 async def test_stop_ends_the_streams_and_leaves_the_status_to_the_app(slack_world: World) -> None:
     ts = await slack_world.say("@threadmill work")
     await slack_world.slack.agents_sessions_setStatus(channel_id="C1", thread_ts=ts, status="processing")
