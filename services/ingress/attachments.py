@@ -76,6 +76,11 @@ class Attachments:
                 await asyncio.gather(*(arrived.wait() for arrived in arrivals))
         return references
 
+    def again(self, file: File) -> None:
+        """Bring a file over whose input names it already."""
+        id_ = file.object.rpartition("/")[2]
+        self._begin(file.object, SlackFile(id=id_, name=file.name, mimetype=file.media_type, size=file.size))
+
     def _begin(self, name: str, file: SlackFile) -> asyncio.Event:
         arrived = self._arrivals.get(name)
         if arrived is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import structlog
 from aiohttp import web
@@ -16,6 +17,7 @@ from services.ingress.details import details
 from services.ingress.directory import Directory
 from services.ingress.http import http_routes
 from services.ingress.intake import Intake
+from services.ingress.missing import bring_missing
 from services.ingress.notices import Notices
 from services.ingress.sessions import Sessions
 from services.ingress.settings import IngressSettings
@@ -33,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 LATE_WORK = 5.0
 TRY_AGAIN = 1.0
+# A turn may wait so long for a worker, and the worker for its files.
+LEFT_UNDONE = timedelta(hours=1)
 
 
 class Receiving:
@@ -85,7 +89,9 @@ async def wire_receiving(bus: Bus, api: SlackApi, settings: IngressSettings, sam
     bot = (await _identify(api)).user_id
     behind, capacity = Behind(), Capacity(bus)
     sessions, directory, notices = Sessions(bus, api), Directory(api, behind), Notices(api, behind)
-    attachments = Attachments(api, FileBucket(bus.client, FILES.name), behind, settings.file_bytes)
+    files = FileBucket(bus.client, FILES.name)
+    attachments = Attachments(api, files, behind, settings.file_bytes)
+    behind.start(bring_missing(bus, files, attachments, now() - LEFT_UNDONE), "missing files")
     storing = Storing(
         bus,
         sessions=sessions,

@@ -23,6 +23,16 @@ class FileBucket:
         except (NatsError, TimeoutError) as e:
             raise Unavailable(f"the file {name} could not be stored: {e}") from e
 
+    async def has(self, name: str) -> bool:
+        """Whether there is a file called `name`. Raises `Unavailable`."""
+        try:
+            await (await self._open()).get_info(name)
+        except (ObjectNotFoundError, NotFoundError):
+            return False
+        except (NatsError, TimeoutError) as e:
+            raise Unavailable(f"the file {name} could not be looked up: {e}") from e
+        return True
+
     async def get(self, name: str) -> bytes | None:
         """Return the file, None when there is none (any more). Raises `Unavailable`."""
         try:

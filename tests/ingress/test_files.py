@@ -6,11 +6,11 @@ import base64
 import pytest
 
 from schemas.inputs import Said
-from schemas.keys import ts_token
-from schemas.people import File
+from schemas.keys import SessionKey, ts_token
+from schemas.people import File, Person
 from services.ingress.attachments import choose
 from services.ingress.events import SlackFile
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, Draft
 from services.runtime.files import FileBucket
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
@@ -92,6 +92,24 @@ async def test_a_file_that_comes_late_is_named_at_once_and_brought_behind(
         return await bucket.get(said.files[0].object)
 
     assert await eventually(arrived, within=20) == b"late"
+
+
+async def test_a_file_whose_ingress_died_is_brought_by_the_next_one(bus: Bus, slack: Slack) -> None:
+    async with slack.api() as api:
+        file = await api.upload_file("C1", name="late.txt", data=b"late")
+    key = SessionKey.of_thread("T1", "C1", slack.now())
+    name = f"{key}/{file}"
+    reference = File(object=name, name="late.txt", media_type="text/plain", size=4)
+    said = Said(id="1", user=Person(id="U1"), text="look", files=(reference,))
+    await bus.publish(Draft(subject=said.subject(key), message=said))
+
+    bucket = FileBucket(bus.client, "files")
+    async with running(bus, slack):
+
+        async def arrived() -> bytes | None:
+            return await bucket.get(name)
+
+        assert await eventually(arrived) == b"late"
 
 
 async def test_the_next_message_waits_for_the_files_of_the_one_before(

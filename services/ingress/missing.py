@@ -1,0 +1,37 @@
+"""Files that inputs name and nobody brought: what an ingress that died in between left undone."""
+
+import contextlib
+from datetime import datetime
+
+from schemas.base import MalformedMessage
+from schemas.bus import IN, SESSIONS
+from schemas.inputs import INPUTS, Said
+from schemas.people import File
+from services.ingress.attachments import Attachments
+from services.runtime.bus import Bus
+from services.runtime.files import FileBucket
+from services.runtime.follow import Follow
+
+
+async def bring_missing(bus: Bus, files: FileBucket, attachments: Attachments, since: datetime) -> None:
+    """Bring the files of all inputs stored after `since` that are not there. Raises `Unavailable`."""
+    request = {"start_time": since.isoformat(), "next_by_subj": IN}
+    first = await bus.api(f"STREAM.MSG.GET.{SESSIONS.name}", request)
+    if "error" in first:
+        return
+    follow = Follow(bus, SESSIONS.name, [IN], after=int(first["message"]["seq"]) - 1)
+    async with contextlib.aclosing(follow.deliveries()) as deliveries:
+        async for delivery in deliveries:
+            if delivery is None:
+                return
+            for file in _named(delivery.data):
+                if not await files.has(file.object):
+                    attachments.again(file)
+
+
+def _named(payload: bytes) -> tuple[File, ...]:
+    try:
+        message = INPUTS.decode(payload)
+    except MalformedMessage:
+        return ()
+    return message.files if isinstance(message, Said) and message.source == "slack" else ()
