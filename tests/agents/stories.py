@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -107,11 +108,15 @@ def processes_in(launch: Launch) -> list[psutil.Process]:
 
 
 def sleepers(launch: Launch) -> list[psutil.Process]:
-    """Return the living `sleep`s that work in this launch's workspace."""
+    return sleepers_in(launch.cwd)
+
+
+def sleepers_in(folder: Path) -> list[psutil.Process]:
+    """Return the living `sleep`s that work in this folder."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.name() == "sleep" and process.cwd() == str(launch.cwd):
+            if process.name() == "sleep" and process.cwd() == str(folder):
                 found.append(process)
         except psutil.Error:
             continue

@@ -19,7 +19,7 @@ from acp.schema import (
 
 from . import protocol
 from .protocol import PERMISSION_CHOICES, AgentEvent
-from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten
+from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten, valid
 
 ENDED = ("completed", "failed")
 INTERRUPTED = "interrupted"
@@ -69,11 +69,12 @@ class Translator:
         if update.message_id != self._message:
             yield from self.flush()
             self._message = update.message_id
+        text = valid(update.content.text)
         if isinstance(update, AgentThoughtChunk):
-            self._thought += update.content.text
+            self._thought += text
         else:
-            self._text += update.content.text
-            yield protocol.TextDelta(update.content.text)
+            self._text += text
+            yield protocol.TextDelta(text)
 
     def _call(self, update: ToolCallStart | ToolCallProgress, now: float) -> Iterator[AgentEvent]:
         """Tell a call's start when its input is known, at its end at the latest: agents announce calls before."""

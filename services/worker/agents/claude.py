@@ -9,7 +9,7 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import msgspec
-from claude_agent_sdk import CanUseToolShadowedWarning, ClaudeSDKError, Message
+from claude_agent_sdk import CanUseToolShadowedWarning, Message
 
 from .claude_events import Translator
 from .claude_options import build_options, config_dir
@@ -79,10 +79,11 @@ class ClaudeAgent:
         async with self._sending:
             await self._calm.wait()
             await self._renew_budget()
+            process = self._running()
             uuid = fresh_uuid(prompt.id, self._known)
             self._known |= {uuid}
             self._turn.sent(uuid)
-            await self._running().say(user_message(prompt, uuid))
+            await process.say(user_message(prompt, uuid))
 
     def events(self) -> AsyncIterator[AgentEvent]:
         """Yield events until `close` or `Exited`."""
@@ -109,6 +110,7 @@ class ClaudeAgent:
                 await self._entries.flush()
         self._entries.stop()
         await self._stop(process)
+        self._calm.set()
         self._events.end()
 
     async def _restore(self, launch: Launch) -> str:
@@ -165,7 +167,7 @@ class ClaudeAgent:
         try:
             async for message in process.messages():
                 await self._take(process, translator, message)
-        except ClaudeSDKError as e:
+        except Exception as e:  # whatever ends the reading ends the agent, and is told
             reason = f"Claude Code has ended: {e}"
         await process.close(gently=False)
         if finished := self._turn.finish():

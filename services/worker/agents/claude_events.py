@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from claude_agent_sdk import (
     AssistantMessage,
@@ -19,10 +19,11 @@ from claude_agent_sdk import (
 )
 
 from . import protocol
-from .protocol import AgentEvent
-from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten
+from .protocol import AgentEvent, PlanStatus
+from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten, valid
 
 PLAN_TOOL = "TodoWrite"
+STATUS: Mapping[str, PlanStatus] = {each: each for each in get_args(PlanStatus)}
 TITLE_INPUTS = {
     "Agent": "description",
     "Bash": "command",
@@ -64,9 +65,9 @@ class Translator:
             if isinstance(block, ToolUseBlock):
                 yield self._tool_call(block, now)
             elif isinstance(block, TextBlock) and by_main_agent and block.text.strip():
-                yield protocol.TextBlock(block.text)
+                yield protocol.TextBlock(valid(block.text))
             elif isinstance(block, ThinkingBlock) and by_main_agent and block.thinking.strip():
-                yield protocol.Thinking(block.thinking)
+                yield protocol.Thinking(valid(block.thinking))
 
     def _tool_call(self, block: ToolUseBlock, now: float) -> AgentEvent:
         if block.name == PLAN_TOOL and (steps := _plan(block.input)):
@@ -95,10 +96,11 @@ def tool_title(name: str, arguments: Mapping[str, Any], cwd: Path) -> str:
     """Return one line that says what a tool call does, such as `Bash: make test` or `Write hello.py`."""
     if name.startswith("mcp__"):
         return shorten(": ".join(name.split("__")[1:]), TITLE_CHARACTERS)
-    value = " ".join(str(arguments.get(TITLE_INPUTS.get(name, ""), "")).split())
-    if not value:
+    field = TITLE_INPUTS.get(name)
+    value = " ".join(str(arguments.get(field, "")).split()) if field else ""
+    if field is None or not value:
         return shorten(name, TITLE_CHARACTERS)
-    if TITLE_INPUTS[name].endswith("_path"):
+    if field.endswith("_path"):
         return shorten(f"{name} {value.removeprefix(f'{cwd}/')}", TITLE_CHARACTERS)
     return shorten(f"{name}: {value}", TITLE_CHARACTERS)
 
@@ -111,12 +113,15 @@ def tool_detail(arguments: Mapping[str, Any]) -> str:
 def _delta(message: StreamEvent) -> Iterator[AgentEvent]:
     delta = message.event.get("delta", {})
     if message.parent_tool_use_id is None and delta.get("type") == "text_delta":
-        yield protocol.TextDelta(delta["text"])
+        yield protocol.TextDelta(valid(delta["text"]))
 
 
 def _plan(arguments: Mapping[str, Any]) -> tuple[protocol.PlanStep, ...]:
     try:
-        return tuple(protocol.PlanStep(str(todo["content"]), todo["status"]) for todo in arguments["todos"])
+        return tuple(
+            protocol.PlanStep(valid(str(todo["content"])), STATUS[todo["status"]])
+            for todo in arguments["todos"]
+        )
     except (KeyError, TypeError):
         return ()  # the model got the tool's input wrong; Claude Code tells it
 

@@ -17,6 +17,7 @@ from .claude_events import tool_detail, tool_title
 from .claude_tools import SERVER
 from .protocol import PERMISSION_CHOICES, Answer, QuestionAsked
 from .questions import Questions
+from .trim import valid
 
 ALLOW_ONCE, ALLOW_SESSION, _ = PERMISSION_CHOICES
 APPROVE, _ = PLAN_CHOICES = ("approve", "revise")
@@ -59,9 +60,11 @@ class Gate:
                 QuestionAsked(
                     id=f"{call}-{number}",
                     about="choice",
-                    title=question["question"],
-                    detail="\n".join(f"{each['label']}: {each.get('description', '')}" for each in options),
-                    choices=tuple(each["label"] for each in options),
+                    title=valid(question["question"]),
+                    detail=valid(
+                        "\n".join(f"{each['label']}: {each.get('description', '')}" for each in options)
+                    ),
+                    choices=tuple(valid(each["label"]) for each in options),
                 )
             )
             answers[question["question"]] = answer.choice or answer.text
@@ -73,7 +76,7 @@ class Gate:
                 id=call,
                 about="plan",
                 title="Is this plan right?",
-                detail=str(arguments.get("plan", "")),
+                detail=valid(str(arguments.get("plan", ""))),
                 choices=PLAN_CHOICES,
             )
         )

@@ -7,6 +7,7 @@ from claude_agent_sdk import Message, ResultMessage, SystemMessage, UserMessage
 
 from .prompts import prompt_text
 from .protocol import Finished, Prompt, Usage
+from .trim import valid
 
 IDLE = "idle"
 
@@ -108,7 +109,7 @@ def _stop_reason(result: ResultMessage) -> str:
 def _text(result: ResultMessage) -> str:
     if _stop_reason(result) == "interrupted":
         return ""
-    return result.result or "; ".join(result.errors or [])
+    return valid(result.result or "; ".join(result.errors or []))
 
 
 def _usage(results: list[ResultMessage]) -> Usage:

@@ -75,11 +75,14 @@ class ToolFinished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     output: str = ""
 
 
+PlanStatus = Literal["pending", "in_progress", "completed"]
+
+
 class PlanStep(msgspec.Struct, frozen=True):
     """One step of the agent's own list of things to do."""
 
     text: str
-    status: Literal["pending", "in_progress", "completed"]
+    status: PlanStatus
 
 
 class PlanUpdated(msgspec.Struct, frozen=True, tag=True):

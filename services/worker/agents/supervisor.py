@@ -2,7 +2,8 @@
 
 Run as `python -I supervisor.py NAMES COMMAND...`, where NAMES are the variables that COMMAND keeps, joined by commas.
 It leads a session of its own, adopts every process that the agent orphans (so `setsid` and `nohup` do not get away), ends
-when its own parent dies, and exits as COMMAND exits once all of it is gone. SIGTERM and SIGINT are handed on.
+when its own parent dies, and exits as COMMAND exits once all of it is gone. SIGTERM and SIGINT are handed on, and
+followed by SIGKILL after 3 s.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-KILL_DEADLINE_S = 2.0
+HEED_DEADLINE_S, KILL_DEADLINE_S = 3, 2.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,9 +29,10 @@ def main(arguments: Sequence[str]) -> int:
     _control_process(PR_SET_PDEATHSIG, signal.SIGTERM)
     agent = _spawn(command, environment)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: _hand_on(agent, received))
-    if os.getppid() != parent:  # it died before the line above could ask to be told
-        _hand_on(agent, signal.SIGTERM)
+        signal.signal(number, lambda received, _: _end(agent, received))
+    signal.signal(signal.SIGALRM, lambda *_: _send(agent, signal.SIGKILL))
+    if os.getppid() != parent:  # it died before we could ask to be told
+        _end(agent, signal.SIGTERM)
     _close_streams()
     status = _reap_until(agent)
     _kill_the_rest()
@@ -57,9 +59,15 @@ def _spawn(command: list[str], environment: Mapping[str, str]) -> int:
         os._exit(127)
 
 
-def _hand_on(agent: int, number: int) -> None:
+def _end(agent: int, number: int) -> None:
+    """Hand a signal on; an agent that does not heed it is killed."""
+    _send(agent, number)
+    signal.alarm(HEED_DEADLINE_S)
+
+
+def _send(process: int, number: int) -> None:
     try:
-        os.kill(agent, number)
+        os.kill(process, number)
     except ProcessLookupError:
         return
 
@@ -83,7 +91,7 @@ def _kill_the_rest() -> None:
     end = time.monotonic() + KILL_DEADLINE_S
     while time.monotonic() < end:
         for process in psutil.Process().children(recursive=True):
-            _hand_on(process.pid, signal.SIGKILL)
+            _send(process.pid, signal.SIGKILL)
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
