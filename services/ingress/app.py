@@ -1,6 +1,7 @@
 """Ingress put together: the way in from Slack, and the way back."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 
@@ -38,9 +39,11 @@ class Ingress:
 
 async def wire(bus: Bus, readiness: Readiness, settings: IngressSettings) -> Ingress:
     """Return ingress on `bus`; waits for Slack. Raises `SettingsError` when Slack refuses the bot's token."""
-    api = SlackApi(settings.bot_token, base_url=settings.slack_api_url)
-    writer = await wire_writer(bus, api, settings.writer)
-    receiving = await wire_receiving(bus, api, settings, writer.samples)
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(SlackApi(settings.bot_token, base_url=settings.slack_api_url))
+        writer = await wire_writer(bus, api, settings.writer)
+        receiving = await wire_receiving(bus, api, settings, writer.samples)
+        stack.pop_all()
     readiness.add("receiving", receiving.ready)
     readiness.add("writer", lambda: writer.ready)
     return Ingress(api, receiving, writer)

@@ -1,7 +1,5 @@
 """What an event means: which session, which input, or why it is none. Pure; what only others know stays an open point."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from schemas.inputs import Edited, Said, Stop, Withdrawn
@@ -11,13 +9,11 @@ from services.ingress import access, text
 from services.ingress.access import Actor, Kind, Rules
 from services.ingress.decisions import Decision, Ignore, Place, Refuse, Store
 from services.ingress.events import Callback, Event, Mention, Message, Reaction, SessionStopped, Written
+from services.ingress.timing import at, untimely
 
 STOP_REACTION = "octagonal_sign"
-# The log keeps what it has at least so long, so what is younger is stored once; what is older might be there already.
-OLDEST = 24 * 3600.0
-# What comes from further ahead than clocks differ is no time.
-NEWEST = 300.0
 SPOKEN = {None, "file_share", "thread_broadcast", "me_message", "bot_message"}
+NOTHING_RUNS = "There is no session in this thread to stop; say it in the thread where I work."
 WELCOME = "Tell me what to do in the same message: mention me and describe the task."
 
 
@@ -34,20 +30,6 @@ def decide(call: Callback, rules: Rules, bot: str, now: float) -> Decision:
             return case.reaction(event)
         case SessionStopped():
             return case.stopped(event)
-
-
-def untimely(ts: str, now: float) -> str:
-    """Return why Slack's `ts` is no time for an event that comes now, empty when it is. Raises `InvalidKey`."""
-    ts_token(ts)
-    age = now - float(ts)
-    if age > OLDEST:
-        return "too_old"
-    return "from_the_future" if age < -NEWEST else ""
-
-
-def at(ts: str) -> datetime:
-    """Return Slack's `ts` as a time."""
-    return datetime.fromtimestamp(float(ts), UTC)
 
 
 def _stamp(event: Event) -> str:
@@ -110,7 +92,8 @@ class _Case(msgspec.Struct, frozen=True):
         place = Place(channel=event.channel, user=sender, thread_ts=event.thread_ts)
         thread = event.thread_ts or event.ts
         if text.is_stop(words):
-            return self._stop(place, thread, event.ts, kind)
+            stop = self._stop(place, thread, event.ts, kind)
+            return msgspec.structs.replace(stop, otherwise=NOTHING_RUNS if addressed else "")
         id_ = ts_token(event.ts)
         if not words and not event.files:
             sentence = self._refusal(place, kind) or WELCOME

@@ -18,7 +18,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Store(msgspec.Struct, frozen=True, kw_only=True):
     """Write `message` into the session `key`, once for every `id`.
 
-    The open points come with it, for whoever can ask: `only_in_session` (drop it where the thread is no session),
+    The open points come with it, for whoever can ask: `only_in_session` (drop it where the thread is no session, and say `otherwise` if that is set),
     `find_thread` (the key names a message, not yet its thread), `check_outsider` (nothing said whether the person comes
     from another company), `check_private` (nothing said whether the channel is private). `refusal` is what a person who may
     not do this is told.
@@ -30,6 +30,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     attached: tuple[SlackFile, ...] = ()
     only_in_session: bool = False
+    otherwise: str = ""
     find_thread: bool = False
     check_outsider: bool = False
     check_private: bool = False

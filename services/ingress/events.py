@@ -1,16 +1,8 @@
-"""What we read of Slack's payloads. Slack adds fields at will, so unknown ones pass; what we read has the right type."""
-
-from typing import TypeVar
+"""What we read of the Events API. Slack adds fields at will, so unknown ones pass; what we read has the right type."""
 
 import msgspec
 
-
-class InvalidPayload(ValueError):
-    """A payload that Slack would not send; the sentence says where it is wrong."""
-
-
-class UnknownPayload(Exception):
-    """A well-formed payload of a type that nobody here reads; the text is its type."""
+from services.ingress.payload import MALFORMED, InvalidPayload, UnknownPayload, decode, outline
 
 
 class SlackFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,102 +116,25 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
         return first.user_id if first and first.is_bot else None
 
 
-class Someone(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pressed."""
-
-    id: str
-    name: str | None = None
-    username: str | None = None
-    team_id: str | None = None
-
-
-class Named(msgspec.Struct, frozen=True, kw_only=True):
-    """A workspace or a channel."""
-
-    id: str
-    name: str | None = None
-
-
-class Container(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the pressed element stands."""
-
-    message_ts: str | None = None
-    thread_ts: str | None = None
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One pressed element."""
-
-    action_id: str
-    action_ts: str
-    value: str | None = None
-
-
-class Press(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="block_actions"):
-    """Somebody pressed buttons of a message."""
-
-    user: Someone
-    actions: tuple[Action, ...]
-    team: Named | None = None
-    channel: Named | None = None
-    container: Container | None = None
-    trigger_id: str = ""
-    is_enterprise_install: bool = False
-
-
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     """Slack asks whether an address is ours."""
 
     challenge: str
 
 
-class _Kind(msgspec.Struct):
-    type: str = ""
-
-
-class _Outline(msgspec.Struct):
-    type: str = ""
-    event: _Kind | None = None
-
-
 EVENT_TYPES = {"message", "app_mention", "reaction_added", "agent_session_stopped"}
-T = TypeVar("T")
 
 _callback = msgspec.json.Decoder(Callback)
-_press = msgspec.json.Decoder(Press)
 
 
 def read_event(body: bytes) -> Callback | Challenge:
     """Return the event in `body`. Raises `InvalidPayload`, `UnknownPayload`."""
     try:
         return _callback.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        outline = _outline(body)
-        if outline.type == "url_verification":
-            return _decode(body, Challenge)
-        kind = outline.event.type if outline.event else outline.type
-        if kind and kind not in EVENT_TYPES | {"event_callback"}:
-            raise UnknownPayload(kind) from e
+    except MALFORMED as e:
+        kind, inner = outline(body)
+        if kind == "url_verification":
+            return decode(body, Challenge)
+        if (inner or kind) and (inner or kind) not in EVENT_TYPES | {"event_callback"}:
+            raise UnknownPayload(inner or kind) from e
         raise InvalidPayload(f"not an event: {e}") from e
-
-
-def read_press(body: bytes) -> Press:
-    """Return the press in `body`. Raises `InvalidPayload`, `UnknownPayload`."""
-    try:
-        return _press.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        kind = _outline(body).type
-        if kind and kind != "block_actions":
-            raise UnknownPayload(kind) from e
-        raise InvalidPayload(f"not an interaction: {e}") from e
-
-
-def _outline(body: bytes) -> _Outline:
-    return _decode(body, _Outline)
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise InvalidPayload(f"not a payload of Slack's: {e}") from e

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from services.ingress.intake import Intake, Reply
+from services.ingress.metrics import REDELIVERED
 from services.ingress.signature import fresh, genuine
 from services.runtime.metrics import REFUSED
 
@@ -52,6 +53,8 @@ async def _serve(request: web.Request, secret: str, take: Take) -> web.Response:
         )
     if not genuine(secret, timestamp, request.headers.get("X-Slack-Signature", ""), body):
         return _refused(HTTPStatus.UNAUTHORIZED, "forged", "the signature is not Slack's")
+    if "X-Slack-Retry-Num" in request.headers:
+        REDELIVERED.inc()
     return _answer(await take(body))
 
 

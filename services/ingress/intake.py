@@ -13,9 +13,11 @@ from services.ingress import core, presses
 from services.ingress.access import Rules
 from services.ingress.buttons import InvalidButton
 from services.ingress.decisions import Decision, Ignore, Refuse, Show, Store
-from services.ingress.events import Challenge, InvalidPayload, UnknownPayload, read_event, read_press
+from services.ingress.events import Challenge, read_event
+from services.ingress.interactions import read_press
 from services.ingress.metrics import ANSWERS, DECISIONS
 from services.ingress.notices import Notices
+from services.ingress.payload import InvalidPayload, UnknownPayload
 from services.ingress.settle import Settle
 from services.ingress.slack_api import Json, SlackError
 from services.ingress.storing import Storing
@@ -102,7 +104,7 @@ class Intake:
         try:
             async with asyncio.timeout(DEADLINE):
                 settled = await self._settle.settle(store, bot)
-                if isinstance(settled, Ignore):
+                if not isinstance(settled, Store):
                     return await self._carry_out(settled, bot)
                 refused = await self._storing.store(settled)
         except StreamFull as e:

@@ -5,6 +5,7 @@ from prometheus_client import Counter, Histogram
 DECISIONS = Counter(
     "threadmill_ingress_decisions_total", "What became of Slack's payloads", ["decision", "reason"]
 )
+REDELIVERED = Counter("threadmill_ingress_redelivered_total", "Payloads that Slack marked as brought again")
 ANSWERS = Histogram(
     "threadmill_ingress_answer_seconds",
     "From a payload's arrival to its answer",

@@ -6,9 +6,9 @@ from schemas.people import Person
 from services.ingress import access, buttons
 from services.ingress.access import Actor, Rules
 from services.ingress.buttons import InvalidButton, Pressed
-from services.ingress.core import at, untimely
 from services.ingress.decisions import Decision, Ignore, Place, Show, Store
-from services.ingress.events import Action, Press
+from services.ingress.interactions import Action, Press
+from services.ingress.timing import at, untimely
 
 OURS = "threadmill."
 

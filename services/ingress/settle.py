@@ -6,7 +6,7 @@ from schemas.inputs import Said
 from schemas.keys import SessionKey
 from services.ingress import access
 from services.ingress.access import Actor, Rules
-from services.ingress.decisions import Ignore, Store
+from services.ingress.decisions import Ignore, Refuse, Store
 from services.ingress.directory import Directory
 from services.ingress.sessions import Sessions
 from services.ingress.slack_api import SlackError
@@ -20,7 +20,7 @@ class Settle:
         self._directory = directory
         self._rules = rules
 
-    async def settle(self, store: Store, bot: str) -> Store | Ignore:
+    async def settle(self, store: Store, bot: str) -> Store | Refuse | Ignore:
         """Return `store` without open points, or why nothing is to be done."""
         if store.find_thread:
             thread = await self._sessions.thread_of(store.key.channel, store.key.thread_ts)
@@ -31,7 +31,7 @@ class Settle:
                 store, key=key, place=msgspec.structs.replace(store.place, thread_ts=thread)
             )
         if not await self._counts(store, bot):
-            return Ignore("no_session")
+            return _elsewhere(store)
         if store.check_outsider and await self._unwelcome(store):
             return Ignore("outsider")
         if store.check_private and not store.refusal and await self._directory.private(store.place.channel):
@@ -60,3 +60,9 @@ class Settle:
     def _refusal_in_private(self, store: Store) -> str:
         actor = Actor(user=store.place.user, channel=store.place.channel, team=store.key.team, kind="private")
         return access.refusal(self._rules, actor)
+
+
+def _elsewhere(store: Store) -> Refuse | Ignore:
+    if store.otherwise and not store.refusal:
+        return Refuse(reason="no_session", sentence=store.otherwise, place=store.place, id=store.id)
+    return Ignore("no_session")

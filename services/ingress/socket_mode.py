@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from services.ingress.intake import Intake, Reply
+from services.ingress.metrics import REDELIVERED
 from services.ingress.slack_api import SlackError
 from services.ingress.slack_transport import SlackTransport
 from services.runtime.metrics import REFUSED
@@ -40,6 +41,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     envelope_id: str = ""
     payload: msgspec.Raw = msgspec.Raw(b"{}")
     reason: str = ""
+    retry_attempt: int | None = None
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +94,8 @@ class Socket:
             log.info("socket is replaced", reason=envelope.reason)
             self.leave(LINGER)
         elif envelope.envelope_id:
+            if envelope.retry_attempt:
+                REDELIVERED.inc()
             await self._room.acquire()
             task = answers.create_task(self._answer(envelope))
             task.add_done_callback(lambda _: self._room.release())

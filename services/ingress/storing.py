@@ -10,8 +10,9 @@ import msgspec
 from schemas.base import HEADER_ID
 from schemas.buckets import Turns
 from schemas.bus import SESSIONS, TURNS
-from schemas.inputs import Said, Stop
+from schemas.inputs import Answered, Continued, Said, Stop
 from schemas.keys import SessionKey
+from schemas.operations import Audited
 from services.ingress.attachments import Attachments, choose
 from services.ingress.capacity import Capacity
 from services.ingress.decisions import Refuse, Store
@@ -29,6 +30,8 @@ FILES_WITHIN = 1.2
 # The broker knows a stop again by its id during its window alone; with a margin for clocks that differ.
 STOP_IS_LATE = DUPLICATE_WINDOW - 20
 NEARLY_FULL = "The store of sessions is nearly full, so I take no new work for now; try again later, or tell whoever runs me."
+# What changes the course of somebody's work leaves a trail, before it is acknowledged.
+AUDITED: dict[type, str] = {Answered: "answered", Stop: "stopped", Continued: "continued"}
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -119,6 +122,19 @@ class Storing:
         with contextlib.suppress(Conflict):
             await self._bus.publish(draft, deadline=STORE_WITHIN)
         self._sessions.remember(store.key)
+        if did := AUDITED.get(type(message)):
+            await self._audit(store, did)
+
+    async def _audit(self, store: Store, did: str) -> None:
+        key, who = store.key, store.message.user.id
+        detail = (
+            f"{store.message.question}: {store.message.choice}" if isinstance(store.message, Answered) else ""
+        )
+        audited = Audited(
+            team=key.team, who=who, did=did, session=str(key), detail=detail, at=store.message.at
+        )
+        draft = Draft(subject=audited.subject(), message=audited, session=str(key), id=_id(store))
+        await self._bus.publish(draft, deadline=STORE_WITHIN)
 
 
 def _id(store: Store) -> str:

@@ -102,10 +102,10 @@ def main(
     """Run one service process; a wrong setting is one line and exit code 2."""
     try:
         loaded = settings()
+        configure_logging(name, form=loaded.log_form, level=loaded.log_level)
+        configure_tracing(name, loaded.otlp_endpoint)
+        os.umask(0o077)
+        uvloop.run(start())
     except SettingsError as e:
         sys.stderr.write(f"threadmill {name}: {e}\n")
         raise SystemExit(2) from None
-    configure_logging(name, form=loaded.log_form, level=loaded.log_level)
-    configure_tracing(name, loaded.otlp_endpoint)
-    os.umask(0o077)
-    uvloop.run(start())

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.base import now
+from schemas.buckets import OpenTurn, Turns
 from schemas.inputs import Said
+from schemas.keys import ts_token
+from schemas.people import Person
 from services.ingress.http import MOST_BODY
 from services.ingress.signature import fresh, genuine, sign
 from services.local.broker import running_broker
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.metrics import REFUSED
@@ -191,11 +196,14 @@ async def test_a_nearly_full_log_takes_no_new_turn_but_all_else(
 
     assert (await slack.post(ingress, mention(slack)))[0] == 200
     await shrink(bus, 8 * 2**30)
+    opened = OpenTurn(turn=1, user=Person(id="U1"), opened_at=now(), deadline=now())
+    await Bucket(bus, "turns", Turns).create(f"T1.C1.{ts_token(root)}", Turns(open=opened))
+    await slack.says("this steers", thread_ts=root)
     await slack.says("stop", thread_ts=root)
 
     await slack.settled()
     kinds = [type(message).__name__ for message in (await stored(bus)).values()]
-    assert sorted(kinds) == ["Said", "Stop"]
+    assert sorted(kinds) == ["Said", "Said", "Stop"]
     calls = await eventually(lambda: slack.calls("chat.postEphemeral"))
     assert "nearly full" in calls[0]["args"]["text"]
 
@@ -245,6 +253,25 @@ async def test_no_signed_body_breaks_the_door(
         {"ts": slack.now(), "event_ts": slack.now(), "channel": "C1"} | event | {"type": kind}
     )
     assert (await slack.post(ingress, plausible))[0] in {200, 400}
+
+
+press_names = st.sampled_from(
+    ["type", "user", "team", "channel", "container", "actions", "trigger_id", "action_id", "value", "id"]
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    payload=st.dictionaries(press_names, json_values, max_size=8),
+    action=st.dictionaries(press_names, json_values),
+)
+async def test_no_signed_press_breaks_the_door(
+    slack: Slack, ingress: Door, payload: dict[str, object], action: dict[str, object]
+) -> None:
+    ours = {"action_id": "threadmill.stop", "action_ts": slack.now()} | action
+    plausible = {"type": "block_actions", "user": {"id": "U1"}, "channel": {"id": "C1"}, "actions": [ours]}
+    form = urlencode({"payload": msgspec.json.encode(plausible | payload).decode()}).encode()
+    assert (await slack.post(ingress, form, "/slack/interactive"))[0] in {200, 400}
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

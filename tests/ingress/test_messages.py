@@ -190,8 +190,10 @@ async def test_other_reactions_and_stops_of_nothing_do_nothing(bus: Bus, slack: 
     await slack.act("reaction", user="U1", channel="C1", ts=ts, name="octagonal_sign")
     await slack.act("reaction", user="U1", channel="C1", ts=ts, name="eyes")
     await slack.says("@threadmill stop")
+    (call,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
     await slack.settled()
 
+    assert "no session in this thread" in call["args"]["text"]
     assert await stored(bus) == {}
 
 

@@ -14,12 +14,14 @@ from schemas.base import now
 from schemas.inputs import Answered, Continued, Said, Stop
 from schemas.keys import SessionKey, ts_token
 from schemas.live import ResourceSample
+from schemas.operations import Audited
 from schemas.people import Person
 from services.ingress import buttons
 from services.ingress.buttons import Button, InvalidButton, Pressed
 from services.ingress.details import NOBODY, details
 from services.ingress.writer.samples import Sampled, Samples
 from services.runtime.bus import Bus
+from services.runtime.follow import read
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
 
@@ -81,6 +83,12 @@ async def test_stop_and_continue(bus: Bus, slack: Slack, ingress: Door) -> None:
         return found if len(found) == 2 else []
 
     assert {type(one) for one in await eventually(both)} == {Stop, Continued}
+    await slack.settled()
+    trail = [Audited.decode(delivery.data) for delivery in await read(bus, "AUDIT", ["audit.>"])]
+    assert [(one.who, one.did, one.session) for one in trail] == [
+        ("U1", "stopped", str(key)),
+        ("U1", "continued", str(key)),
+    ]
 
 
 async def test_details_are_what_the_worker_said_last(bus: Bus, slack: Slack) -> None:

@@ -1,0 +1,82 @@
+"""The service as its own process: what it refuses to start with, and that it serves."""
+
+import asyncio
+import os
+import socket
+import sys
+
+import pytest
+
+from services.local.broker import Broker
+from services.runtime.bus import Bus
+from tests.ingress.stage import Slack, eventually, stored
+
+
+async def run(environ: dict[str, str]) -> asyncio.subprocess.Process:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.ingress",
+        env=kept | environ,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({}, "Slack's credentials are missing"),
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, "set SLACK_BOT_TOKEN, and SLACK_SIGNING_SECRET"),
+        ({"SLACK_SIGNING_SECRET": "s"}, "Slack's credentials are missing"),
+        ({"THREADMILL_HTTP_PORT": "many"}, "THREADMILL_HTTP_PORT"),
+    ],
+)
+async def test_it_refuses_to_start_without_slack_in_one_sentence(
+    environ: dict[str, str], sentence: str
+) -> None:
+    process = await run(environ)
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert sentence in said.decode()
+    assert said.decode().count("\n") == 1
+
+
+async def test_a_token_that_slack_refuses_ends_it_in_one_sentence(broker: Broker, slack: Slack) -> None:
+    process = await run(environ(broker, slack) | {"SLACK_BOT_TOKEN": "xoxb-wrong"})
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert "Slack refuses SLACK_BOT_TOKEN (invalid_auth)" in said.decode().splitlines()[-1]
+    assert "xoxb" not in said.decode()
+
+
+async def test_it_serves_until_told(broker: Broker, bus: Bus, slack: Slack) -> None:
+    port = free_port()
+    process = await run(environ(broker, slack) | {"THREADMILL_HTTP_PORT": str(port)})
+    try:
+        slack.simulator.deliver_to(f"http://127.0.0.1:{port}")
+        await slack.says("@threadmill fix it")
+        assert await eventually(lambda: stored(bus), within=30)
+    finally:
+        process.terminate()
+    _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    assert slack.simulator.signing_secret not in said.decode()
+    assert slack.simulator.bot_token not in said.decode()
+
+
+def environ(broker: Broker, slack: Slack) -> dict[str, str]:
+    return {
+        "SLACK_BOT_TOKEN": slack.simulator.bot_token,
+        "SLACK_SIGNING_SECRET": slack.simulator.signing_secret,
+        "THREADMILL_SLACK_API_URL": f"{slack.url}/api/",
+        "THREADMILL_NATS_URL": broker.url,
+        "THREADMILL_HTTP_HOST": "127.0.0.1",
+        "THREADMILL_HEALTH_PORT": "0",
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
