@@ -160,6 +160,20 @@ async def test_an_interrupt_withdraws_the_question(model: MessagesApi, state: Me
         assert not (launch.cwd / "one").exists()
 
 
+async def test_an_interrupt_withdraws_what_the_agent_asks_itself(
+    model: MessagesApi, state: MemoryState, launch: Launch
+):
+    model.reply_to("ask", Call("mcp__threadmill__ask", {"question": "Wind or water?"}))
+    async with running(ClaudeAgent(state), launch) as (agent, follower):
+        await say(agent, "ask me")
+        question = await follower.until(QuestionAsked)
+        await agent.interrupt()
+        assert (await follower.until(Finished)).stop_reason == "interrupted"
+
+        assert not await agent.answer(question.id, Answer(text="Wind"))
+        assert (await told(agent, follower, "still there?")).text == "You said: still there?"
+
+
 async def test_the_agent_s_plan_is_shown_as_steps(model: MessagesApi, state: MemoryState, launch: Launch):
     todos = [
         {"content": "Grind", "status": "in_progress", "activeForm": "Grinding"},

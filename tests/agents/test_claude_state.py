@@ -111,6 +111,26 @@ async def test_a_conversation_resumes_on_another_machine(
         assert agent.state_complete
 
 
+async def test_symbolic_links_on_the_way_do_not_matter(
+    model: MessagesApi, state: MemoryState, launch: Launch, tmp_path: Path
+):
+    (tmp_path / "link").symlink_to(tmp_path)
+    linked = msgspec.structs.replace(
+        launch, cwd=tmp_path / "link" / "workspace", home=tmp_path / "link" / "home"
+    )
+    async with running(ClaudeAgent(state), linked) as (agent, follower):
+        conversation = await agent.start(linked)
+        await told(agent, follower, "my name is Ada")
+        assert agent.state_complete
+        assert messages_stored(state) == messages_written(launch)
+    async with running(ClaudeAgent(state), msgspec.structs.replace(linked, resume=conversation)) as (
+        agent,
+        follower,
+    ):
+        await told(agent, follower, "who am I?")
+        assert human_texts(model.requests[-1]["messages"]) == ["my name is Ada", "who am I?"]
+
+
 async def test_a_killed_agent_resumes_in_the_middle_of_its_turn(
     model: MessagesApi, state: MemoryState, launch: Launch, tmp_path: Path
 ):

@@ -41,7 +41,7 @@ LARGEST_MESSAGE_BYTES = 64 * 1024**2  # one line of output; a tool's result with
 
 def config_dir(launch: Launch) -> Path:
     """Return the folder of Claude Code's own files: the one of a login when the launch names it."""
-    return Path(launch.env.get("CLAUDE_CONFIG_DIR") or launch.home / "claude")
+    return Path(launch.env.get("CLAUDE_CONFIG_DIR") or launch.home / "claude").resolve()
 
 
 def build_options(

@@ -59,10 +59,6 @@ class ClaudeProcess:
         """Kill what its tools started."""
         await self._tree.kill_tools()
 
-    async def kill(self) -> None:
-        """Kill its whole process tree."""
-        await self._tree.kill_all()
-
     async def close(self, *, gently: bool) -> None:
         """End it: `gently` lets it end by itself first, 0.8 s at most."""
         ending = asyncio.create_task(self._client.disconnect(), name="claude-disconnect")

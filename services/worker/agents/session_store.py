@@ -28,12 +28,13 @@ class ConversationEntries:
         self._waiting: dict[str, list[Entry]] = {}
         self._lock = asyncio.Lock()
         self._storing: asyncio.Future[None] | None = None
+        self._stored = False
         self._stopped = False
 
     @property
     def complete(self) -> bool:
-        """Whether all that the agent wrote is stored."""
-        return not any(self._waiting.values())
+        """Whether all that the agent wrote is stored; an agent that wrote nothing here wrote it elsewhere."""
+        return self._stored and not any(self._waiting.values())
 
     def stop(self) -> None:
         """Let appends return at once, also one that is under way; what waits stays waiting."""
@@ -85,6 +86,7 @@ class ConversationEntries:
                 if not storing.cancelled():
                     storing.result()
                     del waiting[: len(batch)]
+                    self._stored = True
 
 
 async def lay_out(store: StateStore, conversation: str, *, config_dir: Path, cwd: Path) -> frozenset[str]:
