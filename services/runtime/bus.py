@@ -208,10 +208,21 @@ class Bus:
         if left <= 0:
             return None
         try:
-            return await self.client.request(subject, payload, timeout=min(attempt, left), headers=headers)
+            return await self._request(subject, payload, headers, min(attempt, left))
         except (NatsError, TimeoutError, ConnectionError):
             await asyncio.sleep(min(0.05, max(0.0, until - time.monotonic())))
             return None
+
+    async def _request(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
+    ) -> Msg:
+        # The client waits by Python 3.11's `wait_for`, which loses a cancellation that meets the answer.
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        reply = await self.client.request(subject, payload, timeout=timeout, headers=headers)
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return reply
 
     async def _ours_or_conflict(self, subject: str, draft_id: str, until: float) -> int:
         # A retry of our own write is refused as well where the first one was stored: its id tells.
