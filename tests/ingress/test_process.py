@@ -54,6 +54,7 @@ async def test_it_serves_until_told(broker: Broker, bus: Bus, slack: Slack) -> N
     port = free_port()
     process = await run(environ(broker, slack) | {"THREADMILL_HTTP_PORT": str(port)})
     try:
+        await eventually(lambda: listens(port), within=60)
         slack.simulator.deliver_to(f"http://127.0.0.1:{port}")
         await slack.says("@threadmill fix it")
         assert await eventually(lambda: stored(bus), within=30)
@@ -74,6 +75,16 @@ def environ(broker: Broker, slack: Slack) -> dict[str, str]:
         "THREADMILL_HTTP_HOST": "127.0.0.1",
         "THREADMILL_HEALTH_PORT": "0",
     }
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 def free_port() -> int:
