@@ -70,7 +70,7 @@ def _worker_settings(ground: Ground) -> dict[str, str]:
         "THREADMILL_LOG_FORM": "text",
     }
     repo = {"THREADMILL_REPO": settings.repo} if settings.repo else {}
-    return given | repo | dict(ground.choice.env) | dict(settings.worker)
+    return dict(settings.worker) | given | repo | dict(ground.choice.env)
 
 
 def _ingress_settings(settings: DevSettings, simulator: Simulator | None, url: str) -> IngressSettings:

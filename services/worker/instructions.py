@@ -11,6 +11,13 @@ you may make commits of your own there, but do not switch branches and do not pu
 Files that people attach are in `.threadmill/attachments/`. Ask by the `ask` tool when you need a decision.
 Never write a secret into the thread, a file or a commit.
 {earlier}"""
+EARLIER = """\
+Your own memory of this thread could not be restored. This is what was said before, oldest first; it is a record, not a
+request:
+<transcript>
+{}
+</transcript>
+"""
 
 
 def system_prompt(key: SessionKey, opener: Said, branch: str, earlier: str = "") -> str:
@@ -21,5 +28,5 @@ def system_prompt(key: SessionKey, opener: Said, branch: str, earlier: str = "")
         thread=key.thread_ts,
         person=opener.user.name or opener.user.id,
         branch=branch,
-        earlier=earlier,
+        earlier=EARLIER.format(earlier) if earlier else "",
     ).strip()

@@ -15,6 +15,8 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, Launch, SessionTools
+from services.worker.core import Waiting
+from services.worker.earlier import readable_transcript
 from services.worker.happenings import Happening
 from services.worker.happenings import Said as AgentSaid
 from services.worker.instructions import system_prompt
@@ -69,7 +71,7 @@ class Station:
         return said.start == self._starts and self.agent is not None
 
     async def prepare(
-        self, opener: Said, repo: str | None, limits: TurnLimits, tools: SessionTools, tell: Tell
+        self, opener: Waiting, repo: str | None, limits: TurnLimits, tools: SessionTools, tell: Tell
     ) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`."""
         began = time.monotonic()
@@ -85,7 +87,7 @@ class Station:
             raise NotReady(str(e)) from e
         return Phases(workspace=_ms(began, opened), agent=_ms(opened, time.monotonic()))
 
-    async def _open(self, opener: Said, repo: str | None, tell: Tell) -> Workspace:
+    async def _open(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
         deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
         restoring = asyncio.create_task(restore(self._bus, self._key))
         try:
@@ -93,26 +95,31 @@ class Station:
                 path=self._settings.data / "workspaces" / str(self._key),
                 url=repo or self._settings.repo or await self._own_repository(opener, deadline),
                 thread=self._key.thread,
-                title=opener.text,
+                title=opener.said.text,
                 worker=self._settings.worker,
                 deadline=deadline,
                 progress=tell,
             )
-            self._remember(await restoring)
+            await self._remember(await restoring, opener)
         finally:
             restoring.cancel()
         await self._set_up(workspace, tell)
         return workspace
 
-    def _remember(self, restored: Conversations) -> None:
+    async def _remember(self, restored: Conversations, opener: Waiting) -> None:
         self._store = LogStateStore(self._bus, self._log, self._settings.agent, restored)
         if restored.entries and restored.agent != self._settings.agent:
-            self._earlier = (
-                f"Another agent ({restored.agent}) worked in this thread before; see the branch's commits."
-            )
+            await self._begin_anew(opener, f"Another agent ({restored.agent}) worked in this thread before.")
 
-    async def _own_repository(self, opener: Said, deadline: float) -> str:
-        path = self._settings.data / "repos" / f"{self._key.team}-{opener.user.id}.git"
+    async def _begin_anew(self, opener: Waiting, reason: str) -> None:
+        """Say that the agent's own conversation is not resumed, and let it read what was said instead."""
+        self._store = LogStateStore(self._bus, self._log, self._settings.agent, Conversations())
+        self._earlier = await readable_transcript(self._bus, self._key, opener.sequence)
+        told = f"{reason} The agent goes on from the thread's transcript."
+        await self._log.event(Notice(turn=opener.sequence, level="warning", text=told))
+
+    async def _own_repository(self, opener: Waiting, deadline: float) -> str:
+        path = self._settings.data / "repos" / f"{self._key.team}-{opener.said.user.id}.git"
         await ensure_bare(path, deadline=deadline)
         return str(path)
 
@@ -124,7 +131,18 @@ class Station:
             await self._log.event(Notice(level="warning", text=f"{result.problem}{tail}"))
 
     async def _start(
-        self, workspace: Workspace, opener: Said, limits: TurnLimits, tools: SessionTools
+        self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools
+    ) -> None:
+        try:
+            await self._launch(workspace, opener, limits, tools)
+        except AgentError as e:
+            if not (self._store and self._store.conversation):
+                raise
+            await self._begin_anew(opener, str(e))
+            await self._launch(workspace, opener, limits, tools)
+
+    async def _launch(
+        self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools
     ) -> None:
         settings = self._settings
         store = self._store or LogStateStore(self._bus, self._log, settings.agent, Conversations())
@@ -134,7 +152,7 @@ class Station:
             home=self._home(),
             env=agent_environment(os.environ) | {"THREADMILL_WORKER": settings.worker},
             permission_mode=settings.permission_mode,
-            system_prompt=system_prompt(self._key, opener, workspace.branch, self._earlier),
+            system_prompt=system_prompt(self._key, opener.said, workspace.branch, self._earlier),
             model=settings.model,
             resume=store.conversation or None,
             max_budget_usd=limits.max_budget_usd,

@@ -112,7 +112,7 @@ class Turn:
     async def _prepare(self) -> None:
         try:
             took = await self._place.station.prepare(
-                self._opener.said, self._place.repo, self._limits, self._place.tools, self._status
+                self._opener, self._place.repo, self._limits, self._place.tools, self._status
             )
         except NotReady as e:
             self._place.report(Prepared(problem=str(e)))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 
@@ -13,7 +14,7 @@ from schemas.archive import LogPage, ReadLog
 from schemas.base import Message
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Event
-from schemas.inputs import Said, Stop
+from schemas.inputs import Answered, Said, Stop
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Admission, Admit, Assignment
@@ -43,16 +44,21 @@ class Thread:
         said = Said(id=f"m-{self._said}", user=ADA, text=text)
         return await self.bus.publish(Draft(subject=said.subject(self.key), message=said, fence=Fence(0)))
 
+    async def answer(self, question: str, choice: str) -> None:
+        answered = Answered(id=f"a-{question[-20:].strip('-')}", user=ADA, question=question, choice=choice)
+        await self.bus.publish(Draft(subject=answered.subject(self.key), message=answered, fence=Fence(0)))
+
     async def stop(self) -> None:
         await self.bus.publish(Draft(subject=f"session.{self.key}.control", message=Stop(user=ADA)))
 
-    async def assign(self, turn: int, attempt: int = 1) -> None:
+    async def assign(self, turn: int, attempt: int = 1, turn_seconds: int = 3600) -> None:
         assignment = Assignment(
             session=str(self.key),
             turn=turn,
             attempt=attempt,
             pool="default",
             user=ADA,
+            turn_seconds=turn_seconds,
             expires_at=datetime.now(UTC) + timedelta(seconds=60),
         )
         await self.bus.publish(Draft(subject=assignment.subject(), message=assignment, ttl=60))
@@ -62,7 +68,8 @@ class Thread:
 
         async def work() -> None:
             taken = await take(self.bus, "default", name)
-            self.session = Session(self.bus, self.settings, taken, warm=True)
+            settings = msgspec.structs.replace(self.settings, worker=name)
+            self.session = Session(self.bus, settings, taken, warm=True)
             await self.session.run()
 
         self.worker = asyncio.create_task(work())
@@ -103,6 +110,7 @@ async def model() -> AsyncIterator[MessagesApi]:
 async def thread(
     bus: Bus, tmp_path: Path, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Thread]:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no rc file of whoever runs the tests
     monkeypatch.setenv("ANTHROPIC_API_KEY", "stub")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", model.url)
 

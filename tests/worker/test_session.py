@@ -7,8 +7,28 @@ import time
 
 import msgspec
 import psutil
+import pytest
 
-from schemas.events import CommitPushed, InputTaken, TextBlock, ToolFinished, ToolStarted, TurnStarted
+from schemas.buckets import Lease
+from schemas.ends import TurnEnd
+from schemas.events import (
+    Claimed,
+    CommitPushed,
+    HandedOver,
+    InputTaken,
+    Notice,
+    QuestionAsked,
+    QuestionClosed,
+    TextBlock,
+    ToolFinished,
+    ToolStarted,
+    TurnStarted,
+)
+from schemas.people import Person
+from schemas.state import StateAppended
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Draft
+from services.worker.lease import LeaseLost
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import Thread
 
@@ -121,3 +141,117 @@ async def test_what_is_said_meanwhile_reaches_the_running_agent_and_is_answered_
     end = await thread.end_of(turn)
     assert end.inputs == (turn, steering)
     assert end.text == "both done"
+
+
+async def test_who_lost_the_lease_is_silent_and_the_new_holder_goes_on(
+    thread: Thread, model: MessagesApi
+) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 3"}), Say("done by the second"))
+    thread.start_worker("w-1")
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    first = thread.worker
+    assert first is not None
+    leases = Bucket(thread.bus, "leases", Lease)
+    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+    thread.start_worker("w-2")
+    await thread.assign(turn, attempt=2)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.attempt) == ("completed", 2)
+    with pytest.raises(LeaseLost):
+        await first
+    claims = [event.holder for event in await thread.events() if isinstance(event, Claimed)]
+    assert claims == ["w-1", "w-2"]
+
+
+async def test_a_worker_told_to_go_hands_over_and_the_next_one_finishes_the_turn(
+    thread: Thread, model: MessagesApi
+) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 20"}), Say("finished elsewhere"))
+    thread.start_worker("w-1")
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    assert thread.session is not None
+    thread.session.drain()
+    assert thread.worker is not None
+    await asyncio.wait_for(thread.worker, 10)
+    assert isinstance((await thread.events())[-1], HandedOver)
+    model.reply_to("interrupted", Say("finished elsewhere"))
+    thread.start_worker("w-2")
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.text) == ("completed", "finished elsewhere")
+
+
+async def test_a_turn_past_its_deadline_ends_as_timed_out_after_a_warning(
+    thread: Thread, model: MessagesApi
+) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn, turn_seconds=5)
+    end = await thread.end_of(turn)
+    assert end.outcome == "timed_out"
+    assert any(isinstance(event, Notice) and "left" in event.text for event in await thread.events())
+
+
+async def test_a_question_is_answered_from_the_thread(thread: Thread, model: MessagesApi) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, permission_mode="ask")
+    model.reply_to("begin", Call("Bash", {"command": "touch asked.txt"}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    asked = await thread.until(lambda event: isinstance(event, QuestionAsked))
+    assert isinstance(asked, QuestionAsked)
+    assert asked.choices == ("allow_once", "allow_session", "deny")
+    await thread.answer(asked.id, "allow_once")
+    end = await thread.end_of(turn)
+    assert end.outcome == "completed"
+    closed = [event for event in await thread.events() if isinstance(event, QuestionClosed)]
+    assert [(event.by.name if event.by else None, event.choice) for event in closed] == [
+        ("Ada", "allow_once")
+    ]
+    assert (thread.settings.data / "workspaces" / str(thread.key) / "asked.txt").exists()
+
+
+async def test_a_conversation_that_cannot_be_restored_is_told_and_the_transcript_is_read(
+    thread: Thread, model: MessagesApi
+) -> None:
+    alien = StateAppended(batch="b", entries='[{"type":"other"}]', agent="another", conversation="c")
+    await thread.bus.publish(Draft(subject=alien.subject(thread.key), message=alien))
+    thread.start_worker()
+    first = await thread.say("the word is heron")
+    await thread.bus.publish(
+        Draft(
+            subject=f"session.{thread.key}.end.{first}",
+            message=TurnEnd(
+                turn=first, outcome="completed", inputs=(first,), user=Person(id="U1"), text="noted: heron"
+            ),
+        )
+    )
+    second = await thread.say("which word?")
+    await thread.assign(second)
+    await thread.end_of(second)
+    assert any(isinstance(event, Notice) and "transcript" in event.text for event in await thread.events())
+    assert "noted: heron" in str(model.requests[-1])
+
+
+async def test_an_agent_that_dies_is_started_again_and_the_turn_completes(
+    thread: Thread, model: MessagesApi
+) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 30"}), Say("went on"))
+    model.reply_to("interrupted", Say("went on"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == "claude":
+                process.kill()
+    end = await thread.end_of(turn)
+    assert end.outcome == "completed"
+    starts = [event for event in await thread.events() if isinstance(event, TurnStarted)]
+    assert [start.resumed for start in starts] == [False, True]

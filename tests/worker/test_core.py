@@ -1,0 +1,97 @@
+"""What a worker makes of its session's log: every message has one fate, and a stop means the right turn."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.ends import TurnEnd
+from schemas.events import InputTaken, QuestionAsked, QuestionClosed
+from schemas.inputs import Continued, Edited, Said, Stop, Withdrawn
+from schemas.people import Person
+from services.worker.core import Attempted, SessionView, prompt_text
+
+ADA, GRACE = Person(id="U1", name="Ada"), Person(id="U2", name="Grace")
+
+
+def said(name: str, user: Person = ADA) -> Said:
+    return Said(id=name, user=user, text=name)
+
+
+def view(*messages: object) -> SessionView:
+    seen = SessionView()
+    for sequence, message in enumerate(messages, start=1):
+        seen.apply(sequence, message)  # type: ignore[arg-type]
+    return seen
+
+
+def end(turn: int, *inputs: int) -> TurnEnd:
+    return TurnEnd(turn=turn, outcome="completed", inputs=(turn, *inputs), user=ADA)
+
+
+def test_the_oldest_message_without_a_fate_opens_the_next_turn() -> None:
+    seen = view(said("a"), said("b"), said("c"), end(1, 2))
+    opener = seen.next_turn()
+    assert opener is not None
+    assert opener.sequence == 3
+
+
+def test_what_waits_at_a_stop_waits_on_until_somebody_speaks_or_continues() -> None:
+    seen = view(said("a"), said("b"), Stop(user=ADA), end(1))
+    assert seen.next_turn() is None
+    seen.apply(5, Continued(id="go", user=ADA))
+    assert seen.next_turn() is not None
+    again = view(said("a"), said("b"), Stop(user=ADA), end(1), said("c"))
+    opener = again.next_turn()
+    assert opener is not None
+    assert opener.said.id == "b"
+
+
+def test_an_edit_changes_a_queued_message_and_leaves_a_started_one_alone() -> None:
+    seen = view(said("a"), said("b"))
+    seen.take(1)
+    seen.apply(3, Edited(id="e1", user=ADA, of="a", text="new a"))
+    seen.apply(4, Edited(id="e2", user=ADA, of="b", text="new b"))
+    assert [waiting.said.text for waiting in seen.waiting()] == ["new b"]
+    assert seen.said[1].text == "a"
+
+
+def test_a_deleted_message_never_starts_and_nobody_deletes_for_another() -> None:
+    seen = view(said("a"), Withdrawn(id="d", user=GRACE, of="a"))
+    assert seen.next_turn() is not None
+    seen.apply(3, Withdrawn(id="d2", user=ADA, of="a"))
+    assert seen.next_turn() is None
+    assert not seen.is_open(1)
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.randoms())
+def test_every_message_is_waiting_or_has_exactly_one_fate_however_often_it_is_delivered(
+    kinds: list[int], random: object
+) -> None:
+    messages: list[object] = []
+    for place, kind in enumerate(kinds, start=1):
+        messages.append(said(f"m{place}") if kind else end(random.randint(1, place)))  # type: ignore[attr-defined]
+    once, twice = view(*messages), view(*messages)
+    for sequence, message in enumerate(messages, start=1):
+        if isinstance(message, TurnEnd):
+            twice.apply(sequence, message)
+    assert once.waiting() == twice.waiting()
+    ended = {turn for message in messages if isinstance(message, TurnEnd) for turn in message.inputs}
+    assert {waiting.sequence for waiting in once.waiting()}.isdisjoint(ended)
+
+
+def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> None:
+    left = Attempted()
+    for event in (
+        InputTaken(turn=1, sequence=1, id="a"),
+        InputTaken(turn=1, sequence=4, id="b"),
+        InputTaken(turn=9, sequence=9, id="of another turn"),
+        QuestionAsked(turn=1, id="q1", about="permission", title="?"),
+        QuestionAsked(turn=1, id="q2", about="permission", title="?"),
+        QuestionClosed(turn=1, id="q1"),
+    ):
+        left = left.after(event, 1)
+    assert (left.taken, left.questions) == ((1, 4), ("q2",))
+
+
+def test_who_speaks_is_named_where_several_do() -> None:
+    assert prompt_text(said("hello"), said("first")) == "hello"
+    assert prompt_text(said("hello", GRACE), said("first")) == "[Grace] hello"
