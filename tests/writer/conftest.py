@@ -13,6 +13,8 @@ from aiohttp import web
 
 from schemas import events
 from schemas.base import Message
+from schemas.buckets import Cursor
+from schemas.bus import CURSORS
 from schemas.ends import TurnEnd
 from schemas.inputs import Said
 from schemas.keys import SessionKey, ts_token
@@ -20,9 +22,11 @@ from schemas.live import TextDelta
 from schemas.people import Person
 from services.ingress.slack_api import SlackApi
 from services.ingress.writer.app import Writer, wire_writer
+from services.ingress.writer.partition import partition_of
 from services.ingress.writer.settings import WriterSettings
 from services.local.broker import Broker
 from services.local.slack.app import Simulator
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
 
@@ -70,6 +74,13 @@ class Slack:
 
     async def calls(self, method: str = "") -> list[Json]:
         return [call for call in (await self.look("calls"))["calls"] if call["method"].startswith(method)]
+
+    async def until_called(self, method: str, like: Callable[[Json], bool] = lambda _: True) -> Json:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                if found := [call for call in await self.calls(method) if like(call)]:
+                    return found[0]
+                await asyncio.sleep(0.02)
 
     async def fault(self, method: str, **what: Any) -> None:
         await self.sim("fault", method=method, **what)
@@ -156,6 +167,19 @@ class Session:
         return finals(thread, self.turn)[0]
 
 
+async def place_after(bus: Bus, session: Session, sequence: int) -> None:
+    """The place in the log has moved past `sequence`: everything up to it is shown."""
+    cursors, key = Bucket(bus, CURSORS.name, Cursor), lease_key(session)
+    async with asyncio.timeout(DEADLINE):
+        while not (value := (await cursors.get(key)).value) or value.sequence < sequence:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.02)
+
+
+def lease_key(session: Session) -> str:
+    """The key of the session's partition in `writers` and `cursors`."""
+    return f"p{partition_of(session.key):02d}"
+
+
 def ours(thread: Json) -> list[Json]:
     return [message for message in thread["messages"] if message["user"] == "UBOT"]
 
@@ -204,7 +228,7 @@ async def slack() -> AsyncIterator[Slack]:
 
 @asynccontextmanager
 async def writing(
-    bus: Bus, slack: Slack, settings: WriterSettings = FAST, *, drain: bool = True
+    bus: Bus, slack: Slack, settings: WriterSettings = FAST, *, drain: bool = True, many: int = 16
 ) -> AsyncIterator[Writer]:
     """A writer that runs; leaving drains it, or with `drain` False kills it as a crash would."""
     async with SlackApi(slack.simulator.bot_token, base_url=f"{slack.url}/api/", timeout=3.0) as api:
@@ -212,7 +236,7 @@ async def writing(
         running = asyncio.create_task(writer.run())
         try:
             async with asyncio.timeout(DEADLINE):
-                while len(writer.leases.partitions) < 16 and not running.done():  # noqa: ASYNC110 (leases ring no bell)
+                while len(writer.leases.partitions) < many and not running.done():  # noqa: ASYNC110 (leases ring no bell)
                     await asyncio.sleep(0.01)
             yield writer
             if drain:

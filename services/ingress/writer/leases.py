@@ -26,13 +26,17 @@ MARGIN = 3.0
 
 
 class Owned(msgspec.Struct):
-    """A partition of ours: the revisions that its next writes have to expect, and when it was last renewed."""
+    """A partition of ours: the revisions that its next writes have to expect, and when it was last renewed.
+
+    `writing` keeps our own writes from overtaking each other.
+    """
 
     partition: Partition
     lease: int
     cursor: int
     renewed: float
     saved: int
+    writing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Leases:
@@ -123,13 +127,12 @@ class Leases:
         """Finish what is begun in a partition, then leave it to others."""
         owned = self._owned[number]
         await owned.partition.drain(self._settings.drain_within)
-        if number not in self._owned:
-            return
         await self._save_one(number, owned)
-        if self._owned.pop(number, None):
-            await owned.partition.close()
-            with contextlib.suppress(Conflict, Unavailable):
-                await self._writers.delete(_key(number), owned.lease)
+        async with owned.writing:
+            if self._owned.pop(number, None):
+                await owned.partition.close()
+                with contextlib.suppress(Conflict, Unavailable):
+                    await self._writers.delete(_key(number), owned.lease)
 
     async def release_all(self) -> None:
         """Leave everything to others."""
@@ -145,7 +148,9 @@ class Leases:
     # --- keeping ----------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        await asyncio.gather(self._renew_member(), *(self._renew_one(*each) for each in self._owned.items()))
+        await asyncio.gather(
+            self._renew_member(), *(self._renew_one(*each) for each in list(self._owned.items()))
+        )
 
     async def _renew_member(self) -> None:
         if self._member_revision:
@@ -155,18 +160,20 @@ class Leases:
                 self._member_revision = 0
 
     async def _renew_one(self, number: int, owned: Owned) -> None:
-        left = owned.renewed + LEASE_LIFE - MARGIN - _now()
-        try:
-            now = _now()
-            owned.lease = await self._writers.put(
-                _key(number), self._me, owned.lease, deadline=max(0.5, left)
-            )
-            owned.renewed = now
-        except Conflict:
-            await self._lose(number, "somebody else has it")
-        except Unavailable:
-            if _now() >= owned.renewed + LEASE_LIFE - MARGIN:
-                await self._lose(number, "it could not be renewed in time")
+        async with owned.writing:
+            if number not in self._owned:
+                return
+            now, until = _now(), owned.renewed + LEASE_LIFE - MARGIN
+            try:
+                owned.lease = await self._writers.put(
+                    _key(number), self._me, owned.lease, deadline=max(0.5, until - now)
+                )
+                owned.renewed = now
+            except Conflict:
+                await self._lose(number, "somebody else has it")
+            except Unavailable:
+                if _now() >= until:
+                    await self._lose(number, "it could not be renewed in time")
 
     async def _lose(self, number: int, why: str) -> None:
         if owned := self._owned.pop(number, None):
@@ -177,14 +184,15 @@ class Leases:
         await asyncio.gather(*(self._save_one(*each) for each in list(self._owned.items())))
 
     async def _save_one(self, number: int, owned: Owned) -> None:
-        position = owned.partition.position
-        if position <= owned.saved:
-            return
-        try:
-            owned.cursor = await self._cursors.put(_key(number), Cursor(sequence=position), owned.cursor)
-            owned.saved = position
-        except Conflict:
-            await self._lose(number, "its place was moved by somebody else")
+        async with owned.writing:
+            position = owned.partition.position
+            if number not in self._owned or position <= owned.saved:
+                return
+            try:
+                owned.cursor = await self._cursors.put(_key(number), Cursor(sequence=position), owned.cursor)
+                owned.saved = position
+            except Conflict:
+                await self._lose(number, "its place was moved by somebody else")
 
 
 def _key(number: int) -> str:

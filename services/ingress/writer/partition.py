@@ -136,13 +136,16 @@ class Partition:
             what(self._threads[key])
         else:
             self._waiting[key] = [what]
-            self._spawn(self._open(key, known))
+            self._spawn(self._open(key, known, inherited=self.horizon is None))
 
-    async def _open(self, key: SessionKey, known: int) -> None:
-        """Build the thread from what its log holds up to `known`, then give it what came meanwhile."""
+    async def _open(self, key: SessionKey, known: int, *, inherited: bool) -> None:
+        """Build the thread from what its log holds up to `known`, then give it what came meanwhile.
+
+        A predecessor may have shown what comes now (`inherited`), or have left a turn's live message.
+        """
         thread = Thread(key, self._kit, self._spawn, self._holds.hold)
         begun = await self._remember(thread, known)
-        if self.horizon is None or (begun <= self.horizon and thread.view.turn):
+        if inherited or 0 < begun <= (self.horizon or 0):
             self._inherited.add(key)
             await thread.inherit()
         self._threads[key] = thread

@@ -1,0 +1,208 @@
+"""A writer dies, freezes, loses its lease, or shares the work: what is shown is shown once."""
+
+import asyncio
+from typing import Any
+
+from schemas import events
+from schemas.buckets import Cursor, PartitionOwner
+from schemas.bus import CURSORS, WRITERS
+from services.ingress.writer.app import Writer
+from services.ingress.writer.ledger import Mark, metadata
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus
+
+from .conftest import (
+    FAST,
+    Session,
+    Slack,
+    finals,
+    kinds,
+    lease_key,
+    ours,
+    place_after,
+    signs,
+    writing,
+)
+
+
+async def expire(bus: Bus) -> None:
+    """Every writer's lease runs out, as it does when nobody renews it."""
+    writers = Bucket(bus, WRITERS.name, PartitionOwner)
+    async for entry in writers.watch():
+        if entry is None:
+            return
+        if entry.value:
+            await writers.delete(entry.key, entry.revision)
+
+
+async def rewind(bus: Bus, session: Session, sequence: int) -> None:
+    """The place in the log was not saved after `sequence`."""
+    cursors = Bucket(bus, CURSORS.name, Cursor)
+    entry = await cursors.get(lease_key(session))
+    await cursors.put(entry.key, Cursor(sequence=sequence), entry.revision)
+
+
+async def test_the_next_writer_goes_on_where_a_dead_one_was(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"} and kinds(t, "controls"))
+        await session.delta("Half of ")
+        await session.until(lambda t: any("Half of" in m["text"] for m in ours(t)))
+    await expire(bus)
+
+    async with writing(bus, slack):
+        await session.delta("it.")
+        await session.until(lambda t: not any(m.get("streaming_state") == "in_progress" for m in ours(t)))
+        await session.text("Half of it.")
+        await session.end("Half of it.")
+        seen = await session.until(
+            lambda t: (
+                finals(t, session.turn)
+                and not any(m.get("streaming_state") == "in_progress" for m in ours(t))
+                and not kinds(t, "controls")
+                and signs(t) == {"white_check_mark"}
+            )
+        )
+
+    assert [m["text"] for m in finals(seen, session.turn)] == ["Half of it."]
+
+
+async def test_what_ended_while_nobody_wrote_is_shown(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"})
+    await session.end("Nobody saw it.")
+    await expire(bus)
+
+    async with writing(bus, slack):
+        assert (await session.final())["text"] == "Nobody saw it."
+        await session.until(lambda t: signs(t) == {"white_check_mark"} and t["session_status"] == "active")
+
+
+async def test_what_was_shown_is_not_shown_again(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    """The predecessor died after Slack had taken everything and before its place was saved."""
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        await session.put(events.Notice(turn=session.turn, level="warning", text="Careful."))
+        await session.put(
+            events.QuestionAsked(turn=session.turn, id="q", about="choice", title="A?", choices=("A",))
+        )
+        await session.until(lambda t: kinds(t, "question"))
+        await session.put(events.QuestionClosed(turn=session.turn, id="q", choice="A"))
+        end = await session.end("Once.")
+        await session.final()
+        await place_after(bus, session, end)
+    await expire(bus)
+    await rewind(bus, session, 0)
+    before = ours(await session.thread())
+
+    async with writing(bus, slack):
+        await place_after(bus, session, end)
+        after = await session.until(lambda t: signs(t) == {"white_check_mark"})
+
+    assert [m["ts"] for m in ours(after)] == [m["ts"] for m in before]
+
+
+async def test_who_loses_the_lease_writes_no_more(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(other_bus, slack) as first:
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"})
+        writers = Bucket(bus, WRITERS.name, PartitionOwner)
+        entry = await writers.get(lease_key(session))
+        await writers.put(entry.key, PartitionOwner(holder="somebody else"), entry.revision)
+        async with asyncio.timeout(5):
+            while len(first.leases.partitions) == 16:  # noqa: ASYNC110 (leases ring no bell)
+                await asyncio.sleep(0.01)
+        calls = len(await slack.calls())
+
+        await session.text("Nobody shows this.")
+        end = await session.end("Nobody shows this.")
+        other = await slack.session(bus, channel="C2")
+        await other.end("But this.")
+        await other.final()
+
+    late: list[Any] = (await slack.calls())[calls:]
+    assert not [call for call in late if call["args"].get("channel") == "C1"]
+    place = (await Bucket(bus, CURSORS.name, Cursor).get(lease_key(session))).value
+    assert place is None or place.sequence < end
+
+
+async def test_a_frozen_predecessors_double_is_deleted(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"})
+    await expire(bus)
+    end = await session.end("Once.")
+
+    async with writing(bus, slack) as writer:
+        await session.final()
+        await writer._reader._bus.client.flush()
+        double = metadata(session.key, session.turn, Mark("turn", end))
+        await writer._pen.slack.post_message(
+            "C1", text="Once.", thread_ts=session.key.thread_ts, metadata=double
+        )
+        assert len(finals(await session.thread(), session.turn)) == 2
+
+        seen = await session.until(lambda t: len(finals(t, session.turn)) == 1)
+
+    assert finals(seen, session.turn)[0]["blocks"]
+
+
+async def test_two_writers_share_the_partitions(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(bus, slack) as first:
+        async with writing(other_bus, slack, many=8) as second:
+            async with asyncio.timeout(10):
+                while len(first.leases.partitions) != 8:  # noqa: ASYNC110 (leases ring no bell)
+                    await asyncio.sleep(0.01)
+            assert not set(first.leases.partitions) & set(second.leases.partitions)
+            for channel in ("C1", "C2", "D1"):
+                session = await slack.session(bus, channel=channel)
+                await session.start()
+                await session.text("Shared.")
+                await session.end("Shared.")
+                await session.final()
+                assert len(finals(await session.thread(), session.turn)) == 1
+        async with asyncio.timeout(10):
+            while len(first.leases.partitions) != 16:  # noqa: ASYNC110 (leases ring no bell)
+                await asyncio.sleep(0.01)
+
+
+async def test_leaving_in_peace_hands_a_running_turn_over(bus: Bus, other_bus: Bus, slack: Slack) -> None:
+    async with writing(other_bus, slack):
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"})
+        await session.delta("First half. ")
+        await session.until(lambda t: any("First half." in m["text"] for m in ours(t)))
+    assert not any(m.get("streaming_state") == "in_progress" for m in ours(await session.thread()))
+
+    async with writing(bus, slack):
+        await session.delta("Second half.")
+        await session.text("First half. Second half.")
+        await session.end("First half. Second half.")
+        assert (await session.final())["text"] == "First half. Second half."
+        await session.until(lambda t: signs(t) == {"white_check_mark"})
+
+
+async def test_a_forgotten_thread_is_remembered(bus: Bus, slack: Slack, writer: Writer) -> None:
+    session = await slack.session(bus)
+    await session.start()
+    end = await session.end("one")
+    await place_after(bus, session, end)
+    partition = next(p for p in writer.leases.partitions.values() if session.key in p._threads)
+    async with asyncio.timeout(5):
+        while session.key in partition._threads:
+            partition.forget_quiet(asyncio.get_running_loop().time() + FAST.forget_after + 1)
+            await asyncio.sleep(0.01)
+
+    _, session.turn = await session.reply("more")
+    await session.start()
+    await session.end("two")
+
+    assert (await session.final())["text"] == "two"
+    assert len(ours(await session.thread())) == 2
