@@ -96,12 +96,10 @@ class _Case(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(stop, otherwise=NOTHING_RUNS if addressed else "")
         id_ = ts_token(event.ts)
         if not words and not event.files:
+            if not addressed:
+                return Ignore("empty")
             sentence = self._refusal(place, kind) or WELCOME
-            return (
-                Refuse(reason="empty", sentence=sentence, place=place, id=id_)
-                if addressed
-                else Ignore("empty")
-            )
+            return Refuse(reason="empty", sentence=sentence, place=place, id=id_)
         return Store(
             key=SessionKey.of_thread(self.call.team, event.channel, thread),
             message=Said(id=id_, user=Person(id=sender), at=at(event.ts), text=words),

@@ -35,6 +35,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     check_outsider: bool = False
     check_private: bool = False
     refusal: str = ""
+    pressed: bool = False
 
 
 class Show(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,8 @@
 """Who people are and what channels are, as Slack tells: asked once, remembered for an hour."""
 
+import asyncio
+import contextlib
+
 from schemas.people import Person
 from services.ingress.behind import Behind
 from services.ingress.bounded import Bounded
@@ -7,6 +10,8 @@ from services.ingress.slack_api import Json, SlackApi, SlackError
 
 MOST = 20_000
 HOUR = 3600.0
+# Slack gives three seconds to answer an event; commits and prompts are better with a name than without.
+NAME_WITHIN = 0.5
 
 
 class Directory:
@@ -16,19 +21,30 @@ class Directory:
         self._api = api
         self._behind = behind
         self._names: Bounded[str, str] = Bounded(MOST, HOUR)
+        self._lookups: dict[str, asyncio.Event] = {}
         self._people: Bounded[str, Json] = Bounded(MOST, HOUR)
         self._private: Bounded[str, bool] = Bounded(MOST, HOUR)
 
-    def named(self, person: Person) -> Person:
-        """Return `person` with the name that is known; an unknown one is looked up for the next time."""
+    async def named(self, person: Person) -> Person:
+        """Return `person` with their name; the first lookup of an unknown one is waited for, but not for long."""
         if person.name:
             self._names.put(person.id, person.name)
             return person
         name = self._names.get(person.id)
         if name is None:
-            self._names.put(person.id, "")
-            self._behind.start(self._learn(person.id), f"name of {person.id}")
+            await self._looked_up(person.id)
+            name = self._names.get(person.id)
         return Person(id=person.id, name=name or "")
+
+    async def _looked_up(self, user: str) -> None:
+        """Give one lookup, shared by all who ask meanwhile, a moment; it goes on behind when it takes longer."""
+        known = self._lookups.get(user)
+        if known is None:
+            known = self._lookups[user] = asyncio.Event()
+            self._behind.start(self._learn(user, known), f"name of {user}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NAME_WITHIN):
+                await known.wait()
 
     async def outsider(self, user: str, home: str) -> str | None:
         """Return the workspace of a person from another company, None for one of the workspace `home`."""
@@ -53,13 +69,16 @@ class Directory:
             self._people.put(user, info)
         return info
 
-    async def _learn(self, user: str) -> None:
+    async def _learn(self, user: str, known: asyncio.Event) -> None:
+        name = ""
         try:
             info = await self._person(user)
+            profile = info.get("profile") or {}
+            name = str(profile.get("display_name") or profile.get("real_name") or info.get("name") or "")
         except SlackError:
             # A bot has no user, and a refusal may pass: the id stands for the name until it is forgotten.
-            return
-        profile = info.get("profile") or {}
-        self._names.put(
-            user, str(profile.get("display_name") or profile.get("real_name") or info.get("name") or "")
-        )
+            pass
+        finally:
+            self._names.put(user, name)
+            self._lookups.pop(user, None)
+            known.set()

@@ -28,10 +28,10 @@ log = structlog.get_logger(__name__)
 
 # Slack waits 3 s for its answer; the rest is for the way back.
 DEADLINE = 2.3
-FULL = (
-    "The store of sessions is full, so your message is not taken yet; Slack brings it again during 5 minutes."
-)
-AWAY = "The message store cannot be reached, so your message is not taken yet; Slack brings it again during 5 minutes."
+FULL = "The store of sessions is full"
+AWAY = "The store of sessions cannot be reached"
+COMES_AGAIN = ", so your message is not taken yet; Slack brings it again during the next 5 minutes."
+PRESS_AGAIN = ", so your press did not count; press again in a moment."
 
 Tell = Callable[[Show], None]
 
@@ -130,10 +130,11 @@ class Intake:
             refused.place, refused.sentence, f"{refused.place.channel}/{refused.id}/{refused.reason}"
         )
 
-    def _not_now(self, store: Store, reason: str, sentence: str, error: Exception) -> Reply:
+    def _not_now(self, store: Store, reason: str, problem: str, error: Exception) -> Reply:
         DECISIONS.labels("postponed", reason).inc()
         log.warning("not stored", session=str(store.key), id=store.id, reason=reason, error=str(error))
         if not store.only_in_session:
+            sentence = problem + (PRESS_AGAIN if store.pressed else COMES_AGAIN)
             self._notices.tell(store.place, sentence, f"{store.place.channel}/{store.id}/{reason}")
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE, {"error": f"not stored, bring it again: {reason}"})
 

@@ -41,7 +41,12 @@ def _allowed(press: Press, action: Action, pressed: Pressed, rules: Rules) -> De
     if pressed.what == "details":
         return Show(key=key, place=place, id=id_, refusal=refusal)
     return Store(
-        key=key, message=_message(pressed, id_, person, action), id=id_, place=place, refusal=refusal
+        key=key,
+        message=_message(pressed, id_, person, action),
+        id=id_,
+        place=place,
+        refusal=refusal,
+        pressed=True,
     )
 
 

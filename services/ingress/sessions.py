@@ -61,8 +61,8 @@ class Sessions:
 
     async def thread_of(self, channel: str, ts: str) -> str | None:
         """Return the thread of a message, None when Slack does not know the message."""
-        found = next((m for m in await self._page(channel, ts, 1) if m.get("ts") == ts), None)
-        return str(found.get("thread_ts") or ts) if found else None
+        page = await self._page(channel, ts, 1)
+        return str(page[0].get("thread_ts") or page[0].get("ts") or ts) if page else None
 
     async def _mentioned(self, key: SessionKey, bot: str) -> bool:
         messages = await self._page(key.channel, key.thread_ts, LOOKED_AT)

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
 
 from services.ingress.slack_transport import SLACK, Json, SlackError, SlackTransport, origin
 
 __all__ = ["SLACK", "Identity", "Json", "Replies", "SessionStatus", "SlackApi", "SlackError"]
+
+# A whole file takes longer than an answer.
+TRANSFER = aiohttp.ClientTimeout(total=120, sock_read=20)
 
 SessionStatus = Literal["processing", "active", "suspended", "closed"]
 
@@ -217,7 +221,9 @@ class SlackApi(SlackTransport):
     ) -> str:
         """Upload `data` as a file of the thread and return its id."""
         place = await self.ask("files.getUploadURLExternal", filename=name, length=len(data))
-        await self.fetch("POST", "files.upload", str(place["upload_url"]), data=io.BytesIO(data))
+        await self.fetch(
+            "POST", "files.upload", str(place["upload_url"]), data=io.BytesIO(data), timeout=TRANSFER
+        )
         await self.call(
             "files.completeUploadExternal",
             files=[{"id": place["file_id"], "title": name}],
@@ -233,4 +239,6 @@ class SlackApi(SlackTransport):
         host = urlsplit(url).hostname or ""
         if origin(url) != self.origin and not (url.startswith("https://") and host.endswith(".slack.com")):
             raise SlackError("files.download", "not_a_slack_address")
-        return await self.fetch("GET", "files.download", url, most=most, headers=self.authorization)
+        return await self.fetch(
+            "GET", "files.download", url, most=most, headers=self.authorization, timeout=TRANSFER
+        )

@@ -165,6 +165,8 @@ class SocketMode:
         opened = await session.ws_connect(url, heartbeat=HEARTBEAT, max_msg_size=MOST_FRAME)
         socket = Socket(opened, self._takes)
         self._sockets.add(socket)
+        if self._closing:
+            socket.leave(0)
         listening = tasks.create_task(socket.listen(), name="socket listening")
         listening.add_done_callback(lambda _: self._sockets.discard(socket))
         await socket.leaving.wait()

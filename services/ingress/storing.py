@@ -110,7 +110,8 @@ class Storing:
         return any(control.headers.get(HEADER_ID) == _id(store) for control in controls)
 
     async def _publish(self, store: Store, fence: Fence | None) -> None:
-        message = msgspec.structs.replace(store.message, user=self._directory.named(store.message.user))
+        user = await self._directory.named(store.message.user)
+        message = msgspec.structs.replace(store.message, user=user)
         draft = Draft(
             subject=message.subject(store.key),
             message=message,

@@ -8,6 +8,9 @@ from services.runtime.metrics import exposition
 
 Check = Callable[[], bool]
 
+# A request that is still under way at the end; aiohttp's own minute is longer than a pod is given.
+SHUTDOWN_SECONDS = 5.0
+
 
 class Readiness:
     """Whether the service takes work: every check holds, and it does not drain."""
@@ -49,7 +52,7 @@ async def serve(routes: list[web.RouteDef], host: str, port: int) -> web.AppRunn
     """Serve `routes`; the caller cleans the runner up."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

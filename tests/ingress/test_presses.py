@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,8 +21,11 @@ from services.ingress import buttons
 from services.ingress.buttons import Button, InvalidButton, Pressed
 from services.ingress.details import NOBODY, details
 from services.ingress.writer.samples import Sampled, Samples
+from services.local.broker import running_broker
 from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.follow import read
+from services.runtime.topology import apply_map
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
 
@@ -187,6 +191,21 @@ async def test_a_press_that_comes_twice_counts_once(bus: Bus, slack: Slack, ingr
         answers = await asyncio.gather(*(slack.post(ingress, body, "/slack/interactive") for _ in range(5)))
         assert {status for status, _ in answers} == {200}
     assert len(await stored(bus)) == 2
+
+
+async def test_a_press_that_cannot_be_stored_is_told_to_be_pressed_again(
+    slack: Slack, tmp_path: Path
+) -> None:
+    async with running_broker(tmp_path / "one") as broker:
+        client = await open_connection(BusSettings(url=broker.url), "test", lambda: None)
+        bus = Bus(client)
+        await apply_map(bus)
+        async with running(bus, slack) as door:
+            await broker.stop()
+            assert (await slack.post(door, interaction(ANSWER), "/slack/interactive"))[0] == 503
+            (call,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
+        await close_connection(client)
+    assert "press again" in call["args"]["text"]
 
 
 tokens = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,20}[A-Za-z0-9])?", fullmatch=True)

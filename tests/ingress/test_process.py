@@ -23,6 +23,16 @@ async def run(environ: dict[str, str]) -> asyncio.subprocess.Process:
     )
 
 
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    """Return the exit code and what was said; a process that does not end in time is killed and gives None."""
+    said = asyncio.create_task(process.communicate())
+    done, _ = await asyncio.wait([said], timeout=40)
+    if not done:
+        process.kill()
+    _, errors = await said
+    return (process.returncode if done else None), errors.decode()
+
+
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
@@ -36,18 +46,18 @@ async def test_it_refuses_to_start_without_slack_in_one_sentence(
     environ: dict[str, str], sentence: str
 ) -> None:
     process = await run(environ)
-    _, said = await process.communicate()
-    assert process.returncode == 2
-    assert sentence in said.decode()
-    assert said.decode().count("\n") == 1
+    code, said = await ended(process)
+    assert code == 2
+    assert sentence in said
+    assert said.count("\n") == 1
 
 
 async def test_a_token_that_slack_refuses_ends_it_in_one_sentence(broker: Broker, slack: Slack) -> None:
     process = await run(environ(broker, slack) | {"SLACK_BOT_TOKEN": "xoxb-wrong"})
-    _, said = await process.communicate()
-    assert process.returncode == 2
-    assert "Slack refuses SLACK_BOT_TOKEN (invalid_auth)" in said.decode().splitlines()[-1]
-    assert "xoxb" not in said.decode()
+    code, said = await ended(process)
+    assert code == 2
+    assert "Slack refuses SLACK_BOT_TOKEN (invalid_auth)" in said.splitlines()[-1]
+    assert "xoxb" not in said
 
 
 async def test_it_serves_until_told(broker: Broker, bus: Bus, slack: Slack) -> None:
@@ -60,10 +70,10 @@ async def test_it_serves_until_told(broker: Broker, bus: Bus, slack: Slack) -> N
         assert await eventually(lambda: stored(bus), within=30)
     finally:
         process.terminate()
-    _, said = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    assert slack.simulator.signing_secret not in said.decode()
-    assert slack.simulator.bot_token not in said.decode()
+    code, said = await ended(process)
+    assert code == 0, said
+    assert slack.simulator.signing_secret not in said
+    assert slack.simulator.bot_token not in said
 
 
 def environ(broker: Broker, slack: Slack) -> dict[str, str]:
