@@ -36,6 +36,7 @@ async def test_text_is_live_and_the_stream_becomes_the_final_message(
 ) -> None:
     session = await slack.session(bus)
     await session.start()
+    await session.until(lambda t: signs(t) == {"gear"})
     await session.delta("Let me ")
     await session.until(lambda t: any("Let me" in m["text"] for m in ours(t)), "the first words")
     await session.delta("look.")

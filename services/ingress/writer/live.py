@@ -1,44 +1,28 @@
-"""A turn's live message: one Slack stream at a time, which costs nothing but live text when it dies."""
+"""A turn's live message: one stream at a time, which costs nothing but live text when it dies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 
 from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.acts import Act, Card, Plan, Text
-from services.ingress.writer.ledger import Mark, metadata
 from services.ingress.writer.metrics import give_up
 from services.ingress.writer.outbox import Outbox
 from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
 from services.ingress.writer.settings import WriterSettings
-from services.ingress.writer.split import fence_after
+from services.ingress.writer.stream import APPEND, DEAD, FULL, MOST_TEXT, START, STOPPED, Stream, text_of
 
 log = structlog.get_logger(__name__)
 
-START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
-# Slack says these when a stream takes nothing more; the person's own Stop ends live text for this turn.
-DEAD = frozenset({"message_not_in_streaming_state", "message_not_found", "streaming_state_conflict"})
-FULL = frozenset({"msg_too_long", "msg_blocks_too_long"})
-STOPPED = "stopped_by_user"
-# Slack cuts a message's text at 40,000 characters.
-MOST_TEXT = 35_000
-MOST_STREAMS = 200
-
-
-class Stream(msgspec.Struct):
-    """One streaming message: when it began, and the text that Slack has taken."""
-
-    ts: str
-    since: float
-    text: str = ""
-
 
 class Live:
-    """Shows a turn while it runs. `show` never waits; `finish` makes the stream the final message if it can."""
+    """Shows a turn while it runs. `show` never waits; `finish` makes the stream the final message if it can.
+
+    `lost` tells that a stream may have begun whose place nobody told us.
+    """
 
     def __init__(
         self,
@@ -60,22 +44,19 @@ class Live:
         self._posted = posted
         self._outbox = Outbox()
         self._stream: Stream | None = None
-        self._streams = 0
         # One stream carries everything so far: only then can it become the final message.
         self._whole = True
-        self._muted = False
-        # A stream may have begun whose place nobody told us.
-        self.lost = False
-        self._running = False
+        self._muted = self._running = self.lost = False
         self._last = -1e9
         self._lock = asyncio.Lock()
 
-    def mute(self) -> None:
-        """Show nothing live from here on; the final message is posted."""
-        self._muted = True
+    @property
+    def place(self) -> str:
+        """The `ts` of the stream, empty if there is none."""
+        return self._stream.ts if self._stream else ""
 
     def broken(self) -> None:
-        """An earlier stream of this turn exists that is not ours to end."""
+        """A part of the turn was shown elsewhere."""
         self._whole = False
 
     def show(self, act: Act) -> None:
@@ -89,23 +70,23 @@ class Live:
                 self._outbox.plan(blocks.plan(act))
         self._wake()
 
+    # --- sending ----------------------------------------------------------------------------------------------------
+
     def _wake(self) -> None:
         if not self._running and not self._muted and self._outbox:
             self._running = True
             self._spawn(self._work())
 
     async def _work(self) -> None:
-        try:
-            while self._outbox and not self._muted:
-                await asyncio.sleep(max(0.0, self._last + self._settings.append_every - _now()))
-                method = APPEND if self._stream else START
-                if wait := self._pen.spare(method, self._key.team, self._key.channel):
-                    await asyncio.sleep(wait)
-                    continue
-                async with self._lock:
-                    await self._send()
-        finally:
-            self._running = False
+        while self._outbox and not self._muted:
+            await asyncio.sleep(max(0.0, self._last + self._settings.append_every - _now()))
+            method = APPEND if self._stream else START
+            if wait := self._pen.spare(method, self._key.team, self._key.channel):
+                await asyncio.sleep(wait)
+                continue
+            async with self._lock:
+                await self._send()
+        self._running = False
 
     async def _send(self) -> None:
         if self._muted or not self._outbox:
@@ -116,95 +97,58 @@ class Live:
             return
         chunks = self._outbox.take()
         try:
-            await (self._append(self._stream, chunks) if self._stream else self._start(chunks))
+            await (self._stream.append(chunks) if self._stream else self._start(chunks))
         except SlackError as e:
             self._failed(e, chunks)
         except ChannelGone:
             self._muted = True
 
     async def _start(self, chunks: list[Json]) -> None:
-        direct = self._key.channel.startswith("D")
-        arguments: Json = {
-            "channel": self._key.channel,
-            "thread_ts": self._key.thread_ts,
-            "chunks": chunks,
-            "task_display_mode": "timeline",
-        }
-        if not direct:
-            arguments |= {"recipient_user_id": self._recipient, "recipient_team_id": self._key.team}
-        self._streams += 1
-        answer = await self._pen.once(START, self._key.team, self._key.channel, arguments)
-        self._stream = Stream(str(answer["ts"]), _now(), _text_of(chunks))
+        self._stream = await Stream.start(self._pen, self._key, self._turn, self._recipient, chunks)
         self._posted()
         asyncio.get_running_loop().call_later(self._settings.rotate_after, self._grew_old, self._stream)
 
-    async def _append(self, stream: Stream, chunks: list[Json]) -> None:
-        arguments: Json = {"channel": self._key.channel, "ts": stream.ts, "chunks": chunks}
-        await self._pen.once(APPEND, self._key.team, self._key.channel, arguments)
-        stream.text += _text_of(chunks)
-
     def _failed(self, error: SlackError, chunks: list[Json]) -> None:
-        """Decide what becomes of the stream and of what was not acknowledged."""
+        """Decide what becomes of the stream, and of what was not acknowledged."""
         if refused_for_pace(error):
             self._outbox.put_back(chunks)
             return
-        self._whole = False
-        if error.error in DEAD | FULL:
-            self._outbox.put_back(chunks, reopened=self._lose())
-        elif error.retriable:
-            # Carried out or not, nobody knows: the text may be missing, but it never stands there twice.
-            if self._stream is None:
-                self.lost = self._muted = True
-        else:
+        give_up("live", error.error)
+        begun, self._whole = self._stream is not None, False
+        if begun and error.error in DEAD | FULL:
+            self._outbox.put_back(chunks, reopened=self._leave())
+        elif not (begun and error.retriable):
             self._muted = True
-        if error.error != STOPPED:
-            give_up("live", error.error)
-        if self._streams >= MOST_STREAMS:
-            self._muted = True
+            self.lost = error.retriable
+        # Else the append was carried out or not, nobody knows: its text may be missing, but never stands twice.
 
-    def _lose(self) -> str:
-        stream, self._stream = self._stream, None
-        self._whole = False
-        return fence_after(stream.text).opener if stream else ""
+    def _leave(self) -> str:
+        """Let the stream go, and return the fence that the next one has to open."""
+        stream, self._stream, self._whole = self._stream, None, False
+        return stream.fence.opener if stream else ""
+
+    # --- rotating ---------------------------------------------------------------------------------------------------
 
     def _too_old(self, stream: Stream) -> bool:
         return _now() - stream.since >= self._settings.rotate_after or len(stream.text) > MOST_TEXT
 
     def _grew_old(self, stream: Stream) -> None:
         if stream is self._stream and not self._muted:
-            self._spawn(self._rotate_locked(stream))
-
-    async def _rotate_locked(self, stream: Stream) -> None:
-        async with self._lock:
-            if stream is self._stream:
-                await self._rotate()
-        self._wake()
+            self._spawn(self.rotate())
 
     async def rotate(self) -> None:
-        """End the stream, so that what follows stands below what is posted now."""
+        """End the stream; what follows stands in a new one, below whatever is posted now."""
         async with self._lock:
-            if self._stream:
-                await self._rotate()
+            await self._rotate()
+        self._wake()
 
     async def _rotate(self) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        closing = fence_after(stream.text).closing
-        self._outbox.put_back([], reopened=self._lose())
-        await self._stop_quietly(stream, [blocks.text_chunk(f"\n{closing}")] if closing else [])
+        if stream := self._stream:
+            self._outbox.put_back([], reopened=self._leave())
+            closing = stream.fence.closing
+            await stream.stop([blocks.text_chunk(f"\n{closing}")] if closing else [])
 
-    async def _stop_quietly(self, stream: Stream, chunks: list[Json]) -> None:
-        arguments: Json = {
-            "channel": self._key.channel,
-            "ts": stream.ts,
-            "chunks": chunks or None,
-            "metadata": metadata(self._key, self._turn, Mark("live", self._turn)),
-        }
-        try:
-            await self._pen.due(STOP, self._key.team, self._key.channel, arguments)
-        except (SlackError, ChannelGone) as e:
-            log.info("a stream could not be stopped", ts=stream.ts, error=str(e))
+    # --- ending -----------------------------------------------------------------------------------------------------
 
     async def finish(
         self,
@@ -220,56 +164,31 @@ class Live:
         """
         self._muted = True
         async with self._lock:
-            stream = self._stream
-            if stream is None:
+            if (stream := self._stream) is None:
                 return False
             chunks = self._outbox.take_all()
-            missing = [lead] if _carries(stream.text + _text_of(chunks), text) else [lead, text]
+            missing = [lead] if _carries(stream.text + text_of(chunks), text) else [lead, text]
             chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
-            fits = (
-                len(stream.text) + len(_text_of(chunks)) <= MOST_TEXT
-                and len(_text_of(chunks)) <= Outbox.most_text
-            )
-            if not (self._whole and fits):
-                self._spawn(self._stop_quietly(stream, []))
+            rest = len(text_of(chunks))
+            if not self._whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:
+                self._spawn(stream.stop([]))
                 return False
-            return await self._stop_as_final(stream, chunks, footer, found, unclear)
-
-    async def _stop_as_final(
-        self,
-        stream: Stream,
-        chunks: list[Json],
-        footer: list[Json],
-        found: Json,
-        unclear: Callable[[], Awaitable[Json | None]],
-    ) -> bool:
-        arguments: Json = {
-            "channel": self._key.channel,
-            "ts": stream.ts,
-            "chunks": chunks or None,
-            "blocks": footer,
-            "metadata": found,
-        }
-        try:
-            await self._pen.due(STOP, self._key.team, self._key.channel, arguments, unclear=unclear)
-        except SlackError as e:
-            log.info("the stream did not become the final message", ts=stream.ts, error=e.error)
-            if e.error not in DEAD | {STOPPED}:
-                self._spawn(self._stop_quietly(stream, []))
-            return await unclear() is not None
-        return True
+            try:
+                await stream.finish(chunks, footer, found, unclear)
+            except SlackError as e:
+                log.info("the stream did not become the final message", ts=stream.ts, error=e.error)
+                if e.error not in DEAD | {STOPPED}:
+                    self._spawn(stream.stop([]))
+                return await unclear() is not None
+            return True
 
     async def close(self) -> None:
         """End the stream without an end of the turn: somebody else goes on."""
         self._muted = True
         async with self._lock:
-            if self._stream:
-                stream, self._stream = self._stream, None
-                await self._stop_quietly(stream, [])
-
-
-def _text_of(chunks: list[Json]) -> str:
-    return "".join(chunk["text"] for chunk in chunks if chunk["type"] == "markdown_text")
+            stream, self._stream = self._stream, None
+            if stream:
+                await stream.stop([])
 
 
 def _carries(shown: str, text: str) -> bool:
