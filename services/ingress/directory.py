@@ -74,7 +74,7 @@ class Directory:
         try:
             info = await self._person(user)
             profile = info.get("profile") or {}
-            name = str(profile.get("display_name") or profile.get("real_name") or info.get("name") or "")
+            name = str(profile.get("real_name") or profile.get("display_name") or info.get("name") or "")
         except SlackError:
             # A bot has no user, and a refusal may pass: the id stands for the name until it is forgotten.
             pass

@@ -40,7 +40,10 @@ async def test_a_mention_becomes_live_text_a_tool_card_a_commit_and_one_final_me
     final = finals(thread)[0]
     assert "I wrote the poem." in shown_text(final)
     cards = [card for message in thread["messages"] for card in blocks_of(message, "task_card")]
-    assert [card["status"] for card in cards] == ["complete"]
+    assert [(card["title"].split()[0], card["status"]) for card in cards] == [
+        ("Write", "complete"),
+        ("Pushed", "complete"),
+    ]
     await system.until(ts, lambda thread: reactions(thread) == ["white_check_mark"])
     end = (await ends(system, ts))[0]
     repository = system.data / "repos" / "T1-U1.git"
@@ -68,18 +71,28 @@ async def test_a_killed_worker_loses_nothing_and_the_turn_ends_once(
     model.reply_to("careful", Call("Bash", {"command": "sleep 2"}), Say("survived"))
     ts = await system.say("<@UBOT> careful work")
     await system.until(ts, lambda thread: "task_card" in shown_text(thread))
-    for worker in _workers(system):
+    for worker in _workers():
         worker.kill()
     thread = await system.until(ts, turns_done(1))
     assert "survived" in shown_text(finals(thread)[0])
     assert [(end.outcome, end.attempt) for end in await ends(system, ts)] == [("completed", 2)]
 
 
-def _workers(system: System) -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    workers = [child for child in children if "services.worker" in child.cmdline()]
+def _workers() -> list[psutil.Process]:
+    workers = [process for process in _children() if "services.worker" in _command(process)]
     assert workers
     return workers
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # gone meanwhile
+        return []
 
 
 async def test_stop_ends_the_turn_leaves_no_process_and_the_next_message_works(
@@ -90,7 +103,7 @@ async def test_stop_ends_the_turn_leaves_no_process_and_the_next_message_works(
     await system.until(ts, lambda thread: "task_card" in shown_text(thread))
     await system.say("stop", ts)
     await system.until(ts, lambda thread: finals(thread) and "octagonal_sign" in reactions(thread))
-    assert not [p for p in psutil.Process().children(recursive=True) if p.cmdline()[:2] == ["sleep", "297"]]
+    assert not [process for process in _children() if _command(process)[:2] == ["sleep", "297"]]
     await system.say("go on with something else", ts)
     await system.until(ts, turns_done(2))
     assert [end.outcome for end in await ends(system, ts)] == ["cancelled", "completed"]

@@ -116,16 +116,13 @@ async def test_two_replicas_take_one_message_once(bus: Bus, slack: Slack) -> Non
     assert len(await stored(bus)) == 1
 
 
-async def test_the_name_is_there_as_soon_as_it_is_known(bus: Bus, slack: Slack, ingress: Door) -> None:
+async def test_people_have_their_names_and_are_looked_up_once(bus: Bus, slack: Slack, ingress: Door) -> None:
     root = ts_token(ts := await slack.says("@threadmill one"))
     first = await said_in(bus, f"T1.C1.{root}.in.{root}")
-    await eventually(lambda: slack.calls("users.info"))
-    await slack.settled()
-
     token = ts_token(await slack.says("two", thread_ts=ts))
 
     second = await said_in(bus, f"T1.C1.{root}.in.{token}")
-    assert (first.user, second.user) == (Person(id="U1"), Person(id="U1", name="ada"))
+    assert first.user == second.user == Person(id="U1", name="Ada")
     assert len(await slack.calls("users.info")) == 1
 
 
