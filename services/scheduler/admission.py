@@ -40,7 +40,7 @@ class Desk:
         self._agenda = agenda
 
     async def answer(self, request: Admit) -> Admission | None:
-        """Return the answer, None for "not now": another turn is open, or the queue waits after a stop.
+        """Return the answer, None where a refusal would be wrong: another turn is open, or the queue waits after a stop.
 
         Raises `InvalidKey` and `Unavailable`.
         """
@@ -68,9 +68,10 @@ class Desk:
             await self._memories.put(key, memory, revision)
         if memory.open and memory.open.turn == turn:
             return self._admission(memory.open)
-        if any(waiting.sequence == turn for waiting in memory.waiting):
+        if 0 < turn <= memory.heard:
+            # It waits behind another one, or has its fate: the asker's log is behind, and a refusal would end it.
             return None
-        return Admission(admitted=False, reason="There is no such message, or it was dealt with already.")
+        return Admission(admitted=False, reason="There is no such message.")
 
     def _run(self, key: SessionKey, memory: Memory) -> Memory:
         held = self._leases.held(key)

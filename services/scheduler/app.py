@@ -37,7 +37,7 @@ class Scheduler:
         self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
         self._staff = Staff(launcher, settings, self._memories, self._leases, self._worker_left)
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
-        recall = Recall(SessionLog(bus), rates, summaries)
+        recall = Recall(SessionLog(bus), self._leases, rates, summaries)
         self._starting = Starting(bus, settings, self._agenda, rates, self._staff)
         self._conductor = Conductor(
             bus=bus,

@@ -47,38 +47,44 @@ class Memory(Turns, frozen=True, kw_only=True, tag="turns"):
         return not (self.open or self.waiting)
 
 
-def fold(memory: Memory, sequence: int, message: Message | Unknown, at: datetime) -> Memory:
-    """Return `memory` after `message`, the next one in the session's log; `at` is when it is heard."""
+def fold(
+    memory: Memory, sequence: int, message: Message | Unknown, at: datetime, *, attended: bool
+) -> Memory:
+    """Return `memory` after `message`, the next one in the session's log.
+
+    `at` is when it is heard; `attended` tells whether a worker holds the session.
+    """
     match message:
         case Said():
             waiting = Waiting(sequence=sequence, id=message.id, user=message.user, at=message.at)
             memory = replace(memory, waiting=(*memory.waiting, waiting), paused=False, closed_at=None)
         case Withdrawn():
-            memory = _withdrawn(memory, message.of, sequence, at)
+            memory = _withdrawn(memory, message, sequence, at)
         case Continued():
             memory = replace(memory, paused=False)
         case Stop():
-            memory = _stopped(memory, sequence, at)
+            memory = _stopped(memory, sequence, at, attended=attended)
         case Close():
-            memory = replace(_stopped(memory, sequence, at), closed_at=at)
+            memory = replace(_stopped(memory, sequence, at, attended=attended), closed_at=at)
         case TurnEnd():
             memory = _ended(memory, message)
     return replace(memory, heard=sequence)
 
 
-def _withdrawn(memory: Memory, of: str, sequence: int, at: datetime) -> Memory:
+def _withdrawn(memory: Memory, message: Withdrawn, sequence: int, at: datetime) -> Memory:
+    gone = (message.of, message.user.id)
     turn = memory.open
-    if turn and turn.id == of and not turn.lease:
+    if turn and (turn.id, turn.user.id) == gone and not turn.lease:
         return replace(memory, open=replace(turn, stop=sequence, stopped_at=at))
-    return replace(memory, waiting=tuple(each for each in memory.waiting if each.id != of))
+    return replace(memory, waiting=tuple(each for each in memory.waiting if (each.id, each.user.id) != gone))
 
 
-def _stopped(memory: Memory, sequence: int, at: datetime) -> Memory:
-    # An input that stands before the stop and is about to open a turn is what the person means, too.
-    if memory.open is None and memory.waiting and not memory.paused:
+def _stopped(memory: Memory, sequence: int, at: datetime, *, attended: bool) -> Memory:
+    if memory.open is None and memory.waiting and not memory.paused and not attended:
+        # It was about to open a turn, and is what the person means; a holder lets it wait instead.
         memory = opened(memory, at, at)
     if memory.open is None:
-        return memory
+        return replace(memory, paused=bool(memory.waiting))
     turn = memory.open
     if turn.stop is None:
         turn = replace(turn, stop=sequence, stopped_at=at)

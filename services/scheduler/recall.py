@@ -3,6 +3,7 @@
 from schemas.base import now
 from schemas.ends import TurnEnd
 from schemas.keys import SessionKey
+from services.scheduler.leases import Leases
 from services.scheduler.log import SessionLog
 from services.scheduler.memory import Memory, fold
 from services.scheduler.ratelimits import RateLimits
@@ -13,8 +14,9 @@ from services.scheduler.summaries import Summaries
 class Recall:
     """Folds the log into memories. What an end causes happens before the memory passes it, so that none is missed."""
 
-    def __init__(self, log: SessionLog, rates: RateLimits, summaries: Summaries) -> None:
+    def __init__(self, log: SessionLog, leases: Leases, rates: RateLimits, summaries: Summaries) -> None:
         self._log = log
+        self._leases = leases
         self._rates = rates
         self._summaries = summaries
 
@@ -37,4 +39,6 @@ class Recall:
             await self._summaries.ended(key, heard.message)
             if heard.message.ours:
                 await self._rates.give_back(key, heard.message.user, heard.message.turn)
-        return fold(memory, heard.sequence, heard.message, now())
+        held = self._leases.held(key)
+        attended = held is not None and not held.ours
+        return fold(memory, heard.sequence, heard.message, now(), attended=attended)

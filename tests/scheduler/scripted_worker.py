@@ -23,6 +23,7 @@ from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict, Unavailable
 from services.runtime.follow import Follow, read
+from services.runtime.lifecycle import cancel
 from services.runtime.pull import Pull
 
 RENEW_SECONDS = 5.0
@@ -40,6 +41,7 @@ class ScriptedWorker:
         self.revision = self.token = self.out = 0
         self.attempt = 1
         self.frozen = False
+        self.taken: set[int] = set()
         self.leaving = asyncio.Event()
 
     async def run(self) -> None:
@@ -53,9 +55,6 @@ class ScriptedWorker:
         renewing = asyncio.create_task(self.renew())
         try:
             await self.work(assignment.turn)
-        except Died:
-            raise
-        else:
             await self.release()
         finally:
             renewing.cancel()
@@ -155,7 +154,8 @@ class ScriptedWorker:
         async with contextlib.aclosing(follow.deliveries()) as inputs:
             async for delivery in inputs:
                 if delivery:
-                    return await self.say(InputTaken(turn=turn, sequence=delivery.sequence, id="x"))
+                    await self.say(InputTaken(turn=turn, sequence=delivery.sequence, id="x"))
+                    return
 
     async def waiting_after(self, turn: int) -> list[int]:
         inputs = await read(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=turn)
@@ -163,6 +163,7 @@ class ScriptedWorker:
 
     async def end(self, turn: int, outcome: str, **more) -> None:
         taken = await self.waiting_after(turn) if outcome == "completed" else []
+        self.taken |= {turn, *taken}
         for sequence in taken:
             await self.say(InputTaken(turn=turn, sequence=sequence, id="x"))
         finished = TurnFinished(turn=turn, outcome=outcome)  # type: ignore[arg-type]
@@ -185,22 +186,26 @@ class ScriptedWorker:
     async def wait_for_more(self, after: int) -> None:
         follow = Follow(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=after)
         async with contextlib.aclosing(follow.deliveries()) as inputs:
-            while not self.leaving.is_set():
-                leave = asyncio.create_task(self.leaving.wait())
-                heard = asyncio.ensure_future(anext(inputs))
-                await asyncio.wait([leave, heard], return_when=asyncio.FIRST_COMPLETED)
-                leave.cancel()
-                if not heard.done():
-                    heard.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await heard
-                    return
-                delivery = heard.result()
-                if delivery and isinstance(INPUTS.decode(delivery.data), Said):
+            while delivery := await self.next_or_leave(inputs):
+                if isinstance(INPUTS.decode(delivery.data), Said):
                     await self.next_turn(delivery.sequence)
 
+    async def next_or_leave(self, inputs):
+        leave = asyncio.create_task(self.leaving.wait())
+        heard = asyncio.create_task(self.next_of(inputs))
+        try:
+            await asyncio.wait([leave, heard], return_when=asyncio.FIRST_COMPLETED)
+            return heard.result() if heard.done() else None
+        finally:
+            await cancel(leave, heard)
+
+    async def next_of(self, inputs):
+        while True:
+            if delivery := await anext(inputs):
+                return delivery
+
     async def next_turn(self, turn: int) -> None:
-        if await self.ended(turn):
+        if turn in self.taken:
             return
         stored = await self.bus.at(SESSIONS.name, turn)
         assert stored is not None

@@ -1,0 +1,93 @@
+"""More turns than workers: they wait in order, and their threads say so."""
+
+import asyncio
+
+from schemas.bus import END, SESSIONS
+from schemas.live import LIVES, Live, Status
+from services.runtime.follow import read
+from services.scheduler.capacity import Headcount, has_room, to_launch, waiting_text
+from tests.scheduler.test_stop import until_claimed
+from tests.scheduler.thread import Thread
+
+
+def test_places_read_as_people_say_them() -> None:
+    assert waiting_text(1) == "is waiting for a free worker (next in line)"
+    assert [waiting_text(n).split("(")[1].split(" ")[0] for n in (2, 3, 4, 11, 12, 13, 21, 102, 111)] == [
+        "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th",
+    ]  # fmt: skip
+
+
+def test_workers_are_launched_for_starts_and_warm_places_and_never_too_many() -> None:
+    assert to_launch(Headcount(), 4, 1) == 1
+    assert to_launch(Headcount(spare=1, starting=1, started_here=1), 4, 1) == 1
+    assert to_launch(Headcount(busy=3, spare=1, starting=1, started_here=1), 4, 1) == 0
+    assert to_launch(Headcount(busy=3, leaving=1), 4, 1) == 0
+    assert to_launch(Headcount(busy=2, spare=3), 4, 1) == 0
+    assert has_room(Headcount(busy=3), 4)
+    assert not has_room(Headcount(busy=3, starting=1), 4)
+
+
+async def heard_statuses(bus, thread: Thread) -> list[str]:
+    texts: list[str] = []
+
+    async def hear(message) -> None:
+        live = LIVES.decode(message.data)
+        if isinstance(live, Status) and live.lease == 0:
+            texts.append(live.text)
+
+    await bus.client.subscribe(Live.subject(thread.key), cb=hear)
+    await bus.client.flush()
+    return texts
+
+
+async def test_turns_wait_in_the_order_in_which_they_were_said(bus, scheduler) -> None:
+    replica = await scheduler(max_workers=1)
+    busy, *others = [Thread(bus, user=f"U{n}") for n in range(5)]
+    texts = [await heard_statuses(bus, thread) for thread in others]
+    first = await busy.say("obey")
+    await until_claimed(busy)
+    turns = [await thread.say("finish") for thread in others]
+    async with asyncio.timeout(5):
+        while not (texts[-1] and "4th" in texts[-1][-1]):
+            await asyncio.sleep(0.01)
+    assert [each[-1].split("(")[1] for each in texts] == [
+        "next in line)", "2nd in line)", "3rd in line)", "4th in line)",
+    ]  # fmt: skip
+    await busy.stop()
+    for thread, turn in zip(others, turns, strict=True):
+        assert (await thread.ended(turn)).outcome == "completed"
+    ends = await read(bus, SESSIONS.name, [END])
+    assert [int(end.subject.rsplit(".", 1)[1]) for end in ends] == [first, *turns]
+    assert [text.split("(")[-1] for text in texts[-1] if "line" in text][-4:] == [
+        "4th in line)", "3rd in line)", "2nd in line)", "next in line)",
+    ]  # fmt: skip
+    assert not replica.launcher.killed
+
+
+async def test_a_worker_that_only_waits_makes_room(bus, scheduler) -> None:
+    replica = await scheduler(max_workers=1)
+    idle, other = Thread(bus), Thread(bus)
+    await idle.ended(await idle.say("idle"))
+    assert (await other.ended(await other.say("finish"))).outcome == "completed"
+    assert len(replica.launcher.retired) == 1
+    assert (await idle.ended(await idle.say("finish"))).outcome == "completed"
+
+
+async def test_there_are_never_more_workers_than_allowed(bus, scheduler) -> None:
+    replica = await scheduler(max_workers=2, warm=2)
+    threads = [Thread(bus, user=f"U{n}") for n in range(12)]
+    most = 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            most = max(most, len(replica.launcher.workers()))
+            await asyncio.sleep(0.001)
+
+    counting = asyncio.create_task(count())
+    turns = await asyncio.gather(*(thread.say("finish") for thread in threads))
+    ends = await asyncio.gather(*(t.ended(turn, within=30) for t, turn in zip(threads, turns, strict=True)))
+    counting.cancel()
+    assert {end.outcome for end in ends} == {"completed"}
+    assert {end.attempt for end in ends} == {1}
+    assert most <= 2
