@@ -5,13 +5,13 @@ import asyncio
 from schemas.bus import FILES
 from services.ingress.slack_api import SlackApi
 from services.ingress.writer.budget import Budget
+from services.ingress.writer.kit import Kit
 from services.ingress.writer.leases import Leases
 from services.ingress.writer.partition import Partition
 from services.ingress.writer.pen import Pen
 from services.ingress.writer.reader import Reader
 from services.ingress.writer.samples import Samples
 from services.ingress.writer.settings import WriterSettings
-from services.ingress.writer.thread import Kit
 from services.runtime.bus import Bus
 from services.runtime.files import FileBucket
 

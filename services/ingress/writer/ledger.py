@@ -75,6 +75,10 @@ class Ledger:
         found = self.posted.get(mark)
         return found[0] if found else None
 
+    def file(self, name: str, size: int) -> str | None:
+        """Return the `ts` of the message with this file, None if there is none."""
+        return next((one.ts for one in self.files if (one.name, one.size) == (name, size)), None)
+
     def places(self, what: What) -> list[str]:
         """Return the `ts` of every message of one kind."""
         return [ts for mark, places in self.posted.items() if mark.what == what for ts in places]

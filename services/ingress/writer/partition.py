@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import structlog
 
@@ -14,8 +13,10 @@ from schemas.ends import ENDS
 from schemas.events import EVENTS
 from schemas.inputs import INPUTS
 from schemas.keys import SessionKey
+from services.ingress.writer.holds import Holds
+from services.ingress.writer.kit import Kit
 from services.ingress.writer.metrics import give_up
-from services.ingress.writer.thread import Kit, Thread
+from services.ingress.writer.thread import Thread
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.follow import read
@@ -32,38 +33,6 @@ MOST_HELD = 5_000
 def partition_of(key: SessionKey) -> int:
     """Return the partition of a session: all threads of a channel are in one."""
     return zlib.crc32(f"{key.team}.{key.channel}".encode()) % PARTITIONS
-
-
-class Holds:
-    """Which sequences are not fully shown yet."""
-
-    def __init__(self, position: int) -> None:
-        self._passed = position
-        self._held: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._held)
-
-    @property
-    def position(self) -> int:
-        """Everything up to here is fully shown."""
-        return min(self._held) - 1 if self._held else self._passed
-
-    def hold(self, sequence: int) -> Callable[[], None]:
-        """Keep the position below `sequence` until the returned function is called."""
-        self._held[sequence] = self._held.get(sequence, 0) + 1
-        self._passed = max(self._passed, sequence)
-        return partial(self._release, sequence)
-
-    def passed(self, sequence: int) -> None:
-        """Nothing up to `sequence` is left to take."""
-        self._passed = max(self._passed, sequence)
-
-    def _release(self, sequence: int) -> None:
-        self._held[sequence] -= 1
-        if not self._held[sequence]:
-            del self._held[sequence]
 
 
 class Partition:
@@ -107,8 +76,8 @@ class Partition:
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
-    def take(self, key: SessionKey, sequence: int, leaf: str, payload: bytes) -> None:
-        """Take the stored message at `sequence` for its thread."""
+    def take(self, key: SessionKey, sequence: int, leaf: str, payload: bytes, *, first: bool = False) -> None:
+        """Take the stored message at `sequence` for its thread; `first` tells that nothing stands before it."""
         if len(self._holds) > MOST_HELD:
             self._stalled = True
         if self._closed or self._stalled or sequence <= self.taken:
@@ -121,6 +90,8 @@ class Partition:
             thread.take(sequence, message)
             release()
 
+        if first and self.horizon is not None and key not in self._waiting:
+            self._threads.setdefault(key, Thread(key, self._kit, self._spawn, self._holds.hold))
         self._give(key, before, taken)
 
     def hear(self, key: SessionKey, message: Message | Unknown) -> None:
@@ -144,23 +115,27 @@ class Partition:
         A predecessor may have shown what comes now (`inherited`), or have left a turn's live message.
         """
         thread = Thread(key, self._kit, self._spawn, self._holds.hold)
-        begun = await self._remember(thread, known)
-        if inherited or 0 < begun <= (self.horizon or 0):
+        await self._remember(thread, known)
+        turn = thread.view.turn
+        if turn and turn.number <= (self.horizon or known):
+            thread.begun(turn.number)
+            self._inherited.add(key)
+        if inherited:
             self._inherited.add(key)
             await thread.inherit()
+        elif key in self._inherited:
+            self._spawn(thread.inherit())
         self._threads[key] = thread
         for what in self._waiting.pop(key):
             what(thread)
 
-    async def _remember(self, thread: Thread, known: int) -> int:
-        """Fold the session's past, and return the sequence at which its open turn began (0 without one)."""
+    async def _remember(self, thread: Thread, known: int) -> None:
         filters = [f"session.{thread.key}.{leaf}" for leaf in ("in.*", "out", "end.*")]
         for delivery in await read(self._bus, SESSIONS.name, filters):
             if delivery.sequence > known:
                 break
             leaf = delivery.subject.split(".")[4]
             thread.remember(delivery.sequence, _decode(leaf, delivery.data))
-        return thread.view.turn.number if thread.view.turn else 0
 
     # --- living -----------------------------------------------------------------------------------------------------
 

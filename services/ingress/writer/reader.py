@@ -60,10 +60,11 @@ class Reader:
                     self._give(delivery)
 
     def _give(self, delivery: Delivery) -> None:
-        _, team, channel, thread, leaf, *_rest = delivery.subject.split(".")
+        _, team, channel, thread, leaf, *rest = delivery.subject.split(".")
         key = SessionKey(team, channel, thread)
         if partition := self._partitions().get(partition_of(key)):
-            partition.take(key, delivery.sequence, leaf, delivery.data)
+            first = leaf == "in" and rest == [thread]
+            partition.take(key, delivery.sequence, leaf, delivery.data, first=first)
 
     def _caught_up(self, position: int) -> None:
         for partition in self._partitions().values():

@@ -1,0 +1,138 @@
+"""What a thread says, one thing after the other: each is done before the next begins, and nothing is said twice."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from schemas.base import now
+from schemas.keys import SessionKey
+from services.ingress.slack_api import SlackError
+from services.ingress.writer import acts, closing
+from services.ingress.writer.controls import Controls
+from services.ingress.writer.kit import Kit
+from services.ingress.writer.ledger import Mark, metadata
+from services.ingress.writer.live import Live
+from services.ingress.writer.metrics import FINAL, give_up
+from services.ingress.writer.once import Once
+from services.ingress.writer.pen import ChannelGone
+from services.ingress.writer.posts import Posts
+from services.ingress.writer.redact import redact
+from services.ingress.writer.settling import Spawn
+from services.runtime.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+Job = Callable[[], Awaitable[None]]
+FILE_RETRY_SECONDS = 1.0
+
+
+class Sayings:
+    """Carries acts out in order. `gone` tells that the thread cannot be written to any more."""
+
+    def __init__(self, kit: Kit, key: SessionKey, once: Once, controls: Controls, spawn: Spawn) -> None:
+        self._kit = kit
+        self._key = key
+        self._once = once
+        self._posts = Posts(kit.pen, once, kit.settings, key)
+        self._controls = controls
+        self._spawn = spawn
+        self._jobs: deque[Job] = deque()
+        self._working = self.gone = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to say."""
+        return self._working
+
+    def add(self, sequence: int, act: acts.Act, live: Live | None, done: Callable[[], None]) -> None:
+        """Say this after everything before; `live` is the turn's live message, `done` hears when it stands."""
+
+        async def job() -> None:
+            await self._say(sequence, act, live)
+            done()
+
+        self._jobs.append(job)
+        if not self._working:
+            self._working = True
+            self._spawn(self._work_off())
+
+    async def _work_off(self) -> None:
+        while self._jobs:
+            await self._jobs.popleft()()
+        self._working = False
+
+    async def _say(self, sequence: int, act: acts.Act, live: Live | None) -> None:
+        if self.gone:
+            return
+        what = type(act).__name__.lower()
+        try:
+            await self._carry_out(sequence, act, live)
+        except ChannelGone as e:
+            self.gone = True
+            give_up("thread", str(e))
+            log.warning("a thread cannot be written to any more", session=str(self._key), reason=str(e))
+        except SlackError as e:
+            give_up(what, e.error)
+            log.exception("slack refuses it", what=what, session=str(self._key), error=str(e))
+        except Exception:
+            # One thing that cannot be shown keeps nothing else from being shown.
+            give_up(what, "failed")
+            log.exception("it could not be shown", what=what, session=str(self._key))
+
+    async def _carry_out(self, sequence: int, act: acts.Act, live: Live | None) -> None:
+        match act:
+            case acts.Finish():
+                await self._finish(sequence, act, live)
+            case acts.Ask():
+                if live:
+                    await live.rotate()
+                await self._posts.ask(sequence, act)
+            case acts.Close():
+                await self._posts.close(act)
+            case acts.Tell():
+                await self._posts.tell(sequence, act)
+            case acts.Share():
+                await self._posts.share(act, await self._file(act.file.object))
+            case acts.Refuse():
+                if live:
+                    await live.close()
+                await self._posts.refuse(act)
+
+    async def _finish(self, sequence: int, finish: acts.Finish, live: Live | None) -> None:
+        mark = Mark("turn", sequence)
+        if self._once.ledger.has(mark):
+            if live:
+                await live.close()
+            return
+        if not (live and await self._finish_live(mark, finish, live)):
+            await self._posts.final(sequence, finish)
+        FINAL.observe(max(0.0, (now() - finish.end.at).total_seconds()))
+        if self._controls.doubtful or (live and live.lost):
+            await self._find_lost()
+
+    async def _finish_live(self, mark: Mark, finish: acts.Finish, live: Live) -> bool:
+        return await live.finish(
+            redact(closing.lead(finish)),
+            redact(finish.text),
+            closing.footer(self._key, finish),
+            metadata(self._key, finish.turn, mark),
+            lambda: self._once.find(mark),
+        )
+
+    async def _find_lost(self) -> None:
+        """Clean up what Slack may have taken from us without telling where it put it."""
+        ledger = await self._once.look()
+        for ts in ledger.streams:
+            await self._once.stop_stream(ts)
+        self._controls.inherit(ledger.places("controls"))
+        self._controls.want(0)
+
+    async def _file(self, name: str) -> bytes | None:
+        while True:
+            try:
+                return await self._kit.files.get(name)
+            except Unavailable as e:
+                log.warning("a file cannot be read yet", error=str(e))
+                await asyncio.sleep(FILE_RETRY_SECONDS)
