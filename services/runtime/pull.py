@@ -21,7 +21,10 @@ NANOSECONDS = 1_000_000_000
 
 
 class Delivery:
-    """One message of a consumer. `sequence` is its place in the stream, `pending` how many wait behind it."""
+    """One message of a consumer.
+
+    `sequence` is its place in the stream, `place` that among the consumer's deliveries, `pending` how many wait behind it.
+    """
 
     __slots__ = (
         "_client",
@@ -30,6 +33,7 @@ class Delivery:
         "deliveries",
         "headers",
         "pending",
+        "place",
         "sequence",
         "subject",
         "timestamp",
@@ -46,6 +50,7 @@ class Delivery:
         offset = 2 if len(fields) > 9 else 0
         self.deliveries = int(fields[4 + offset])
         self.sequence = int(fields[5 + offset])
+        self.place = int(fields[6 + offset])
         self.timestamp = int(fields[7 + offset]) / NANOSECONDS
         self.pending = int(fields[8 + offset])
 

@@ -1,0 +1,77 @@
+"""What is asked of the archiver over request and reply; all archivers share the requests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import structlog
+from nats.aio.msg import Msg
+
+from schemas.archive import Refused
+from schemas.base import MalformedMessage, Message
+from schemas.keys import InvalidKey
+from services.archiver.backend import StoreError
+from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
+from services.runtime.metrics import REFUSED
+
+log = structlog.get_logger(__name__)
+
+QUEUE_GROUP = "archiver"
+
+M = TypeVar("M", bound=Message)
+
+
+class Requests(Generic[M]):
+    """Answers the requests `kind` on `subject`, at most `at_once` beside each other."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        subject: str,
+        kind: type[M],
+        answer: Callable[[M], Awaitable[Message]],
+        *,
+        at_once: int = 8,
+    ) -> None:
+        self._bus = bus
+        self._subject = subject
+        self._kind = kind
+        self._decide = answer
+        self._slots = asyncio.Semaphore(at_once)
+
+    async def run(self) -> None:
+        """Answer for ever."""
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._bus.client.subscribe(
+            self._subject, queue=QUEUE_GROUP, cb=arrived.put, pending_msgs_limit=10_000
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    message = await arrived.get()
+                    await self._slots.acquire()
+                    task = tasks.create_task(self._answer(message), name=self._subject)
+                    task.add_done_callback(lambda _: self._slots.release())
+        finally:
+            if not self._bus.client.is_closed:
+                await subscription.unsubscribe()
+
+    async def _answer(self, message: Msg) -> None:
+        answer = await self._reason_or_answer(message.data)
+        if message.reply:
+            await self._bus.client.publish(message.reply, answer.encode())
+
+    async def _reason_or_answer(self, payload: bytes) -> Message:
+        try:
+            return await self._decide(self._kind.decode(payload))
+        except (MalformedMessage, InvalidKey) as e:
+            REFUSED.labels("archiver", self._subject).inc()
+            return Refused(reason=f"This request cannot be read: {e}")
+        except StoreError as e:
+            return Refused(reason=str(e))
+        except Unavailable as e:
+            return Refused(reason=f"The broker did not answer the archiver: {e}; ask again")
+        except Exception:
+            log.exception("a request failed", subject=self._subject)
+            return Refused(reason="The archiver failed at this request; its log says why")
