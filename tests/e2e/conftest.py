@@ -120,7 +120,15 @@ async def model() -> AsyncIterator[MessagesApi]:
 
 
 @pytest.fixture
-async def system(tmp_path: Path, model: MessagesApi) -> AsyncIterator[System]:
+def system_settings() -> dict[str, str]:
+    """What its workers are told; a story may change it before the system starts."""
+    return {"THREADMILL_PERMISSION_MODE": "sandboxed"}
+
+
+@pytest.fixture
+async def system(
+    tmp_path: Path, model: MessagesApi, system_settings: dict[str, str]
+) -> AsyncIterator[System]:
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
     environ |= {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model.url, "IS_SANDBOX": "1"}
     system = System(
@@ -128,7 +136,7 @@ async def system(tmp_path: Path, model: MessagesApi) -> AsyncIterator[System]:
             data=tmp_path / "data",
             environ=environ,
             port=0,
-            worker={"THREADMILL_PERMISSION_MODE": "sandboxed"},
+            worker=system_settings,
         )
     )
     await system.start()

@@ -48,7 +48,7 @@ async def test_a_mention_becomes_live_text_a_tool_card_a_commit_and_one_final_me
     end = (await ends(system, ts))[0]
     repository = system.data / "repos" / "T1-U1.git"
     assert await git("-C", repository, "show", f"{end.branch}:poem.txt") == "roses\n"
-    assert await git("-C", repository, "log", "-1", "--format=%an", end.branch) == "Ada\n"
+    assert await git("-C", repository, "log", "-1", "--format=%an", end.branch) == "Ada Lovelace\n"
 
 
 async def test_the_transcript_is_in_the_data_folder_and_the_next_message_continues(

@@ -1,0 +1,122 @@
+"""What people do in a thread beside asking: answer, attach, change their mind, talk over each other."""
+
+import asyncio
+import base64
+import subprocess
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.ends import TurnEnd
+from services.runtime.follow import read
+from tests.e2e.conftest import System, Thread, finals, shown_text, turns_done
+from tests.messages_api import Call, MessagesApi, Say
+
+
+def buttons(thread: Thread, prefix: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the buttons whose action begins with `prefix`, each with its message's ts."""
+    return [
+        (message["ts"], element)
+        for message in thread["messages"]
+        for block in message.get("blocks", [])
+        if block["type"] == "actions"
+        for element in block["elements"]
+        if element["action_id"].startswith(prefix)
+    ]
+
+
+async def press(system: System, user: str, ts: str, button: dict[str, Any]) -> None:
+    body = {"user": user, "channel": "C1", "message_ts": ts, "action_id": button["action_id"]}
+    await system.post("action", **body, **({"value": button["value"]} if "value" in button else {}))
+
+
+@pytest.fixture
+def asking(system_settings: dict[str, str]) -> None:
+    system_settings["THREADMILL_PERMISSION_MODE"] = "ask"
+
+
+async def test_the_agent_asks_for_permission_and_a_button_lets_it_go_on(
+    asking: None, system: System, model: MessagesApi
+) -> None:
+    model.reply_to("careful", Call("Bash", {"command": "mkdir allowed"}), Say("made it"))
+    ts = await system.say("<@UBOT> careful now")
+    thread = await system.until(ts, lambda thread: buttons(thread, "threadmill.answer"))
+    message, button = buttons(thread, "threadmill.answer")[0]
+    assert button["text"]["text"] == "Allow once"
+    assert thread["session_status"] == "suspended"
+    await press(system, "U2", message, button)
+    thread = await system.until(ts, turns_done(1))
+    assert "made it" in shown_text(finals(thread)[0])
+    assert not buttons(thread, "threadmill.answer")
+    assert "U2" in shown_text(next(m for m in thread["messages"] if m["ts"] == message))
+
+
+async def test_an_attached_file_is_in_the_workspace_before_the_agent_hears_of_it(
+    system: System, model: MessagesApi
+) -> None:
+    content = base64.b64encode(b"the word is heron").decode()
+    model.reply_to(
+        "read it", Call("Bash", {"command": "cat .threadmill/attachments/note.txt"}), Say("I read it")
+    )
+    ts = await system.say(
+        "<@UBOT> read it", files=[{"name": "note.txt", "media_type": "text/plain", "content": content}]
+    )
+    await system.until(ts, turns_done(1))
+    assert "the word is heron" in str(model.requests[-1]["messages"])
+    assert "note.txt" not in str(await ended(system, ts))
+
+
+async def ended(system: System, ts: str) -> list[TurnEnd]:
+    found = await read(system.dev.ground.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
+    return [TurnEnd.decode(entry.data) for entry in found]
+
+
+async def test_two_people_steer_one_turn_and_each_is_named(system: System, model: MessagesApi) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 2"}))
+    model.reply_to("and mind the tests", Say("both heard"))
+    ts = await system.say("<@UBOT> begin")
+    await system.until(ts, lambda thread: "task_card" in shown_text(thread))
+    await system.say("and mind the tests", ts, user="U2")
+    thread = await system.until(ts, turns_done(1))
+    assert len(finals(thread)) == 1
+    assert "both heard" in shown_text(finals(thread)[0])
+    assert "[Grace" in str(model.requests[-1]["messages"])
+    (end,) = await ended(system, ts)
+    assert len(end.inputs) == 2
+
+
+async def test_what_waits_after_a_stop_is_edited_deleted_and_continued(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to("begin", Say("slow " * 200, pieces=100, pause=0.05))
+    ts = await system.say("<@UBOT> begin")
+    await system.until(ts, lambda thread: any("streaming_state" in message for message in thread["messages"]))
+    await system.post("reaction", user="U2", channel="C1", ts=ts, name="octagonal_sign")
+    await system.until(ts, turns_done(1))
+    assert [end.outcome for end in await ended(system, ts)] == ["cancelled"]
+    await system.say("second", ts)
+    await system.until(ts, turns_done(2))
+    assert [end.outcome for end in await ended(system, ts)] == ["cancelled", "completed"]
+
+
+async def test_the_repositorys_setup_runs_once_before_the_agent(system: System, model: MessagesApi) -> None:
+    model.reply_to("make a setup", Call("Bash", {"command": SETUP}), Say("there"))
+    model.reply_to("look", Call("Bash", {"command": "cat prepared"}), Say("seen"))
+    ts = await system.say("<@UBOT> make a setup")
+    await system.until(ts, turns_done(1))
+    branch = (await ended(system, ts))[0].branch
+    repository = system.data / "repos" / "T1-U1.git"
+    await system.stop()
+    system.settings = msgspec.structs.replace(
+        system.settings, data=system.data.with_name("elsewhere"), repo=str(repository)
+    )
+    command = ["git", "-C", repository, "symbolic-ref", "HEAD", f"refs/heads/{branch}"]
+    await asyncio.to_thread(subprocess.check_call, command)
+    await system.start()
+    other = await system.say("<@UBOT> look")
+    await system.until(other, turns_done(1))
+    assert "set up here" in str(model.requests[-1]["messages"])
+
+
+SETUP = "mkdir -p .threadmill; printf '#!/bin/sh\\necho set up here > prepared\\n' > .threadmill/setup; chmod +x .threadmill/setup"
