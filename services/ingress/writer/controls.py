@@ -22,8 +22,8 @@ class Controls:
         self._settling = Settling(pen, key, spawn, self._step)
 
     def inherit(self, places: list[str]) -> None:
-        """These stand there already, and no others."""
-        self._places, self.doubtful = list(places), False
+        """These stand there already; beside those that we know, there are no others."""
+        self._places, self.doubtful = list(dict.fromkeys([*self._places, *places])), False
 
     def want(self, turn: int, settled: Callable[[], None] | None = None) -> None:
         """Stand there for `turn`, or with 0 not at all."""

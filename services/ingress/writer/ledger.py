@@ -84,8 +84,11 @@ class Ledger:
         return [ts for mark, places in self.posted.items() if mark.what == what for ts in places]
 
     def doubles(self) -> list[str]:
-        """Return the `ts` of every message that says again what an earlier one says."""
-        return [ts for places in self.posted.values() for ts in places[1:]]
+        """Return the `ts` of every message that says again what an earlier one says.
+
+        The streams of a turn share their mark and are no doubles: each shows another piece of it.
+        """
+        return [ts for mark, places in self.posted.items() if mark.what != "live" for ts in places[1:]]
 
 
 def _mark(key: SessionKey, found: Json) -> Mark | None:
