@@ -21,15 +21,16 @@ class Behind:
         self._most = most
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do `work` some time soon; with too much under way it is dropped and counted."""
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> bool:
+        """Do `work` some time soon; with too much under way it is dropped and counted, and False returned."""
         if len(self._tasks) >= self._most:
             work.close()
             REFUSED.labels("ingress", "too_much_behind").inc()
-            return
+            return False
         task = asyncio.create_task(self._guard(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything is done, `seconds` at most."""

@@ -15,7 +15,7 @@ NAME_WITHIN = 0.5
 
 
 class Directory:
-    """Names at once or later; everything else when asked, raising `SlackError`."""
+    """Names within a moment or not at all; everything else when asked, raising `SlackError`."""
 
     def __init__(self, api: SlackApi, behind: Behind) -> None:
         self._api = api
@@ -25,26 +25,27 @@ class Directory:
         self._people: Bounded[str, Json] = Bounded(MOST, HOUR)
         self._private: Bounded[str, bool] = Bounded(MOST, HOUR)
 
+    def known(self, person: Person) -> Person:
+        """Return `person` with the name that is known now."""
+        return Person(id=person.id, name=self._names.get(person.id) or person.name)
+
     async def named(self, person: Person) -> Person:
         """Return `person` with their name; the first lookup of an unknown one is waited for, but not for long."""
-        if person.name:
-            self._names.put(person.id, person.name)
-            return person
-        name = self._names.get(person.id)
-        if name is None:
+        if not person.name and self._names.get(person.id) is None:
             await self._looked_up(person.id)
-            name = self._names.get(person.id)
-        return Person(id=person.id, name=name or "")
+        return self.known(person)
 
     async def _looked_up(self, user: str) -> None:
         """Give one lookup, shared by all who ask meanwhile, a moment; it goes on behind when it takes longer."""
-        known = self._lookups.get(user)
-        if known is None:
-            known = self._lookups[user] = asyncio.Event()
-            self._behind.start(self._learn(user, known), f"name of {user}")
+        found = self._lookups.get(user)
+        if found is None:
+            found = asyncio.Event()
+            if not self._behind.start(self._learn(user, found), f"name of {user}"):
+                return
+            self._lookups[user] = found
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(NAME_WITHIN):
-                await known.wait()
+                await found.wait()
 
     async def outsider(self, user: str, home: str) -> str | None:
         """Return the workspace of a person from another company, None for one of the workspace `home`."""
@@ -69,7 +70,7 @@ class Directory:
             self._people.put(user, info)
         return info
 
-    async def _learn(self, user: str, known: asyncio.Event) -> None:
+    async def _learn(self, user: str, found: asyncio.Event) -> None:
         name = ""
         try:
             info = await self._person(user)
@@ -81,4 +82,4 @@ class Directory:
         finally:
             self._names.put(user, name)
             self._lookups.pop(user, None)
-            known.set()
+            found.set()

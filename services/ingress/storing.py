@@ -110,7 +110,10 @@ class Storing:
         return any(control.headers.get(HEADER_ID) == _id(store) for control in controls)
 
     async def _publish(self, store: Store, fence: Fence | None) -> None:
-        user = await self._directory.named(store.message.user)
+        # A stop waits for nothing, not even for a name.
+        said_by = store.message.user
+        stop = isinstance(store.message, Stop)
+        user = self._directory.known(said_by) if stop else await self._directory.named(said_by)
         message = msgspec.structs.replace(store.message, user=user)
         draft = Draft(
             subject=message.subject(store.key),

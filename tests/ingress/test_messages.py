@@ -122,8 +122,19 @@ async def test_people_have_their_names_and_are_looked_up_once(bus: Bus, slack: S
     token = ts_token(await slack.says("two", thread_ts=ts))
 
     second = await said_in(bus, f"T1.C1.{root}.in.{token}")
-    assert first.user == second.user == Person(id="U1", name="Ada")
+    assert first.user == second.user == Person(id="U1", name="Ada Lovelace")
     assert len(await slack.calls("users.info")) == 1
+
+
+async def test_a_name_that_slack_does_not_tell_in_time_holds_nothing_up(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    await slack.fault(method="users.info", status=500, times=1)
+    token = ts_token(await slack.says("@threadmill one"))
+
+    said = await said_in(bus, f"T1.C1.{token}.in.{token}")
+
+    assert said.user == Person(id="U1")
 
 
 async def test_an_edit_and_a_deletion_follow_the_message(bus: Bus, slack: Slack, ingress: Door) -> None:
