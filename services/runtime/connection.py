@@ -1,6 +1,5 @@
 """The connection to NATS: by settings, with TLS and credentials, reconnecting for ever."""
 
-import asyncio
 import contextlib
 import math
 import ssl
@@ -9,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import nats
 import structlog
 from nats.aio.client import Client
+from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 
-from services.runtime.errors import Unavailable
+from services.runtime.errors import SettingsError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +21,8 @@ log = structlog.get_logger(__name__)
 RECONNECT_FOR_EVER = -1
 RECONNECT_WAIT = 0.25
 PENDING_BYTES = 16 * 2**20
+# What a creds file holds. nats-py reads on for ever in one that lacks the first.
+CREDS_PARTS = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,13 +37,54 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 1
 
 
-def _tls(settings: BusSettings) -> ssl.SSLContext | None:
-    if not (settings.ca or settings.tls_cert):
-        return None
-    context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
-    if settings.tls_cert:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context
+class _Connecting:
+    """What happens to one connection; until it is established, errors that no waiting cures end the attempt."""
+
+    def __init__(self, url: str, on_closed: Callable[[], None], until: float) -> None:
+        self.client = Client()
+        self.established = False
+        self._url = url
+        self._on_closed = on_closed
+        self._until = until
+
+    async def failed(self, error: Exception) -> None:
+        word = str(error) or type(error).__name__
+        if self.established:
+            log.warning("bus error", error=word)
+            return
+        # nats-py tries for ever, but an error raised in here leaves its `connect`.
+        if reason := _refusal(error):
+            raise SettingsError(f"the broker at {self._url} {reason}") from error
+        if time.monotonic() >= self._until:
+            raise Unavailable(
+                f"no broker answers at {self._url} ({word}); is it running, and are the settings right?"
+            ) from error
+        log.warning("no broker yet", url=self._url, error=word)
+
+    async def closed(self) -> None:
+        if self.established:
+            self._on_closed()
+
+    async def lost(self) -> None:
+        if self.established and not self.client.is_closed:  # else it is we who leave
+            log.warning("bus disconnected")
+
+    async def back(self) -> None:
+        log.info("bus reconnected")
+
+
+def _refusal(error: Exception) -> str | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"shows a certificate that is not trusted ({error.verify_message}): nats.ca names its authority"
+        )
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"refuses the TLS connection ({error.reason}): nats.ca, nats.tls_cert and nats.tls_key say how to"
+        )
+    if isinstance(error, AuthorizationError) or "Authorization Violation" in str(error):
+        return "refuses who we say we are: nats.creds or nats.nkey_seed must hold a user that it knows"
+    return None
 
 
 async def open_connection(
@@ -50,47 +92,65 @@ async def open_connection(
 ) -> Client:
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
-    `on_closed` hears when the connection is closed for good.
+    `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
+    cannot be used, a certificate that is not trusted, a user that the broker does not know.
     """
-    until = time.monotonic() + patience
+    tls = _tls(settings)
+    _check_credentials(settings)
+    connecting = _Connecting(settings.url, on_closed, time.monotonic() + patience)
+    client = connecting.client
+    try:
+        await client.connect(
+            settings.url,
+            name=name,
+            tls=tls,
+            user_credentials=str(settings.creds) if settings.creds else None,
+            nkeys_seed=str(settings.nkey_seed) if settings.nkey_seed else None,
+            max_reconnect_attempts=RECONNECT_FOR_EVER,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # only slept; fractions are fine
+            pending_size=PENDING_BYTES,
+            allow_reconnect=True,
+            connect_timeout=2,
+            closed_cb=connecting.closed,
+            error_cb=connecting.failed,
+            disconnected_cb=connecting.lost,
+            reconnected_cb=connecting.back,
+        )
+    except BaseException:
+        await close_connection(client)
+        raise
+    connecting.established = True
+    return client
 
-    async def closed() -> None:
-        on_closed()
 
-    async def failed(error: Exception) -> None:
-        log.warning("bus error", error=str(error) or type(error).__name__)
+def _tls(settings: BusSettings) -> ssl.SSLContext | None:
+    if not (settings.ca or settings.tls_cert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as e:  # what TLS itself complains of is one too
+        raise SettingsError(f"nats.ca, nats.tls_cert and nats.tls_key cannot be used: {e}") from e
+    return context
 
-    async def lost() -> None:
-        log.warning("bus disconnected")
 
-    async def back() -> None:
-        log.info("bus reconnected")
-
-    while True:
-        try:
-            return await nats.connect(
-                settings.url,
-                name=name,
-                tls=_tls(settings),
-                user_credentials=str(settings.creds) if settings.creds else None,
-                nkeys_seed=str(settings.nkey_seed) if settings.nkey_seed else None,
-                max_reconnect_attempts=RECONNECT_FOR_EVER,
-                reconnect_time_wait=RECONNECT_WAIT,
-                pending_size=PENDING_BYTES,
-                allow_reconnect=True,
-                connect_timeout=2,
-                closed_cb=closed,
-                error_cb=failed,
-                disconnected_cb=lost,
-                reconnected_cb=back,
+def _check_credentials(settings: BusSettings) -> None:
+    if settings.creds:
+        held = _contents("nats.creds", settings.creds)
+        if not all(part in held for part in CREDS_PARTS):
+            raise SettingsError(
+                f"nats.creds: {settings.creds} is no creds file: it lacks the JWT or the seed"
             )
-        except (OSError, nats.errors.NoServersError, TimeoutError) as e:
-            if time.monotonic() >= until:
-                raise Unavailable(
-                    f"no broker answers at {settings.url}; is it running, and are the settings right?"
-                ) from e
-            log.warning("no broker yet", url=settings.url, error=str(e) or type(e).__name__)
-            await asyncio.sleep(RECONNECT_WAIT)
+    if settings.nkey_seed and not _contents("nats.nkey_seed", settings.nkey_seed).startswith(b"SU"):
+        raise SettingsError(f"nats.nkey_seed: {settings.nkey_seed} holds no user's seed (SU...)")
+
+
+def _contents(setting: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes().strip()
+    except OSError as e:
+        raise SettingsError(f"{setting}: {path} cannot be read ({e.strerror})") from e
 
 
 async def close_connection(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Working off a durable consumer: each session in order, sessions beside each other, poison out of the way."""
+"""Working off a durable consumer: each lane in order, lanes beside each other, poison out of the way."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from schemas.bus import Consumer
+from schemas.bus import MAX_PAYLOAD, Consumer
 from schemas.operations import DeadLetter
 from services.runtime.bus import Bus, Draft
-from services.runtime.errors import Reject, Retry, Unavailable
+from services.runtime.errors import Reject, Retry, StreamFull, Unavailable
 from services.runtime.metrics import DEAD_LETTERS, HANDLED
 from services.runtime.pull import Delivery, Pull, Silent
 from services.runtime.tracing import span
@@ -19,13 +19,20 @@ log = structlog.get_logger(__name__)
 # A message that failed this often will fail again: it becomes a dead letter.
 MAX_DELIVERIES = 5
 RETRY_SECONDS = 1.0
+# JSON writes a control character as six bytes, and the letter has headers and a reason of its own.
+MAX_LETTER = MAX_PAYLOAD // 8
+MAX_REASON = 2000
 
 Handler = Callable[[Delivery], Awaitable[None]]
 LaneOf = Callable[[Delivery], str]
 
 
 class Consume:
-    """Feeds `handle` from `consumer`, one at a time per lane; a lane is whatever `lane_of` says."""
+    """Feeds `handle` from `consumer`, one at a time per lane; a lane is whatever `lane_of` says.
+
+    A message that is tried again comes after those that arrived behind it meanwhile. What waits in a lane or is being
+    worked on stays ours, however long that takes.
+    """
 
     def __init__(self, bus: Bus, consumer: Consumer, service: str, handle: Handler, lane_of: LaneOf) -> None:
         self._bus = bus
@@ -36,16 +43,34 @@ class Consume:
         self._lanes: dict[str, deque[Delivery]] = {}
 
     async def run(self) -> None:
-        """Work for ever; cancelling finishes nothing and loses nothing."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                try:
-                    async with Pull(self._bus.client, self._consumer.stream, self._consumer.name) as pull:
-                        async for delivery in pull:
-                            self._enqueue(delivery, tasks)
-                except Silent as silence:
-                    log.info("pulling anew", consumer=self._consumer.name, reason=str(silence))
-                    await asyncio.sleep(0.1)
+        """Work for ever; cancelling finishes nothing, loses nothing and gives back at once what was begun."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_alive(), name=f"keep {self._consumer.name}")
+                await self._pull(tasks)
+        finally:
+            for delivery in self._held():
+                await delivery.retry(0)
+            self._lanes.clear()
+
+    async def _pull(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                async with Pull(self._bus.client, self._consumer.stream, self._consumer.name) as pull:
+                    async for delivery in pull:
+                        self._enqueue(delivery, tasks)
+            except Silent as silence:
+                log.info("pulling anew", consumer=self._consumer.name, reason=str(silence))
+                await asyncio.sleep(0.1)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._consumer.ack_wait / 3)
+            for delivery in self._held():
+                await delivery.working()
+
+    def _held(self) -> list[Delivery]:
+        return [delivery for lane in self._lanes.values() for delivery in lane]
 
     def _enqueue(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
         name = self._lane_of(delivery)
@@ -59,7 +84,8 @@ class Consume:
     async def _work_off(self, name: str) -> None:
         lane = self._lanes[name]
         while lane:
-            await self._process(lane.popleft())
+            await self._process(lane[0])
+            lane.popleft()
         del self._lanes[name]
 
     async def _process(self, delivery: Delivery) -> None:
@@ -89,28 +115,34 @@ class Consume:
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         try:
             await bury(self._bus, self._service, delivery, reason)
-        except Unavailable:
+        except (StreamFull, Unavailable) as e:
+            log.warning("no dead letter yet", sequence=delivery.sequence, error=str(e))
             await delivery.retry(RETRY_SECONDS)
         else:
             await delivery.terminate()
 
 
 async def bury(bus: Bus, service: str, delivery: Delivery, reason: str) -> None:
-    """Store `delivery` as a dead letter with its reason. Raises `Unavailable`."""
+    """Store `delivery` as a dead letter with its reason. Raises `Unavailable` and `StreamFull`."""
     letter = dead_letter(service, delivery, reason)
-    await bus.publish(
-        Draft(subject=letter.subject(), message=letter, id=f"dead/{service}/{delivery.sequence}")
-    )
+    once = f"dead/{service}/{delivery.subject}/{delivery.sequence}"
+    await bus.publish(Draft(subject=letter.subject(), message=letter, id=once))
     DEAD_LETTERS.labels(service).inc()
     log.error("dead letter", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
 
 
 def dead_letter(service: str, delivery: Delivery, reason: str) -> DeadLetter:
-    """Return the dead letter of `delivery`."""
-    try:
-        text, raw = delivery.data.decode(), None
-    except UnicodeDecodeError:
-        text, raw = None, delivery.data
+    """Return the dead letter of `delivery`; one too large for a letter stays where it is, and the reason says so."""
+    reason = reason[:MAX_REASON]
+    text: str | None = None
+    raw: bytes | None = None
+    if len(delivery.data) > MAX_LETTER:
+        reason += f" (its {len(delivery.data)} bytes are too many for a letter: read {delivery.subject} at {delivery.sequence})"
+    else:
+        try:
+            text = delivery.data.decode()
+        except UnicodeDecodeError:
+            raw = delivery.data
     return DeadLetter(
         service=service,
         origin=delivery.subject,

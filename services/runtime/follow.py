@@ -75,6 +75,8 @@ class Follow:
         if "error" in answer:
             raise Unavailable(f"{self._stream}: {answer['error'].get('description')}")
         self.backlog = int(answer["num_pending"])
+        if self._start == "new":  # a consumer made anew goes on from here
+            self.position, self._start = int(answer["delivered"]["stream_seq"]), "all"
         return name
 
     def _config(self, name: str) -> dict[str, object]:

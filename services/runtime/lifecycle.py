@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -14,7 +14,7 @@ import uvloop
 
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
-from services.runtime.errors import SettingsError
+from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
 from services.runtime.log import configure_logging
 from services.runtime.topology import apply_map
@@ -22,7 +22,10 @@ from services.runtime.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 Endpoint = Annotated[str | None, msgspec.Meta(extra={"env": "OTEL_EXPORTER_OTLP_ENDPOINT"})]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +35,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
     health_port: int = 8080
     log_form: Literal["json", "text"] = "json"
-    log_level: str = "INFO"
+    log_level: Level = "INFO"
     otlp_endpoint: Endpoint = None
 
 
@@ -77,35 +80,59 @@ Wire = Callable[[Bus, Readiness], Awaitable[Service]]
 async def serve_until_told(
     name: str, settings: ProcessSettings, wire: Wire, *, pools: tuple[str, ...] = ()
 ) -> None:
-    """Connect, apply the map, wire the service and run it until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+    """Connect, apply the map, wire the service and run it until SIGTERM or SIGINT.
+
+    Raises `SettingsError`, and `Unavailable` when the broker closes the connection for good.
+    """
+    stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    client = await open_connection(settings.nats, name, stop.set)
-    bus = Bus(client, replicas=settings.nats.replicas)
-    readiness = Readiness({"bus": lambda: bus.connected})
+    readiness = Readiness({"started": started.is_set})
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(close_connection, client)
         if settings.health_port:
             runner = await serve(health_routes(readiness), settings.health_host, settings.health_port)
             stack.push_async_callback(runner.cleanup)
-        await apply_map(bus, pools)
-        service = await wire(bus, readiness)
-        log.info("ready", name=name)
-        await run_service(service, stop, readiness)
+        client = await _unless(stop, open_connection(settings.nats, name, stop.set))
+        if client is None:
+            return
+        stack.push_async_callback(close_connection, client)
+        bus = Bus(client, replicas=settings.nats.replicas)
+        readiness.add("bus", lambda: bus.connected)
+        service = await _unless(stop, _wired(bus, readiness, wire, pools))
+        if service is not None:
+            started.set()
+            log.info("ready", name=name)
+            await run_service(service, stop, readiness)
+        if client.is_closed:
+            raise Unavailable("the broker closed the connection for good; have the credentials expired?")
+
+
+async def _wired(bus: Bus, readiness: Readiness, wire: Wire, pools: tuple[str, ...]) -> Service:
+    await apply_map(bus, pools)
+    return await wire(bus, readiness)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` returns, None when `stop` comes first: a start must not outlive its SIGTERM."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await cancel(working, stopping)
 
 
 def main(
     name: str, settings: Callable[[], ProcessSettings], start: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    """Run one service process; a wrong setting is one line and exit code 2."""
+    """Run one service process; a wrong setting is one line and exit code 2, a broker lost for good 1."""
     try:
         loaded = settings()
         configure_logging(name, form=loaded.log_form, level=loaded.log_level)
         configure_tracing(name, loaded.otlp_endpoint)
         os.umask(0o077)
         uvloop.run(start())
-    except SettingsError as e:
+    except (SettingsError, Unavailable) as e:
         sys.stderr.write(f"threadmill {name}: {e}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(2 if isinstance(e, SettingsError) else 1) from None

@@ -4,6 +4,7 @@ Measured beside `fetch`, this delivers two to three times as much.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 BATCH = 256
 EXPIRES = 30.0
@@ -24,6 +26,7 @@ class Delivery:
     """One message of a consumer.
 
     `sequence` is its place in the stream, `place` that among the consumer's deliveries, `pending` how many wait behind it.
+    An answer that is lost with the connection raises nothing: the message comes again.
     """
 
     __slots__ = (
@@ -56,7 +59,7 @@ class Delivery:
 
     async def ack(self) -> None:
         """Done: never deliver it again."""
-        await self._client.publish(self._reply, b"+ACK")
+        await self._answer(b"+ACK")
 
     async def ack_confirmed(self, timeout: float) -> None:
         """Acknowledge, and wait until the broker says so. Raises `TimeoutError`."""
@@ -64,17 +67,19 @@ class Delivery:
 
     async def retry(self, delay: float) -> None:
         """Deliver it again after `delay` seconds."""
-        await self._client.publish(
-            self._reply, b"-NAK " + msgspec.json.encode({"delay": int(delay * NANOSECONDS)})
-        )
+        await self._answer(b"-NAK " + msgspec.json.encode({"delay": int(delay * NANOSECONDS)}))
 
     async def terminate(self) -> None:
         """Never deliver it again, though it was not processed."""
-        await self._client.publish(self._reply, b"+TERM")
+        await self._answer(b"+TERM")
 
     async def working(self) -> None:
         """Start the consumer's ack wait anew."""
-        await self._client.publish(self._reply, b"+WPI")
+        await self._answer(b"+WPI")
+
+    async def _answer(self, word: bytes) -> None:
+        with contextlib.suppress(NatsError):
+            await self._client.publish(self._reply, word)
 
 
 class Silent(Exception):

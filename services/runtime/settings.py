@@ -17,8 +17,8 @@ def load(kind: type[S], environ: Mapping[str, str], *, prefix: str = PREFIX, str
     """Return `kind` filled from `environ`.
 
     A field `max_workers` is `<prefix>MAX_WORKERS`, or the name that its `extra={"env": ...}` gives; a field that is a
-    Struct is filled with its own name as further prefix. Tuples of text are split on commas. With `strict`, a variable
-    with the prefix that nobody asks for is a problem too. Raises `SettingsError` naming every problem.
+    Struct is filled with its own name as further prefix. Tuples are split on commas; an empty variable counts as
+    absent. With `strict`, a variable with the prefix that nobody asks for is a problem too. Raises `SettingsError` naming every problem.
     """
     problems: list[str] = []
     asked: set[str] = set()
@@ -28,7 +28,10 @@ def load(kind: type[S], environ: Mapping[str, str], *, prefix: str = PREFIX, str
         problems += [f"{name} is not a setting" for name in unknown]
     if problems:
         raise SettingsError("these settings cannot be used: " + "; ".join(problems))
-    return msgspec.convert(filled, kind, dec_hook=_path)
+    try:
+        return msgspec.convert(filled, kind, dec_hook=_path)
+    except msgspec.ValidationError as e:  # what a Struct itself refuses once it is whole
+        raise SettingsError(f"these settings cannot be used: {e}") from e
 
 
 def names(kind: type[msgspec.Struct], prefix: str = PREFIX) -> list[str]:

@@ -1,4 +1,8 @@
-"""Makes the broker look like the map: creates what is missing, changes what may change, loses nothing."""
+"""Makes the broker look like the map: creates what is missing, lets grow what may grow, loses nothing.
+
+Nothing ever shrinks here. An older version of a service that still runs beside a newer one does not take back what the
+newer one added, and what an operator made larger stays.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +16,8 @@ from services.runtime.pull import NANOSECONDS
 
 log = structlog.get_logger(__name__)
 
-NOT_FOUND = {10059, 10014}
-EXISTS_DIFFERENTLY = {10058, 10148, 10013}
+# Where the server says "no limit" by a number that is smaller than every limit.
+UNLIMITED = {"max_bytes": -1, "max_age": 0}
 DUPLICATE_WINDOW = 120.0
 OBJECT_CHUNK_SUBJECTS = "$O.{}.C.>", "$O.{}.M.>"
 
@@ -115,35 +119,48 @@ async def _ensure_stream(bus: Bus, wanted: Mapping[str, Any]) -> None:
         answer = await bus.api(f"STREAM.CREATE.{name}", wanted)
         if "error" not in answer:
             return
-        info = await bus.api(f"STREAM.INFO.{name}", None)
-        _raise_for(name, info)
+        info = await bus.api(f"STREAM.INFO.{name}", None)  # another service may have been faster
+        if "error" in info:
+            _raise_for(name, answer)
     current = info["config"]
-    # Settings that the map does not speak of stay as they are; a stream never becomes smaller than an operator made it.
-    merged = (
-        current | dict(wanted) | {"max_bytes": _larger(current["max_bytes"], wanted.get("max_bytes", -1))}
-    )
-    if any(
-        current.get(field) != value
-        for field, value in merged.items()
-        if not _absent(current.get(field), value)
-    ):
+    merged = grown(current, wanted)
+    if merged != current:
         _raise_for(name, await bus.api(f"STREAM.UPDATE.{name}", merged))
         log.info("stream changed", stream=name)
 
 
-def _larger(one: int, other: int) -> int:
-    return -1 if -1 in (one, other) else max(one, other)
+def grown(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `current` with what `wanted` adds: more subjects, larger limits, further features, other words."""
+    merged = dict(current)
+    for field, value in wanted.items():
+        if not (field not in current and value in (0, False, -1)):  # the server leaves its defaults out
+            merged[field] = _larger(field, current.get(field), value)
+    return merged
 
 
-def _absent(current: object, wanted: object) -> bool:
-    return current is None and wanted in (0, False, -1)
+def _larger(field: str, current: Any, wanted: Any) -> Any:
+    if current is None or isinstance(wanted, str):
+        return wanted
+    if isinstance(wanted, list):
+        return [*current, *(subject for subject in wanted if subject not in current)]
+    if UNLIMITED.get(field) in (current, wanted):
+        return UNLIMITED[field]
+    return max(current, wanted)
 
 
 async def ensure_consumer(bus: Bus, consumer: bus_map.Consumer) -> None:
-    """Create or update a durable consumer; its position is never touched. Raises `SettingsError`."""
+    """Create or update a durable consumer; its position is never touched. Raises `SettingsError`.
+
+    Its filters only grow; all else is as `consumer` says.
+    """
+    name = f"{consumer.stream}/{consumer.name}"
+    wanted = consumer_config(consumer)
+    info = await bus.api(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}", None)
+    if "error" not in info:
+        filters = info["config"].get("filter_subjects") or [info["config"].get("filter_subject", ">")]
+        wanted["filter_subjects"] = _larger("filter_subjects", filters, wanted["filter_subjects"])
     subject = f"CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.name}"
-    wanted = {"stream_name": consumer.stream, "config": consumer_config(consumer)}
-    _raise_for(f"{consumer.stream}/{consumer.name}", await bus.api(subject, wanted))
+    _raise_for(name, await bus.api(subject, {"stream_name": consumer.stream, "config": wanted}))
 
 
 def _raise_for(name: str, answer: Mapping[str, Any]) -> None:
