@@ -27,9 +27,9 @@ class Behind:
             work.close()
             REFUSED.labels("ingress", "too_much_behind").inc()
             return False
-        task = asyncio.create_task(self._guard(work, name), name=name)
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return True
 
     async def drain(self, seconds: float) -> None:
@@ -41,9 +41,7 @@ class Behind:
         """End what is under way."""
         await cancel(*self._tasks)
 
-    @staticmethod
-    async def _guard(work: Coroutine[Any, Any, None], name: str) -> None:
-        try:
-            await work
-        except Exception as e:
-            log.exception("failed behind", work=name, error=str(e))
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("failed behind", work=task.get_name(), error=repr(error), exc_info=error)
