@@ -1,39 +1,70 @@
-"""The commands put together."""
+"""The commands put together; each is imported when it is called."""
 
+import importlib
 import importlib.metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from services.cli import dead, decode, dev, doctor, run, slack, talk, transcripts
 from services.cli.words import fail
-from services.local.broker import BrokerError
-from services.local.guard import NotLoopbackError
-from services.local.home import HomeError
-from services.local.server import PortError
+from services.local.errors import LocalError
 from services.runtime.errors import SettingsError, Unavailable
+
+# A command's name and where its function or group is, in the order of the help.
+COMMANDS = {
+    "dev": "dev:dev",
+    "send": "talk:send",
+    "tail": "tail:tail",
+    "sessions": "transcripts:sessions",
+    "transcript": "transcripts:transcript",
+    "doctor": "doctor:doctor",
+    "dead": "dead:app",
+    "decode": "decode:decode",
+    "nats-url": "place:nats_url",
+    "slack": "slack:app",
+    "run": "run:run",
+    "sim": "sim:sim",
+}
+# What a command may raise whose text is already the one sentence with the way out.
+TOLD = (LocalError, SettingsError, Unavailable)
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Imports a command late: `decode` runs once per message, and an image holds the libraries of one service."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, for the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command, None for one that there is not."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            self.add_command(_imported(cmd_name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _imported(name: str) -> Any:
+    module, attribute = COMMANDS[name].split(":")
+    found = getattr(importlib.import_module(f"services.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    command = get_command(found)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="threadmill",
-    help="Turns every Slack thread into a coding session. Begin with `threadmill dev`.",
+    cls=Commands,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(dev.dev)
-app.command()(dev.sim)
-app.command()(run.run)
-app.command()(talk.send)
-app.command()(talk.tail)
-app.command()(transcripts.sessions)
-app.command()(transcripts.transcript)
-app.command()(decode.decode)
-app.command()(doctor.doctor)
-app.add_typer(dead.app, name="dead")
-app.add_typer(slack.app, name="slack")
-
-# What a command may raise whose text is already the one sentence with the way out.
-TOLD = (HomeError, PortError, BrokerError, NotLoopbackError, SettingsError, Unavailable)
 
 
 def _version(asked: bool) -> None:
@@ -48,12 +79,14 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Threadmill."""
+    """Every Slack thread becomes a coding session. Begin with `threadmill dev`."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; what a person can do something about is one sentence, not a stack."""
     try:
         app()
     except TOLD as e:
         fail(str(e))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 import uvloop
+from rich.markup import escape
 from rich.table import Table
 
 from schemas.operations import DeadLetter
@@ -14,7 +15,11 @@ from services.cli.words import fail, out
 from services.runtime.bus import EXPECT_SEQUENCE, EXPECT_SUBJECT, TTL
 from services.runtime.follow import read
 
-app = typer.Typer(help="What could not be processed: look at it, and send it again.", no_args_is_help=True)
+app = typer.Typer(
+    help="What could not be processed: look at it, and send it again.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 Number = Annotated[
     int, typer.Argument(help="The letter's number, as `threadmill dead list` shows it.", min=1)
@@ -30,10 +35,10 @@ def list_letters(data: Data = None) -> None:
     if not letters:
         out.print("no dead letters")
         return
-    table = Table("number", "at", "service", "from", "reason", box=None, header_style="dim")
+    table = Table("number", "at", "service", "from", "reason", box=None, header_style="dim", pad_edge=False)
     for number, letter in letters:
         at = f"{letter.at.astimezone():%d %b %H:%M:%S}"
-        table.add_row(str(number), at, letter.service, letter.origin, letter.reason)
+        table.add_row(str(number), at, letter.service, escape(letter.origin), escape(letter.reason))
     out.print(table)
 
 

@@ -1,4 +1,4 @@
-"""`decode`: a message of the bus for human eyes; works as `nats --translate "threadmill decode"`."""
+"""`decode`: a message of the bus for human eyes."""
 
 import sys
 
@@ -6,11 +6,15 @@ import msgspec
 
 
 def decode() -> None:
-    """Read one message from standard input and print it readably; what is no JSON passes unchanged."""
+    """Make a message of the bus readable.
+
+    It reads one from standard input, as `nats sub --translate "threadmill decode"` gives it; what is no JSON passes
+    unchanged.
+    """
     data = sys.stdin.buffer.read()
     try:
         value = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         sys.stdout.buffer.write(data)
         return
     if isinstance(value, dict) and isinstance(value.get("entries"), str):
@@ -22,5 +26,5 @@ def _inner(text: str) -> object:
     """Return the JSON that stands inside a JSON string, where it is whole."""
     try:
         return msgspec.json.decode(text.encode())
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text

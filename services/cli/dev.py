@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 import typer
 import uvloop
 
@@ -13,6 +14,7 @@ from services.cli.signals import until_told
 from services.cli.words import err, fail
 from services.local.ground import DevSettings
 from services.runtime.log import configure_logging
+from services.runtime.settings import load
 from services.scheduler.settings import SchedulerSettings
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ def dev(
         str | None,
         typer.Option(help="The git URL or path to work on; by default each person gets a repository."),
     ] = None,
-    warm: Annotated[int, typer.Option(help="How many workers wait for work.", min=0)] = 1,
-    max_workers: Annotated[int, typer.Option(help="How many workers there may be.", min=1)] = 4,
+    warm: Annotated[
+        int | None, typer.Option(help="How many workers wait for work.", min=0, show_default="1")
+    ] = None,
+    max_workers: Annotated[
+        int | None, typer.Option(help="How many workers there may be.", min=1, show_default="4")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the services log.")] = False,
 ) -> None:
     """Run all of Threadmill here, with a Slack workspace to talk in.
@@ -59,12 +65,19 @@ def dev(
         port=port,
         agent=agent,
         repo=_repo(repo) if repo else None,
-        scheduler=SchedulerSettings(warm=min(warm, max_workers), max_workers=max_workers),
+        scheduler=_rules(warm, max_workers),
     )
     try:
         uvloop.run(_dev(settings))
     except asyncio.CancelledError:
         err.print("stopped before it was ready; nothing is left running")
+
+
+def _rules(warm: int | None, max_workers: int | None) -> SchedulerSettings:
+    rules = load(SchedulerSettings, os.environ, prefix="THREADMILL_SCHEDULER_")
+    most = rules.max_workers if max_workers is None else max_workers
+    waiting = min(rules.warm if warm is None else warm, most)
+    return msgspec.structs.replace(rules, warm=waiting, max_workers=most)
 
 
 def _repo(repo: str) -> str:

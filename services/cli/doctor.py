@@ -1,6 +1,7 @@
 """`doctor`: looks at everything that Threadmill needs here, and says what to do."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,14 +11,21 @@ from pathlib import Path
 
 import msgspec
 import typer
+import uvloop
+from rich.markup import escape
 from rich.table import Table
 
-from services.cli.place import Data, default_data
+from services.cli.place import Data, default_data, local
 from services.cli.words import out
 from services.local.agent_choice import choose
 from services.local.broker import BrokerError, nats_server
+from services.local.home import HomeError
 
 PROGRAM_SECONDS = 20
+# The first git whose `merge-tree` merges without a work tree.
+GIT_NEEDED = (2, 38)
+GIT_TODO = "install git 2.38 or newer"
+PORT = 8700
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -31,31 +39,36 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def doctor(data: Data = None) -> None:
-    """Check every dependency and setting, and say what to do; exit code 1 when something needed is missing."""
+    """Check everything that is needed here, and say what to do.
+
+    The exit code is 1 when something is missing that nothing works without.
+    """
     findings = list(look(data or default_data()))
-    table = Table("", "", "", "", box=None, show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        mark = (
-            "[green]✓[/green]" if finding.ok else ("[red]✗[/red]" if finding.needed else "[yellow]![/yellow]")
-        )
-        table.add_row(
-            mark, finding.what, finding.found, f"[bold]{finding.todo}[/bold]" if not finding.ok else ""
-        )
+        todo = "" if finding.ok else f"\n[bold]{escape(finding.todo)}[/bold]"
+        table.add_row(_mark(finding), finding.what, escape(finding.found) + todo)
     out.print(table)
     if any(finding.needed and not finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return "[green]✓[/green]"
+    return "[red]✗[/red]" if finding.needed else "[yellow]![/yellow]"
 
 
 def look(data: Path) -> Iterator[Finding]:
     """Yield the findings, one look after another."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", version, sys.version_info >= (3, 11), "install Python 3.11 or newer")
-    yield _program("git", ["git", "--version"], "install git")
+    yield _git()
     yield _broker()
     yield _program("claude code", [str(_bundled_claude()), "--version"], "run `make sync`", needed=False)
     yield _model()
     yield _folder(data)
-    yield _port(8700)
+    yield _dev(data)
     yield _slack()
 
 
@@ -65,6 +78,13 @@ def _program(what: str, command: list[str], todo: str, *, needed: bool = True) -
     except (OSError, subprocess.SubprocessError):
         return Finding(what, "not found", ok=False, todo=todo, needed=needed)
     return Finding(what, done.stdout.strip().splitlines()[0] if done.stdout.strip() else "found")
+
+
+def _git() -> Finding:
+    found = _program("git", ["git", "--version"], GIT_TODO)
+    version = re.search(r"(\d+)\.(\d+)", found.found)
+    new_enough = version is not None and (int(version[1]), int(version[2])) >= GIT_NEEDED
+    return msgspec.structs.replace(found, ok=new_enough, todo=GIT_TODO)
 
 
 def _broker() -> Finding:
@@ -94,17 +114,25 @@ def _folder(data: Path) -> Finding:
     return Finding("data folder", f"{data} ({free} GB free)", ok, "name a writable folder with --data")
 
 
-def _port(port: int) -> Finding:
+def _dev(data: Path) -> Finding:
+    """Tell the local mode that runs in the folder, else whether one could begin on the usual port."""
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        address = uvloop.run(local(data))
+    except HomeError:
+        return _port()
+    return Finding("threadmill dev", f"runs at {address.url}/, its broker at {address.nats}")
+
+
+def _port() -> Finding:
+    try:
+        socket.create_server(("127.0.0.1", PORT)).close()
     except OSError:
-        todo = "a threadmill dev may be running; else choose another with --port"
-        return Finding("port", f"{port} is taken", ok=False, todo=todo, needed=False)
-    return Finding("port", f"{port} is free")
+        taken = f"not running, and port {PORT} is taken"
+        return Finding("threadmill dev", taken, ok=False, todo="choose another with --port", needed=False)
+    return Finding("threadmill dev", f"not running, port {PORT} is free")
 
 
 def _slack() -> Finding:
-    wrong: list[str] = []
     prefixes: dict[str, Callable[[str], bool]] = {
         "SLACK_BOT_TOKEN": lambda token: token.startswith("xoxb-"),
         "SLACK_APP_TOKEN": lambda token: token.startswith("xapp-"),

@@ -11,7 +11,9 @@ import aiohttp
 import msgspec
 import structlog
 import typer
+import uvloop
 
+from schemas.keys import InvalidKey, SessionKey
 from services.local.home import Address, Home, HomeError
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
@@ -25,6 +27,7 @@ Data = Annotated[
 ]
 CLIENT = {"X-Threadmill-Client": "cli"}
 CONNECT_SECONDS = 5
+CRITICAL = 50
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,19 +42,43 @@ def default_data() -> Path:
     return Path(base) / "threadmill"
 
 
+def parsed_key(text: str) -> SessionKey:
+    """Return the session's key. Raises `typer.BadParameter`."""
+    try:
+        return SessionKey.parse(text)
+    except InvalidKey as e:
+        raise typer.BadParameter(f"{e}; `threadmill sessions` lists the keys") from e
+
+
+def by_settings(data: Path | None) -> bool:
+    """Whether the settings name a broker, and no data folder overrules them."""
+    return data is None and bool(os.environ.get("THREADMILL_NATS_URL"))
+
+
 @contextlib.asynccontextmanager
 async def connected(data: Path | None) -> AsyncIterator[Bus]:
     """Connect to the broker that the settings name, else to the local mode of `data`. Raises `HomeError`."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    if data is None and os.environ.get("THREADMILL_NATS_URL"):
-        settings = load(Operator, os.environ).nats
-    else:
-        settings = BusSettings(url=(await local(data)).nats)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
+    settings = await _broker(data)
     client = await open_connection(settings, "threadmill cli", lambda: None, patience=CONNECT_SECONDS)
     try:
         yield Bus(client)
     finally:
         await close_connection(client)
+
+
+async def _broker(data: Path | None) -> BusSettings:
+    if by_settings(data):
+        return load(Operator, os.environ).nats
+    return BusSettings(url=(await local(data)).nats)
+
+
+def nats_url(data: Data = None) -> None:
+    """Print the broker's address, for the nats CLI.
+
+    export NATS_URL="$(threadmill nats-url)"
+    """
+    typer.echo(uvloop.run(_broker(data)).url)
 
 
 async def local(data: Path | None) -> Address:
@@ -60,16 +87,22 @@ async def local(data: Path | None) -> Address:
     address = home.address()
     nonce = secrets.token_hex(16)
     try:
-        timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{address.url}/local/proof", params={"nonce": nonce}) as answer,
-        ):
-            proof = await answer.text() if answer.status == 200 else ""
+        proof = await _proof(address, nonce)
     except (aiohttp.ClientError, TimeoutError) as e:
-        raise HomeError(f"nothing answers at {address.url}; start `threadmill dev` again") from e
+        raise HomeError(
+            f"no threadmill dev answers at {address.url} any more; start it again in {home.path}"
+        ) from e
     if not home.proves(nonce, proof):
         raise HomeError(
             f"what answers at {address.url} is not the threadmill dev of {home.path}; nothing was sent to it"
         )
     return address
+
+
+async def _proof(address: Address, nonce: str) -> str:
+    timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"{address.url}/local/proof", params={"nonce": nonce}) as answer,
+    ):
+        return await answer.text() if answer.status == 200 else ""

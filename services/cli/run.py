@@ -18,5 +18,8 @@ class Name(StrEnum):
 
 
 def run(service: Annotated[Name, typer.Argument(help="Which service.")]) -> None:
-    """Run one service; its settings come from the environment (THREADMILL_..., SLACK_...)."""
+    """Run one service as a process of its own.
+
+    Its settings come from the environment: THREADMILL_..., SLACK_...
+    """
     os.execv(sys.executable, [sys.executable, "-m", f"services.{service.value}"])  # noqa: S606 (our own module)

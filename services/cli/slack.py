@@ -3,7 +3,7 @@
 import msgspec
 import typer
 
-app = typer.Typer(help="What Slack needs to know of Threadmill.", no_args_is_help=True)
+app = typer.Typer(help="What Slack needs to know of Threadmill.", no_args_is_help=True, add_completion=False)
 
 BOT_SCOPES = [
     "app_mentions:read", "assistant:write", "channels:history", "channels:read", "chat:write", "files:read",

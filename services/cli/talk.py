@@ -1,8 +1,7 @@
-"""`send` and `tail`: talk in a thread, and watch one, from a terminal."""
+"""`send`: say something in a thread from a terminal."""
 
 import asyncio
 import contextlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,37 +10,48 @@ import aiohttp
 import msgspec
 import typer
 import uvloop
-from nats.aio.msg import Msg
 
-from schemas import live
-from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.inputs import Said
-from schemas.keys import InvalidKey, SessionKey, ts_token
+from schemas.keys import SessionKey, ts_token
 from schemas.people import Person
 from services.cli import story
-from services.cli.place import CLIENT, Data, connected, local
+from services.cli.place import CLIENT, Data, by_settings, connected, local, parsed_key
 from services.cli.words import err, fail, out
 from services.local.home import Address
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.follow import Follow
 
-Session = Annotated[
-    str | None, typer.Option("--session", help="The session's key <team>.<channel>.<thread>.")
-]
+# How long ingress may take to store what the simulator delivers.
+STORED_SECONDS = 30
+
+
+class Saying(msgspec.Struct, frozen=True):
+    """What is said, by whom, and where: in the thread `key`, or in a new one in `channel`."""
+
+    text: str
+    user: str
+    channel: str
+    key: SessionKey | None
 
 
 def send(
     text: Annotated[str, typer.Argument(help="What to say.")],
     *,
-    session: Session = None,
+    session: Annotated[
+        SessionKey | None,
+        typer.Option(parser=parsed_key, metavar="KEY", help="The thread to say it in; a new one without it."),
+    ] = None,
     user: Annotated[str, typer.Option(help="Who says it.")] = "U1",
-    channel: Annotated[str, typer.Option(help="Where a new thread begins, without --session.")] = "C1",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the turn's end as JSON.")] = False,
+    channel: Annotated[str, typer.Option(help="Where the new thread begins.")] = "C1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the turn's end as one JSON object.")] = False,
     data: Data = None,
 ) -> None:
-    """Say something in a thread and wait for the turn's end; a new thread begins without --session."""
-    end, key = uvloop.run(_send(text, session, user, channel, data))
+    """Say something in a thread, and wait for the answer.
+
+    The exit code is 0 when the turn completed, 1 when it ended otherwise.
+    """
+    end, key = uvloop.run(_send(Saying(text, user, channel, session), data))
     if as_json:
         typer.echo(msgspec.json.encode({"session": str(key)} | msgspec.to_builtins(end)).decode())
     else:
@@ -50,64 +60,68 @@ def send(
     raise typer.Exit(0 if end.outcome == "completed" else 1)
 
 
-async def _send(
-    text: str, session: str | None, user: str, channel: str, data: Path | None
-) -> tuple[TurnEnd, SessionKey]:
-    key = _key(session) if session else None
+async def _send(saying: Saying, data: Path | None) -> tuple[TurnEnd, SessionKey]:
     async with connected(data) as bus:
-        if data is None and os.environ.get("THREADMILL_NATS_URL"):
-            key, sequence = await _publish(bus, text, key, user)
+        if by_settings(data):
+            key, sequence = await _publish(bus, saying)
         else:
-            key, sequence = await _say(bus, await local(data), text, key, user=user, channel=channel)
+            key, sequence = await _say(bus, await local(data), saying)
         return await _end(bus, key, sequence), key
 
 
-def _key(session: str) -> SessionKey:
-    try:
-        return SessionKey.parse(session)
-    except InvalidKey as e:
-        fail(f"{e}; `threadmill sessions` lists the keys")
-
-
-async def _publish(bus: Bus, text: str, key: SessionKey | None, user: str) -> tuple[SessionKey, int]:
-    if key is None:
+async def _publish(bus: Bus, saying: Saying) -> tuple[SessionKey, int]:
+    if saying.key is None:
         fail("name the thread with --session; only local mode can begin a new one from here")
-    said = Said(id=f"cli-{bus.new_id()}", user=Person(id=user), text=text, source="cli")
-    draft = Draft(subject=said.subject(key), message=said, session=str(key), fence=Fence(0))
-    return key, await bus.publish(draft)
+    said = Said(id=f"cli-{bus.new_id()}", user=Person(id=saying.user), text=saying.text, source="cli")
+    draft = Draft(subject=said.subject(saying.key), message=said, session=str(saying.key), fence=Fence(0))
+    return saying.key, await bus.publish(draft)
 
 
-async def _say(
-    bus: Bus, address: Address, text: str, key: SessionKey | None, *, user: str, channel: str
-) -> tuple[SessionKey, int]:
-    body = {
-        "user": user,
-        "channel": key.channel if key else channel,
-        "text": text if key else f"<@UBOT> {text}",
-    }
-    body |= {"thread_ts": key.thread_ts} if key else {}
+async def _say(bus: Bus, address: Address, saying: Saying) -> tuple[SessionKey, int]:
+    ts = await _write(address, saying)
+    key = saying.key or SessionKey.of_thread("T1", saying.channel, ts)
+    follow = Follow(bus, "SESSIONS", [f"session.{key}.in.{ts_token(ts)}"])
+    try:
+        async with (
+            asyncio.timeout(STORED_SECONDS),
+            contextlib.aclosing(follow.deliveries()) as deliveries,
+        ):
+            async for stored in deliveries:
+                if stored:
+                    return key, stored.sequence
+    except TimeoutError:
+        fail(f"ingress took no notice of the message; look at the thread at {address.url}/")
+    raise AssertionError("following never ends")
+
+
+async def _write(address: Address, saying: Saying) -> str:
+    """Write the message into the simulated Slack; return its ts."""
+    body = {"user": saying.user}
+    if saying.key:
+        body |= {
+            "channel": saying.key.channel,
+            "text": saying.text,
+            "thread_ts": saying.key.thread_ts,
+        }
+    else:
+        body |= {"channel": saying.channel, "text": f"<@UBOT> {saying.text}"}
     async with (
         aiohttp.ClientSession(headers=CLIENT) as http,
         http.post(f"{address.url}/sim/message", json=body) as answer,
     ):
+        if answer.status == 404 and answer.content_type != "application/json":
+            fail("this threadmill dev is connected to the real Slack; write there")
         told = await answer.json()
     if not told.get("ok"):
         fail(f"the message was not taken: {told.get('error')}")
-    key = key or SessionKey.of_thread("T1", channel, told["ts"])
-    subject = f"session.{key}.in.{ts_token(told['ts'])}"
-    async with asyncio.timeout(10):
-        async for stored in Follow(bus, "SESSIONS", [subject]).deliveries():
-            if stored:
-                return key, stored.sequence
-    raise AssertionError("following never ends")
+    return str(told["ts"])
 
 
 async def _end(bus: Bus, key: SessionKey, sequence: int) -> TurnEnd:
-    """Wait for the end of the turn that took the input at `sequence`, showing what happens."""
+    """Wait for the end of the turn that took the input at `sequence`, showing what happens on a terminal."""
     filters = [f"session.{key}.out", f"session.{key}.end.*"]
-    async with contextlib.aclosing(
-        Follow(bus, "SESSIONS", filters, after=sequence).deliveries()
-    ) as deliveries:
+    follow = Follow(bus, "SESSIONS", filters, after=sequence)
+    async with contextlib.aclosing(follow.deliveries()) as deliveries:
         async for delivery in deliveries:
             message = story.message_of(delivery.subject, delivery.data) if delivery else None
             if isinstance(message, TurnEnd) and sequence in (message.turn, *message.inputs):
@@ -115,39 +129,3 @@ async def _end(bus: Bus, key: SessionKey, sequence: int) -> TurnEnd:
             if err.is_terminal and (line := story.line(message, datetime.now(UTC))):
                 err.print(line)
     raise AssertionError("following never ends")
-
-
-def tail(
-    session: Annotated[
-        str | None, typer.Argument(help="The session's key; without it, every session.")
-    ] = None,
-    *,
-    history: Annotated[bool, typer.Option(help="Begin with what is still in the stream.")] = True,
-    data: Data = None,
-) -> None:
-    """Watch a session live."""
-    key = str(_key(session)) if session else "*.*.*"
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_tail(key, history=history, data=data))
-
-
-async def _tail(key: str, *, history: bool, data: Path | None) -> None:
-    async with connected(data) as bus:
-        await bus.client.subscribe(f"live.{key}", cb=_show_live)
-        filters = [f"session.{key}.{leaf}" for leaf in ("in.*", "control", "out", "end.*")]
-        async for delivery in Follow(
-            bus, "SESSIONS", filters, start="all" if history else "new"
-        ).deliveries():
-            if delivery is None:
-                continue
-            at = datetime.fromtimestamp(delivery.timestamp, UTC)
-            if line := story.line(story.message_of(delivery.subject, delivery.data), at):
-                name = ".".join(delivery.subject.split(".")[1:4])
-                out.print(line if "*" not in key else f"[dim]{name}[/dim] {line}")
-
-
-async def _show_live(message: Msg) -> None:
-    with contextlib.suppress(MalformedMessage):
-        told = live.LIVES.decode(message.data)
-        if isinstance(told, live.Status) and out.is_terminal:
-            out.print(f"[dim italic]{told.text}[/dim italic]")

@@ -2,45 +2,47 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from schemas.archive import LogPage, ReadLog
 from schemas.buckets import Summary
 from schemas.bus import SUMMARIES
-from schemas.keys import InvalidKey, SessionKey
-from services.cli import story
-from services.cli.place import Data, connected
+from schemas.keys import SessionKey
+from services.cli import markdown, story
+from services.cli.place import Data, connected, parsed_key
 from services.cli.words import fail, out
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.follow import read
+from services.runtime.pull import Delivery
+
+Form = Literal["text", "md", "jsonl"]
 
 
 def sessions(
     *,
-    user: Annotated[str | None, typer.Option(help="Only sessions of this person.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only the sessions that this person began.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_keys: Annotated[bool, typer.Option("--keys", help="One key a line.")] = False,
     data: Data = None,
 ) -> None:
     """List the sessions, the latest first."""
-    found = [
-        (key, summary) for key, summary in uvloop.run(_sessions(data)) if user in (None, summary.user.id)
-    ]
+    found = [one for one in uvloop.run(_sessions(data)) if user in (None, one[1].user.id)]
     found.sort(key=lambda one: one[1].updated_at, reverse=True)
-    if as_json:
+    if as_keys or as_json:
         for key, summary in found:
-            typer.echo(msgspec.json.encode({"session": key} | msgspec.to_builtins(summary)).decode())
+            told = msgspec.json.encode({"session": key} | msgspec.to_builtins(summary)).decode()
+            typer.echo(key if as_keys else told)
         return
     out.print(
-        _table(found) if found else "no sessions yet; write to the bot in a thread, or `threadmill send`"
+        _table(found) if found else "no sessions yet: write to the bot in a thread, or `threadmill send`"
     )
 
 
@@ -58,53 +60,70 @@ async def _sessions(data: Path | None) -> list[tuple[str, Summary]]:
 
 
 def _table(found: list[tuple[str, Summary]]) -> Table:
-    table = Table("session", "status", "turns", "USD", "branch", "last", box=None, header_style="dim")
+    # A key is for copying: the terminal may wrap a branch, never a key.
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("session", no_wrap=True, min_width=max(len(key) for key, _ in found))
+    for name in ("status", "turns", "USD"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("last")
+    table.add_column("branch", overflow="fold")
     for key, summary in found:
         last = f"{summary.updated_at.astimezone():%d %b %H:%M} {summary.last_outcome}"
-        cells = (str(summary.turns), f"{summary.cost_usd:.2f}", summary.branch, last)
-        table.add_row(key, summary.status, *cells)
+        table.add_row(
+            key, summary.status, str(summary.turns), f"{summary.cost_usd:.2f}", last, summary.branch
+        )
     return table
 
 
-class _Record(msgspec.Struct):
-    seq: int
+class Record(msgspec.Struct):
+    """What a transcript reads of an archived message."""
+
     subject: str
     time: datetime
     payload: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def transcript(
-    session: Annotated[str, typer.Argument(help="The session's key.")],
+    session: Annotated[
+        SessionKey,
+        typer.Argument(
+            parser=parsed_key, metavar="KEY", help="The session, as `threadmill sessions` names it."
+        ),
+    ],
     *,
     form: Annotated[
-        Literal["text", "md", "jsonl"], typer.Option("--format", help="How to print it.")
+        Form, typer.Option("--format", help="For a terminal, as Markdown, or every event as JSON.")
     ] = "text",
     data: Data = None,
 ) -> None:
-    """Print a session from its first word to its last: the archive, then what is still in the stream."""
-    try:
-        key = SessionKey.parse(session)
-    except InvalidKey as e:
-        fail(f"{e}; `threadmill sessions` lists the keys")
-    if not uvloop.run(_transcript(key, form, data)):
-        fail(f"nothing is known of {key}; `threadmill sessions` lists what there is")
+    """Print a session from its first word to its last.
+
+    The archive is read first, then what is still in the stream.
+    """
+    if not uvloop.run(_transcript(session, form, data)):
+        fail(f"nothing is known of {session}; `threadmill sessions` lists what there is")
 
 
-async def _transcript(key: SessionKey, form: str, data: Path | None) -> int:
+async def _transcript(key: SessionKey, form: Form, data: Path | None) -> int:
     count = 0
-    plain = Console(highlight=False, color_system=None, width=10_000)
     async with connected(data) as bus:
         async for raw in _records(bus, key):
             count += 1
-            if form == "jsonl":
-                typer.echo(raw.decode())
-                continue
-            record = msgspec.json.decode(raw, type=_Record)
-            if line := story.line(story.message_of(record.subject, record.payload), record.time):
-                (out if form == "text" else plain).print(
-                    line if form == "text" else f"- {line}", soft_wrap=True
-                )
+            _print(raw, form)
     return count
+
+
+def _print(raw: bytes, form: Form) -> None:
+    if form == "jsonl":
+        typer.echo(raw.decode())
+        return
+    record = msgspec.json.decode(raw, type=Record)
+    message = story.message_of(record.subject, record.payload)
+    if form == "md":
+        if part := markdown.part(message, record.time):
+            typer.echo(part + "\n")
+    elif line := story.line(message, record.time):
+        out.print(line, soft_wrap=True)
 
 
 async def _records(bus: Bus, key: SessionKey) -> AsyncIterator[bytes]:
@@ -115,11 +134,17 @@ async def _records(bus: Bus, key: SessionKey) -> AsyncIterator[bytes]:
             yield bytes(raw)
         after, more = max(after, page.through), page.more
     for delivery in await read(bus, "SESSIONS", [f"session.{key}.>"], after=after):
-        record: dict[str, Any] = {
-            "seq": delivery.sequence,
-            "subject": delivery.subject,
-            "time": datetime.fromtimestamp(delivery.timestamp).astimezone(),
-            "headers": dict(delivery.headers),
-            "payload": msgspec.Raw(delivery.data),
-        }
-        yield msgspec.json.encode(record)
+        yield _as_archived(delivery)
+
+
+def _as_archived(delivery: Delivery) -> bytes:
+    record = {
+        "seq": delivery.sequence,
+        "subject": delivery.subject,
+        "time": datetime.fromtimestamp(delivery.timestamp, UTC),
+        "headers": dict(delivery.headers),
+    }
+    try:
+        return msgspec.json.encode(record | {"payload": msgspec.json.decode(delivery.data)})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.encode(record | {"payload_base64": delivery.data})

@@ -12,13 +12,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from schemas.bus import MAX_PAYLOAD
+from services.local.errors import LocalError
 
-START_SECONDS = 10.0
+PID = "nats.pid"
+START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
-class BrokerError(Exception):
-    """The broker could not be started; the sentence says what to do."""
+class BrokerError(LocalError):
+    """The broker could not be started."""
 
 
 def nats_server() -> str:
@@ -32,12 +34,13 @@ def nats_server() -> str:
     return found
 
 
-def _config(store: Path, ports: Path, port: int) -> str:
+def _config(data: Path, ports: Path, port: int) -> str:
     # sync_interval always: an acknowledged write survives a power failure.
     return (
         f"host: 127.0.0.1\nport: {port}\nmax_payload: {MAX_PAYLOAD}\nmax_pending: {8 * MAX_PAYLOAD}\n"
         f"ports_file_dir: {json.dumps(str(ports))}\nwrite_deadline: 10s\n"
-        f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always, max_file_store: 64GB }}\n"
+        f"pid_file: {json.dumps(str(data / PID))}\n"
+        f"jetstream {{ store_dir: {json.dumps(str(data / 'jetstream'))}, sync_interval: always, max_file_store: 64GB }}\n"
     )
 
 
@@ -46,6 +49,17 @@ def _announced_port(ports: Path) -> int | None:
         with contextlib.suppress(ValueError, IndexError, KeyError):
             return int(json.loads(file.read_text())["nats"][0].rsplit(":", 1)[1])
     return None
+
+
+def _end_leftover(pid: Path, config: Path) -> None:
+    """End the server of an earlier run that was killed: two must never write into one store."""
+    import psutil  # noqa: PLC0415 (local mode's own; the whole command line imports this module)
+
+    with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+        left = psutil.Process(int(pid.read_text()))
+        if str(config) in left.cmdline():
+            left.kill()
+            left.wait(STOP_SECONDS)
 
 
 class Broker:
@@ -71,9 +85,10 @@ class Broker:
     async def start(self) -> None:
         """Start and wait until it listens; a later start listens on the same port again. Raises `BrokerError`."""
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = self._data / "nats.conf"
+        await asyncio.to_thread(_end_leftover, self._data / PID, config)
         with tempfile.TemporaryDirectory() as ports:
-            config = self._data / "nats.conf"
-            config.write_text(_config(self._data / "jetstream", Path(ports), self.port))
+            config.write_text(_config(self._data, Path(ports), self.port))
             with (self._data / "nats.log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     nats_server(), "-c", str(config), stdout=log, stderr=log, start_new_session=True
@@ -117,8 +132,8 @@ class Broker:
 async def running_broker(data: Path) -> AsyncIterator[Broker]:
     """Run a broker for the body."""
     broker = Broker(data)
-    await broker.start()
     try:
+        await broker.start()
         yield broker
     finally:
         await broker.stop()

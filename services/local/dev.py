@@ -11,10 +11,11 @@ from schemas.buckets import Summary
 from schemas.bus import SUMMARIES
 from schemas.keys import InvalidKey, SessionKey
 from services.local.ground import DevSettings, Ground, prepared
+from services.local.guard import require_loopback_host
 from services.local.home import Address
 from services.local.page import routes as page_routes
 from services.local.parts import Parts, wired
-from services.local.server import SlackDoor, empty_app, listen, local_routes
+from services.local.server import SlackDoor, empty_app, listen, local_routes, url_of
 from services.local.slack.app import Simulator
 from services.runtime.bucket import Bucket
 
@@ -33,8 +34,9 @@ class Dev:
 async def running_dev(settings: DevSettings) -> AsyncIterator[Dev]:
     """Run everything for the body; drain and leave nothing behind.
 
-    Raises `HomeError`, `PortError`, `NotLoopbackError` and `BrokerError` when it cannot begin.
+    Raises `LocalError` when it cannot begin.
     """
+    require_loopback_host(settings.host)
     async with contextlib.AsyncExitStack() as stack:
         ground = await stack.enter_async_context(prepared(settings))
         door = SlackDoor()
@@ -43,7 +45,7 @@ async def running_dev(settings: DevSettings) -> AsyncIterator[Dev]:
         app.add_routes([*local_routes(ground.home, ground.readiness), *(door.routes() if simulator else [])])
         runner, port = await listen(app, settings.host, settings.port)
         stack.push_async_callback(runner.cleanup)
-        url = f"http://{_in_url(settings.host)}:{port}"
+        url = url_of(settings.host, port)
         if simulator:
             await simulator.start()
             stack.push_async_callback(simulator.stop)
@@ -74,8 +76,3 @@ def _simulator(ground: Ground) -> Simulator:
     )
     simulator.app.add_routes(page_routes())
     return simulator
-
-
-def _in_url(host: str) -> str:
-    plain = host.strip("[]")
-    return f"[{plain}]" if ":" in plain else plain

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from services.local.errors import LocalError
+
 LOOPBACK_4 = ipaddress.IPv4Network("127.0.0.0/8")
 LOOPBACK_6 = ipaddress.IPv6Address("::1")
 CLIENT_HEADER = "X-Threadmill-Client"
@@ -26,8 +28,8 @@ FORWARDING = re.compile(
 WAY_OUT = "Local mode has no login and listens on this machine only; use --host 127.0.0.1, localhost or ::1."
 
 
-class NotLoopbackError(Exception):
-    """The address would be reachable from elsewhere. The text tells the way out."""
+class NotLoopbackError(LocalError):
+    """The address would be reachable from elsewhere."""
 
 
 def require_loopback_host(host: str) -> str:

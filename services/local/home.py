@@ -11,12 +11,14 @@ from pathlib import Path
 
 import msgspec
 
+from services.local.errors import LocalError
+
 OWNER_ONLY = 0o700
 NONCE_LENGTH = 200
 
 
-class HomeError(Exception):
-    """The data folder cannot be used; the sentence tells the way out."""
+class HomeError(LocalError):
+    """The data folder cannot be used."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Home:
             ) from e
         try:
             self._lock(lock)
-            self._write(self._token, secrets.token_hex(32).encode())
+            self.keep(self._token.name, secrets.token_hex(32))
             yield
         finally:
             self._address.unlink(missing_ok=True)
@@ -62,18 +64,18 @@ class Home:
                 f"another threadmill dev runs in {self.path}; stop it or name another --data"
             ) from e
 
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        fresh = path.with_name(f".{path.name}.new")
+    def keep(self, name: str, content: str) -> None:
+        """Write a file that its owner alone can read, whole or not at all."""
+        fresh = self.path / f".{name}.new"
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w") as file:
             file.write(content)
-        fresh.rename(path)
+        fresh.rename(self.path / name)
 
     def announce(self, address: Address) -> None:
         """Tell clients on this machine where to connect."""
-        self._write(self._address, msgspec.json.encode(address))
+        self.keep(self._address.name, msgspec.json.encode(address).decode())
 
     def address(self) -> Address:
         """Return where the local mode of this folder listens. Raises `HomeError` when none runs."""

@@ -14,8 +14,10 @@ from services.ingress.settings import IngressSettings, load_settings
 from services.local.ground import DevSettings, Ground
 from services.local.slack.app import Simulator
 from services.runtime.lifecycle import Service, cancel
+from services.runtime.settings import names
 from services.scheduler import app as scheduler
 from services.scheduler.process_launcher import ProcessLauncher
+from services.worker.settings import WorkerSettings
 
 
 class Parts:
@@ -64,13 +66,18 @@ async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncI
 
 def _worker_settings(ground: Ground) -> dict[str, str]:
     settings = ground.settings
+    asked = {
+        name: settings.environ[name]
+        for name in names(WorkerSettings)
+        if name in settings.environ and not name.startswith("THREADMILL_NATS_")
+    }
     given = {
         "THREADMILL_NATS_URL": ground.broker.url,
         "THREADMILL_AGENT": ground.choice.agent,
         "THREADMILL_LOG_FORM": "text",
     }
     repo = {"THREADMILL_REPO": settings.repo} if settings.repo else {}
-    return dict(settings.worker) | given | repo | dict(ground.choice.env)
+    return asked | dict(settings.worker) | given | repo | dict(ground.choice.env)
 
 
 def _ingress_settings(settings: DevSettings, simulator: Simulator | None, url: str) -> IngressSettings:

@@ -1,10 +1,12 @@
 """The one port of local mode: the page and the simulator's doors, Slack's requests, health, and the proof of who we are."""
 
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from services.local.errors import LocalError
 from services.local.guard import check_bound, guard_middleware, require_loopback_host
 from services.local.home import Home
 from services.runtime.health import Readiness, health_routes
@@ -12,8 +14,8 @@ from services.runtime.health import Readiness, health_routes
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class PortError(Exception):
-    """The port cannot be listened on; the sentence tells the way out."""
+class PortError(LocalError):
+    """The port cannot be listened on."""
 
 
 class SlackDoor:
@@ -24,7 +26,7 @@ class SlackDoor:
 
     def open(self, routes: list[web.RouteDef]) -> None:
         """Send requests to `routes` from now on."""
-        self._handlers = {route.path: route.handler for route in routes}  # type: ignore[misc]  # plain functions
+        self._handlers = {route.path: route.handler for route in routes}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes that stand for Slack's."""
@@ -52,6 +54,12 @@ def empty_app() -> web.Application:
     return web.Application(middlewares=[guard_middleware()])
 
 
+def url_of(host: str, port: int) -> str:
+    """Return where a browser finds what listens on `host`."""
+    plain = host.strip("[]")
+    return f"http://[{plain}]:{port}" if ":" in plain else f"http://{plain}:{port}"
+
+
 def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
@@ -65,7 +73,9 @@ async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRun
         listening = socket.create_server((address, port), family=_family(address))
     except OSError as e:
         await runner.cleanup()
-        raise PortError(f"port {port} cannot be had ({e.strerror}); choose another with --port") from e
+        raise PortError(
+            f"port {port} cannot be had ({os.strerror(e.errno or 0)}); choose another with --port, or 0 for a free one"
+        ) from e
     check_bound([listening])
     await web.SockSite(runner, listening).start()
     return runner, int(runner.addresses[0][1])

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from services.local.errors import LocalError
 from services.local.slack.model import State
 
 SAVE_EVERY = 0.5
 
 
-class UnreadableWorkspaceError(Exception):
-    """The kept workspace cannot be read. The text says what to do."""
+class UnreadableWorkspaceError(LocalError):
+    """The kept workspace cannot be read."""
 
 
 def load(path: Path) -> State | None:

@@ -1,0 +1,68 @@
+"""`threadmill dev` as a process: one line when it is ready, and nothing left when it is over."""
+
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, RunningDev, left_behind
+
+pytestmark = pytest.mark.xdist_group("cli-dev")
+
+
+def test_it_says_ready_once_serves_keeps_others_out_and_leaves_nothing(tmp_path: Path) -> None:
+    dev = RunningDev(tmp_path).wait()
+    try:
+        assert dev.ready == f"ready {dev.url}/\n"
+        with urllib.request.urlopen(f"{dev.url}/healthz", timeout=30) as answer:
+            assert answer.status == 200
+        second = dev.cli.run("dev", "--port", 0)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr == (
+            f"threadmill: another threadmill dev runs in {dev.data}; stop it or name another --data\n"
+        )
+        assert left_behind(dev.data)
+    finally:
+        code, rest = dev.started.stop()
+    assert (code, rest) == (0, "")
+    assert left_behind(dev.data) == []
+    assert "no threadmill dev runs in" in dev.cli.run("sessions").stderr
+
+
+def test_ctrl_c_before_it_is_ready_takes_the_start_back(tmp_path: Path) -> None:
+    dev = RunningDev(tmp_path)
+    broker = dev.data / "broker" / "nats.log"
+    while not broker.exists():  # the broker is being started
+        assert dev.started.process.poll() is None, dev.started.stderr()
+    code, rest = dev.started.stop()
+    assert (code, rest) == (0, "")
+    assert left_behind(dev.data) == []
+
+
+def test_after_a_kill_the_next_start_goes_on_and_two_brokers_never_share_a_folder(tmp_path: Path) -> None:
+    dev = RunningDev(tmp_path).wait()
+    assert "Turn 1" in dev.cli.ok("send", "remember me")
+    dev.started.stop(signal.SIGKILL)
+    assert [words for words in left_behind(dev.data) if "nats-server" in words]
+    again = RunningDev(tmp_path).wait()
+    try:
+        assert len([words for words in left_behind(dev.data) if "nats-server" in words]) == 1
+        key = again.cli.ok("sessions", "--keys").strip()
+        assert "Turn 2" in again.cli.ok("send", "go on", "--session", key)
+    finally:
+        again.started.stop()
+    assert left_behind(dev.data) == []
+
+
+def test_the_simulator_alone_hands_out_what_ingress_needs(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    sim = cli.start("sim", "--port", 0, "--data", tmp_path / "data")
+    try:
+        url = sim.line().removeprefix("ready ").strip()
+        kept = tmp_path / "data" / "sim" / "slack.env"
+        assert f"THREADMILL_SLACK_API_URL={url}api/" in kept.read_text()
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert "xoxb-" not in sim.stderr()
+    finally:
+        assert sim.stop() == (0, "")

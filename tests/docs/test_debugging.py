@@ -1,0 +1,123 @@
+"""Every command of docs/debugging.md, run by the real nats CLI against a running Threadmill with a finished turn."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import RunningDev
+from tests.docs.conftest import ROOT, Block, blocks
+
+pytestmark = pytest.mark.xdist_group("docs-debugging")
+
+BLOCKS = [block for block in blocks(ROOT / "docs" / "debugging.md") if block.info.startswith("sh")]
+# What the output of a block must hold, by its first line: a command that shows nothing is no help.
+SHOWN = {
+    "export NATS_URL": ("SESSIONS", "KV_leases", "DEADLETTER"),
+    "nats context add": ("threadmill",),
+    'nats sub "session.>"': ('"kind": "said"', "hear me"),
+    'nats sub "live.>"': ('"kind": "',),
+    "export SESSION": (),
+    'nats sub --stream SESSIONS --all --terminate-at-end "session.$SESSION.>"': (
+        "Threadmill-Schema: said/1",
+        '"kind": "claimed"',
+        '"kind": "turn-end"',
+        "debug me",
+    ),
+    'nats sub --stream SESSIONS --all --terminate-at-end "session.$SESSION.end.*"': (
+        '"outcome": "completed"',
+    ),
+    "nats stream get SESSIONS": ('"kind": "turn-finished"',),
+    "nats kv get turns": ('"waiting":[]', '"open":null'),
+    "nats kv ls leases": ('"kind":"lease"', '"holder":"w-'),
+    "nats stream info WORK": ("One assignment per start", "pool-default"),
+    "nats consumer report SESSIONS": ("scheduler", "archiver", "Unprocessed"),
+    "nats kv ls cursors": ('"sequence":',),
+    "nats stream info DEADLETTER": ("could not be processed", '"kind": "dead-letter"', "poison"),
+    "nats kv ls ratelimits": ("T1.U1", '"starts":[{'),
+    "nats stream info AUDIT": ("Who started, approved",),
+}
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
+    """A Threadmill that has answered once and met one poison message."""
+    if not shutil.which("nats"):
+        assert not os.environ.get("CI"), "the nats CLI is missing: .ci/run builds it"
+        pytest.skip("the nats CLI is not installed: go install github.com/nats-io/natscli/nats@v0.5.1")
+    dev = RunningDev(tmp_path_factory.mktemp("home"))
+    try:
+        dev.wait()
+        dev.cli.ok("send", "debug me")
+        subprocess.run(
+            ["bash", "-c", 'NATS_URL=$(threadmill nats-url) nats pub --jetstream session.T1.C1.1-1.in.x poison'],
+            env=dev.cli.environ, check=True, capture_output=True, timeout=90,
+        )  # fmt: skip
+        for _ in range(60):
+            if "session.T1.C1.1-1" in dev.cli.ok("dead", "list"):
+                break
+        yield dev
+    finally:
+        dev.started.stop()
+
+
+def expected(block: Block) -> tuple[str, ...]:
+    """Return what the output of `block` must hold."""
+    found = [words for begin, words in SHOWN.items() if block.text.startswith(begin)]
+    assert len(found) == 1, f"SHOWN must say what {block.text!r} shows"
+    return found[0]
+
+
+def script(block: Block) -> str:
+    """Return `block` after what the page has set by then."""
+    before = BLOCKS[: BLOCKS.index(block)]
+    exports = [line for one in before for line in one.text.splitlines() if line.startswith("export ")]
+    return "\n".join(["set -euo pipefail", *exports, block.text])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in BLOCKS if block.info == "sh"],
+    ids=lambda block: block.text.splitlines()[0][:60],
+)
+def test_a_command_of_the_page_shows_what_the_page_says(lived_in: RunningDev, block: Block) -> None:
+    done = subprocess.run(
+        ["bash", "-c", script(block)], env=lived_in.cli.environ, capture_output=True, timeout=90, check=False
+    )
+    shown = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 0, shown
+    for words in expected(block):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in BLOCKS if block.info == "sh follow"],
+    ids=lambda block: block.text.splitlines()[0][:60],
+)
+def test_a_command_that_follows_shows_what_happens_next(lived_in: RunningDev, block: Block) -> None:
+    following = subprocess.Popen(
+        ["bash", "-c", script(block)],
+        env=lived_in.cli.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert following.stdout
+    try:
+        while b"Subscribing on" not in (line := following.stdout.readline()):
+            assert line, "it ended before it listened"
+        lived_in.cli.ok("send", "hear me")
+    finally:
+        os.killpg(following.pid, signal.SIGINT)
+        shown, _ = following.communicate(timeout=90)
+    for words in expected(block):
+        assert words in shown.decode()
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    assert {block.info for block in BLOCKS} == {"sh", "sh follow"}
+    assert len(BLOCKS) == len(SHOWN)
