@@ -12,7 +12,7 @@ class Launcher(Protocol):
     """Starts and ends workers. A worker's name is a token of its own, used once."""
 
     async def recover(self) -> None:
-        """Find what an earlier run left behind; workers that are gone come out of `exited`."""
+        """Find what an earlier run left behind; its workers that are gone come out of `exited` (again)."""
 
     async def launch(self, pool: str) -> str:
         """Start a worker for `pool` and return its name. Raises `LaunchFailed`."""

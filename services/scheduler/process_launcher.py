@@ -43,9 +43,12 @@ class ProcessLauncher:
         self._exits: asyncio.Queue[str] = asyncio.Queue()
 
     async def recover(self) -> None:
-        """Kill what an earlier run with the same data folder left behind."""
-        for name in await asyncio.to_thread(kill_leftovers, str(self._data)):
-            log.info("a leftover worker was killed", worker=name)
+        """Kill what an earlier run with the same data folder left behind; all of its workers are gone then."""
+        leftovers = await asyncio.to_thread(kill_leftovers, str(self._data))
+        if leftovers:
+            log.info("leftover workers were killed", workers=sorted(leftovers))
+        earlier = {file.stem for file in self._logs.glob("w-*.log")} - self._running.keys()
+        for name in leftovers | earlier:
             self._exits.put_nowait(name)
 
     async def launch(self, pool: str) -> str:

@@ -40,6 +40,7 @@ class Staff:
         self._on_exit = on_exit
         self._published: dict[SessionKey, tuple[int, int]] = {}
         self._used: set[str] = set()
+        self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
         self._retired: set[str] = set()
         self._reserved: set[SessionKey] = set()
@@ -86,6 +87,7 @@ class Staff:
         held = self._leases.held(key)
         if held and not held.ours:
             self._used.add(held.holder)
+            self._unproven.discard(held.holder)
             self._failures = 0
             if held.holder in self._gone:
                 self._leases.died(key, held)
@@ -132,7 +134,7 @@ class Staff:
 
     async def _launch(self) -> None:
         try:
-            await self._launcher.launch(self._rules.pool)
+            self._unproven.add(await self._launcher.launch(self._rules.pool))
         except LaunchFailed as e:
             self._failures += 1
             log.warning("no worker could be launched", error=str(e))
@@ -140,8 +142,10 @@ class Staff:
     async def _burying(self) -> None:
         async for name in self._launcher.exited():
             self._gone.append(name)
-            self._failures = 0 if name in self._used else min(self._failures + 1, 10)
+            if name in self._unproven:
+                self._failures = min(self._failures + 1, 10)
             self._used.discard(name)
+            self._unproven.discard(name)
             self._retired.discard(name)
             for key, held in self._leases.by_workers():
                 if held.holder == name:

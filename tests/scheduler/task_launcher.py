@@ -25,7 +25,9 @@ class TaskLauncher:
         self._exits: asyncio.Queue[str] = asyncio.Queue()
 
     async def recover(self) -> None:
-        return
+        for name in self.launched:
+            if name not in self._tasks:
+                self._exits.put_nowait(name)
 
     async def launch(self, pool: str) -> str:
         name = f"w-{next(_numbers):08x}"

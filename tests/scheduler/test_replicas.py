@@ -1,0 +1,129 @@
+"""Several replicas, and schedulers that are killed anywhere: nothing is forgotten, nothing ends twice."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from schemas.buckets import Lease
+from schemas.bus import LEASES, SCHEDULER, SESSIONS
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.health import Readiness
+from services.runtime.lifecycle import cancel
+from services.runtime.topology import ensure_consumer
+from services.scheduler.app import wire
+from services.scheduler.settings import SchedulerSettings
+from tests.scheduler.task_launcher import TaskLauncher
+from tests.scheduler.thread import Thread
+
+TEXTS = ["finish", "idle", "die 1", "die 9", "hand over", "finish", "idle"]
+
+
+async def test_two_replicas_share_the_work_and_end_every_turn_once(bus, scheduler) -> None:
+    await asyncio.gather(*(scheduler(max_workers=8, warm=2) for _ in range(2)))
+    threads = [Thread(bus, user=f"U{n}") for n in range(20)]
+
+    async def live(thread: Thread, text: str) -> None:
+        turn = await thread.say(text)
+        end = await thread.ended(turn, within=40)
+        assert end.outcome == ("failed" if text == "die 9" else "completed")
+        more = [await thread.say("finish") for _ in range(3)]
+        await thread.ended(more[0], within=40)
+
+    await asyncio.gather(*(live(thread, TEXTS[n % len(TEXTS)]) for n, thread in enumerate(threads)))
+    for thread in threads:
+        ends = await thread.ends()
+        assert len({end.turn for end in ends}) == len(ends)
+        fates = [sequence for end in ends for sequence in end.inputs]
+        assert fates == sorted(set(fates))
+
+
+async def test_a_replica_goes_on_where_another_one_died(bus, scheduler) -> None:
+    first = await scheduler(max_workers=1, warm=0)
+    busy, waiting = Thread(bus), Thread(bus)
+    turn = await busy.say("obey")
+    queued = await waiting.say("finish")
+    async with asyncio.timeout(5):
+        while not await busy.claims():
+            await asyncio.sleep(0.01)
+    await scheduler(max_workers=2, warm=0)
+    await first.crash()
+    assert (await waiting.ended(queued)).outcome == "completed"
+    await busy.stop()
+    assert (await busy.ended(turn)).outcome == "cancelled"
+
+
+class DyingBus(Bus):
+    """A bus whose process is killed at its `last`-th write: just before it is stored, or just after."""
+
+    def __init__(self, client, last: int, *, after: bool) -> None:
+        super().__init__(client)
+        self.left = last
+        self.after = after
+        self.dead = asyncio.Event()
+
+    async def _attempt(self, subject, payload, headers, until):
+        self.left -= 1
+        if self.left > 0:
+            return await super()._attempt(subject, payload, headers, until)
+        if self.left == 0 and self.after:
+            await super()._attempt(subject, payload, headers, until)
+        self.dead.set()
+        return await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("text", ["finish", "die 9", "one too many"])
+async def test_a_scheduler_killed_at_any_write_loses_nothing(bus, broker, text: str, after: bool) -> None:
+    """The scheduler dies at its first write, the next one at its second, and so on, until one gets through."""
+    rules = SchedulerSettings(turns_per_window=1, launch_timeout=5)
+    # What a killed scheduler had not acknowledged comes again after this time.
+    await ensure_consumer(bus, msgspec.structs.replace(SCHEDULER, ack_wait=1.0))
+    launcher = TaskLauncher(broker.url)
+    used_up = Thread(bus, user="UKILL")
+    thread = Thread(bus, user="UKILL" if text == "one too many" else "UFREE")
+    if text == "one too many":
+        await run_until(broker, launcher, rules, used_up, await used_up.say("finish"), 10**6, after=False)
+    turn = await thread.say(text)
+    deaths = 0
+    while await run_until(broker, launcher, rules, thread, turn, deaths + 1, after=after):
+        deaths += 1
+    (end,) = await thread.ends()
+    assert end.outcome == {"finish": "completed", "die 9": "failed", "one too many": "rejected"}[text]
+    assert deaths > 2
+    await launcher.abandon()
+
+
+async def run_until(broker, launcher, rules, thread: Thread, turn: int, last: int, *, after: bool) -> bool:
+    """Run a scheduler until the turn has ended and the log is worked off (False), or it dies (True)."""
+    client = await open_connection(BusSettings(url=broker.url), "scheduler", lambda: None)
+    bus = DyingBus(client, last, after=after)
+    service = await wire(bus, Readiness({}), rules, launcher)
+    running = asyncio.create_task(service.run())
+    done = asyncio.create_task(settled(thread, turn))
+    dying = asyncio.create_task(bus.dead.wait())
+    await asyncio.wait([done, dying], return_when=asyncio.FIRST_COMPLETED, timeout=40)
+    died = bus.dead.is_set()
+    assert died or done.done()
+    await cancel(done, dying, running)
+    await close_connection(client)
+    await expire_lease_of_a_scheduler(thread)
+    return died
+
+
+async def expire_lease_of_a_scheduler(thread: Thread) -> None:
+    leases = Bucket(thread.bus, LEASES.name, Lease)
+    entry = await leases.get(str(thread.key))
+    if entry.value and entry.value.holder.startswith("scheduler-"):
+        await leases.delete(str(thread.key), entry.revision)
+
+
+async def settled(thread: Thread, turn: int) -> None:
+    await thread.ended(turn, within=60)
+    while True:
+        info = await thread.bus.api(f"CONSUMER.INFO.{SESSIONS.name}.{SCHEDULER.name}", None)
+        if not info["num_pending"] and not info["num_ack_pending"]:
+            return
+        await asyncio.sleep(0.05)
