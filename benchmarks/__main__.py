@@ -1,0 +1,66 @@
+"""`python -m benchmarks`: measure, print, write the report."""
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+
+import uvloop
+
+from benchmarks import report
+from benchmarks.report import Section
+
+REPORT = Path(__file__).with_name("report.md")
+BENCHMARKS = {
+    "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
+    "start": "a person's message until the agent's start, phase by phase, with a warm pool",
+    "pull": "our pull loop beside nats-py's fetch(100)",
+    "deltas": "a worker's live text until Slack's API receives it",
+    "memory": "what local mode and an idle warm worker take",
+}
+EPILOG = """\
+examples:
+  python -m benchmarks                  everything (about five minutes); writes benchmarks/report.md
+  python -m benchmarks ack pull         these two, printed only
+  python -m benchmarks --quick          everything with few messages (about two minutes), printed only
+  make bench ARGS="start --quick"       the same by make
+
+Run it on a machine that does nothing else: the load average stands in the report. Absolute numbers differ by machine
+and by 30 % from run to run; the ratios to the bare baseline, which is measured in the same run, differ less.
+"""
+
+
+def main() -> None:
+    names = "\n".join(f"  {name:8} {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Measures what Threadmill costs, as ratios against bare baselines.\n\n{names}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; all by default")
+    parser.add_argument(
+        "--quick", action="store_true", help="few messages: shows that it works, not how fast"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {min(unknown)!r}; choose of {', '.join(BENCHMARKS)}")
+    uvloop.run(_run(given.names or list(BENCHMARKS), quick=given.quick))
+
+
+async def _run(names: list[str], *, quick: bool) -> None:
+    began, sections = report.load(), []
+    for name in names:
+        print(f"measuring {name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
+        run: Callable[[bool], Awaitable[Section]] = import_module(f"benchmarks.{name}").run
+        sections.append(await run(quick))
+    text = report.document(sections, began_load=began, quick=quick)
+    print(text)
+    if names == list(BENCHMARKS) and not quick:
+        REPORT.write_text(text, encoding="utf-8")
+        print(f"written to {REPORT.parent.name}/{REPORT.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

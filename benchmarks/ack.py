@@ -1,0 +1,164 @@
+"""Slack's event until its 200, beside slack-bolt that does nothing and the bare parts that ours is made of."""
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from benchmarks.ack_load import Load, Taken
+from benchmarks.ack_server import KINDS, PATH, Serve, Serving
+from benchmarks.child import child
+from benchmarks.report import Section, Table, median, ms, percentile, ratio
+from schemas.bus import SESSIONS
+from services.local.broker import running_broker
+from services.local.slack.app import Simulator
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.topology import apply_map
+
+ROUNDS = 3
+CONNECTIONS = (1, 8)
+DOES = {
+    "aiohttp": "bare echo",
+    "aiohttp + publish": "bare echo after a bare JetStream publish",
+    "slack-bolt": "signature checked, nothing done, nothing kept",
+    "threadmill": "signature checked, input stored once and in order",
+}
+COLUMNS = (
+    "receiving end",
+    "p50 ms",
+    "p99 ms",
+    "events/s",
+    "p50 to bolt",
+    "p50 to bare publish",
+    "events/s to bolt",
+)
+
+
+class Measured(msgspec.Struct):
+    """The medians of a receiving end's rounds."""
+
+    p50: float
+    p99: float
+    rate: float
+
+
+class Stage:
+    """The broker and Slack that all receiving ends share."""
+
+    def __init__(self, serve: Serve, bus: Bus) -> None:
+        self._serve = serve
+        self._bus = bus
+
+    async def round(self, kind: str, connections: int, count: int) -> Taken:
+        """Load a fresh server of `kind` once."""
+        before = await self._stored()
+        told = msgspec.structs.replace(self._serve, kind=kind)
+        async with child("benchmarks.ack_server", told) as server:
+            load = Load(
+                port=server.answer(Serving).port,
+                path=PATH,
+                signing_secret=self._serve.signing_secret,
+                connections=connections,
+                count=count,
+            )
+            async with child("benchmarks.ack_load", load, within=120) as client:
+                taken = client.answer(Taken)
+        self._check(kind, taken, count, await self._stored() - before)
+        return taken
+
+    async def _stored(self) -> int:
+        info = await self._bus.api(f"STREAM.INFO.{SESSIONS.name}", None)
+        return int(info["state"]["messages"])
+
+    @staticmethod
+    def _check(kind: str, taken: Taken, count: int, stored: int) -> None:
+        """A number counts only if the work was done. Raises `RuntimeError`."""
+        if taken.refused:
+            raise RuntimeError(f"{kind} refused {taken.refused} of {count} events")
+        if kind == "threadmill" and stored < count:
+            raise RuntimeError(f"{kind} acknowledged {count} events and stored {stored}")
+
+
+async def run(quick: bool) -> Section:
+    count = 200 if quick else 2_000
+    section = Section(
+        title="Acknowledgement",
+        told=(
+            "A signed `app_mention`, each in a thread of its own, until its 200, sent back to back over kept-alive"
+            " connections by a load generator in its own process. One `nats-server` with `sync_interval: always`:"
+            f" an acknowledged input is on disk. All ends run on uvloop, one process each; the median of {ROUNDS} rounds"
+            f" of {count:,} events, in turns. Generator, server and broker share the machine's processors."
+        ),
+    )
+    async with _stage() as stage:
+        for connections in CONNECTIONS:
+            measured = await _measure(stage, connections, count)
+            caption = f"{connections} connection{'s' if connections > 1 else ''}"
+            section.tables[caption] = _table(measured)
+    return section
+
+
+async def _measure(stage: Stage, connections: int, count: int) -> dict[str, Measured]:
+    rounds: dict[str, list[Taken]] = {kind: [] for kind in KINDS}
+    for _ in range(ROUNDS):
+        for kind in KINDS:
+            rounds[kind].append(await stage.round(kind, connections, count))
+    return {kind: _medians(taken) for kind, taken in rounds.items()}
+
+
+def _medians(rounds: list[Taken]) -> Measured:
+    return Measured(
+        p50=median([percentile(taken.latencies, 0.5) for taken in rounds]),
+        p99=median([percentile(taken.latencies, 0.99) for taken in rounds]),
+        rate=median([len(taken.latencies) / taken.seconds for taken in rounds]),
+    )
+
+
+def _table(measured: dict[str, Measured]) -> Table:
+    table, bolt, bare = Table(columns=COLUMNS), measured["slack-bolt"], measured["aiohttp + publish"]
+    for kind, one in measured.items():
+        table.add(
+            f"{kind} ({DOES[kind]})",
+            ms(one.p50),
+            ms(one.p99),
+            f"{one.rate:,.0f}",
+            ratio(one.p50, bolt.p50),
+            ratio(one.p50, bare.p50),
+            ratio(one.rate, bolt.rate),
+        )
+    return table
+
+
+@contextlib.asynccontextmanager
+async def _stage() -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_broker(Path(folder)) as broker, _slack() as (simulator, url):
+            client = await open_connection(BusSettings(url=broker.url), "bench", lambda: None)
+            bus = Bus(client)
+            await apply_map(bus)
+            await client.jetstream().add_stream(name="BENCH", subjects=["bench.>"])
+            serve = Serve(
+                kind="aiohttp",
+                nats_url=broker.url,
+                slack_url=url,
+                bot_token=simulator.bot_token,
+                signing_secret=simulator.signing_secret,
+            )
+            yield Stage(serve, bus)
+            await close_connection(client)
+
+
+@contextlib.asynccontextmanager
+async def _slack() -> AsyncIterator[tuple[Simulator, str]]:
+    simulator = Simulator()
+    runner = web.AppRunner(simulator.app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield simulator, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,92 @@
+"""What a run reports: sections of Markdown tables, and the machine that they are from."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+
+class Table(msgspec.Struct, kw_only=True):
+    """A table; the first column names what the others measure."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]] = []
+
+    def add(self, *cells: str) -> None:
+        """Add a row."""
+        self.rows.append(cells)
+
+    def markdown(self) -> str:
+        """Return the table, its numbers to the right."""
+        rule = ["---", *("---:" for _ in self.columns[1:])]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.columns, rule, *self.rows))
+
+
+class Section(msgspec.Struct, kw_only=True):
+    """One benchmark's result; `told` says what was done, `tables` are its numbers by caption."""
+
+    title: str
+    told: str
+    tables: dict[str, Table] = {}
+
+    def markdown(self) -> str:
+        """Return the section."""
+        parts = [f"## {self.title}", self.told]
+        for caption, table in self.tables.items():
+            parts += [f"**{caption}**", table.markdown()] if caption else [table.markdown()]
+        return "\n\n".join(parts)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that `share` of `values` do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle."""
+    return float(statistics.median(values))
+
+
+def ms(seconds: float) -> str:
+    """Return `seconds` as milliseconds, to three digits."""
+    value = seconds * 1000
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def ratio(value: float, bare: float) -> str:
+    """Return how many times `bare` the value is."""
+    return f"{value / bare:.2f}x" if bare else "-"
+
+
+def load() -> float:
+    """Return how many processes wanted a processor during the last minute."""
+    return os.getloadavg()[0]
+
+
+def document(sections: Sequence[Section], *, began_load: float, quick: bool) -> str:
+    """Return the whole report."""
+    aim = "Each number stands beside a bare baseline of the same run on the same machine; the ratios are what counts."
+    busy = f"Load average {began_load:.1f} when the run began, {load():.1f} when it ended, with the run's own work."
+    head = [
+        "# Benchmarks",
+        f"{aim} `make bench` measures anew.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. {busy}",
+    ]
+    if quick:
+        head.append("This was a `--quick` run: few messages, so its numbers are rough.")
+    return "\n\n".join([*head, *(section.markdown() for section in sections)]) + "\n"
+
+
+def _machine() -> str:
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else ""
+    kind = f"{os.cpu_count()} processors ({model or platform.machine()})"
+    return f"{kind}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"

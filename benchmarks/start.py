@@ -1,0 +1,109 @@
+"""A person's message until the agent's start, in the real composition, with a worker waiting before each message."""
+
+import asyncio
+import os
+import tempfile
+import time
+
+from nats.js.client import JetStreamContext
+
+from benchmarks.local_mode import LocalMode, Run, local_mode
+from benchmarks.phases import AGENT, PHASES, Start, start_of
+from benchmarks.report import Section, Table, median, ms, percentile, ratio
+from services.runtime.follow import read
+from tests.messages_api import MessagesApi
+
+WARM = 2
+# Workers that are done leave at once, so that they make room.
+WORKER = {"THREADMILL_IDLE_SECONDS": "1", "THREADMILL_PERMISSION_MODE": "sandboxed"}
+CALM_SECONDS = 1.5
+# On the way: the input, the rate limit, the scheduler's memory, the assignment, the lease, claimed, started, taken.
+WRITES = 8
+COLUMNS = ("phase", "p50 ms", "p99 ms", "share of ours")
+
+
+async def run(quick: bool) -> Section:
+    section = Section(
+        title="Start",
+        told=(
+            "All of local mode in one process, its broker and its workers beside it; a message in a new thread of a"
+            f" person's own repository, {WARM} warm workers waiting before each. Bare is what cannot be left out:"
+            f" {WRITES} JetStream publishes one after the other, each on disk, and `git clone` and `git checkout -b` of the"
+            " same repository. While a turn starts, the scheduler also launches the worker that takes the warm one's place,"
+            " on the same processors."
+        ),
+    )
+    for agent, count in (("recorded", 3 if quick else 40), ("claude", 3 if quick else 20)):
+        async with MessagesApi() as model:
+            environ = {
+                "ANTHROPIC_API_KEY": "stub",
+                "ANTHROPIC_BASE_URL": model.url,
+                "IS_SANDBOX": "1",
+            }
+            given = Run(agent=agent, environ=environ if agent == "claude" else {}, worker=WORKER, warm=WARM)
+            async with local_mode(given) as mode:
+                starts, bare = await _starts(mode, count)
+        section.tables[f"{agent}: {len(starts)} messages, all to warm workers"] = _table(starts, bare)
+    return section
+
+
+async def _starts(mode: LocalMode, count: int) -> tuple[list[Start], float]:
+    starts, bare = [], []
+    for number in range(count + 1):
+        await mode.warm(WARM)
+        await asyncio.sleep(CALM_SECONDS)
+        start = await _start(mode)
+        # The first message makes the person's repository and asks Slack for names; it is no start like the others.
+        if number and start.warm:
+            starts.append(start)
+            bare.append(await _bare(mode))
+    if len(starts) < count:
+        raise RuntimeError(f"only {len(starts)} of {count} messages met a warm worker")
+    return starts, median(bare)
+
+
+async def _start(mode: LocalMode) -> Start:
+    key = await mode.say("hello")
+    await mode.end(key)
+    log = await read(mode.bus, "SESSIONS", [f"session.{key}.in.*", f"session.{key}.out"])
+    return start_of(float(key.thread_ts), mode.seen.assigned[str(key)], log)
+
+
+async def _bare(mode: LocalMode) -> float:
+    stream: JetStreamContext = mode.bus.client.jetstream()
+    began = time.perf_counter()
+    for number in range(WRITES):
+        await stream.publish(f"audit.bench.{number}", b"x" * 256)
+    stored = time.perf_counter() - began
+    (repository,) = list(mode.data.glob("repos/*.git"))
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        await _git("clone", "-q", "--no-checkout", str(repository), folder)
+        await _git("-C", folder, "checkout", "-q", "-b", "bench")
+        return stored + time.perf_counter() - began
+
+
+async def _git(*arguments: str) -> None:
+    environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    process = await asyncio.create_subprocess_exec(
+        "git", *arguments, env=environ, stderr=asyncio.subprocess.DEVNULL
+    )
+    await process.wait()
+
+
+def _table(starts: list[Start], bare: float) -> Table:
+    table, ours = Table(columns=COLUMNS), [start.ours for start in starts]
+    for name, what in PHASES.items():
+        took = [start.phases[name] for start in starts]
+        share = "-" if name == AGENT else f"{100 * median(took) / median(ours):.0f} %"
+        table.add(what, ms(median(took)), ms(percentile(took, 0.99)), share)
+    whole = [start.whole for start in starts]
+    table.add("whole", ms(median(whole)), ms(percentile(whole, 0.99)), "-")
+    table.add("**the platform's share** (whole without the agent's own start)", *_bold(ours), "100 %")
+    table.add("bare writes and git", ms(bare), "-", "-")
+    table.add("the platform's share to bare", ratio(median(ours), bare), "-", "-")
+    return table
+
+
+def _bold(values: list[float]) -> tuple[str, str]:
+    return f"**{ms(median(values))}**", f"**{ms(percentile(values, 0.99))}**"
