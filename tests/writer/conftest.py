@@ -13,8 +13,8 @@ from aiohttp import web
 
 from schemas import events
 from schemas.base import Message
-from schemas.buckets import Cursor
-from schemas.bus import CURSORS
+from schemas.buckets import Cursor, PartitionOwner
+from schemas.bus import CURSORS, WRITERS
 from schemas.ends import TurnEnd
 from schemas.inputs import Said
 from schemas.keys import SessionKey, ts_token
@@ -173,6 +173,16 @@ async def place_after(bus: Bus, session: Session, sequence: int) -> None:
     async with asyncio.timeout(DEADLINE):
         while not (value := (await cursors.get(key)).value) or value.sequence < sequence:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.02)
+
+
+async def expire(bus: Bus) -> None:
+    """Every writer's lease runs out, as it does when nobody renews it."""
+    writers = Bucket(bus, WRITERS.name, PartitionOwner)
+    async for entry in writers.watch():
+        if entry is None:
+            return
+        if entry.value:
+            await writers.delete(entry.key, entry.revision)
 
 
 def lease_key(session: Session) -> str:

@@ -1,6 +1,7 @@
 """A writer dies, freezes, loses its lease, or shares the work: what is shown is shown once."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 from schemas import events
@@ -10,11 +11,13 @@ from services.ingress.writer.app import Writer
 from services.ingress.writer.ledger import Mark, metadata
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
+from services.runtime.errors import Conflict
 
 from .conftest import (
     FAST,
     Session,
     Slack,
+    expire,
     finals,
     kinds,
     lease_key,
@@ -25,14 +28,15 @@ from .conftest import (
 )
 
 
-async def expire(bus: Bus) -> None:
-    """Every writer's lease runs out, as it does when nobody renews it."""
+async def seize(bus: Bus, session: Session) -> None:
+    """Somebody else has the lease of the session's partition, between two renewals of its owner."""
     writers = Bucket(bus, WRITERS.name, PartitionOwner)
-    async for entry in writers.watch():
-        if entry is None:
+    for _ in range(20):
+        entry = await writers.get(lease_key(session))
+        with contextlib.suppress(Conflict):
+            await writers.put(entry.key, PartitionOwner(holder="somebody else"), entry.revision)
             return
-        if entry.value:
-            await writers.delete(entry.key, entry.revision)
+    raise AssertionError("the lease could not be taken")
 
 
 async def rewind(bus: Bus, session: Session, sequence: int) -> None:
@@ -111,9 +115,7 @@ async def test_who_loses_the_lease_writes_no_more(bus: Bus, other_bus: Bus, slac
         session = await slack.session(bus)
         await session.start()
         await session.until(lambda t: signs(t) == {"gear"})
-        writers = Bucket(bus, WRITERS.name, PartitionOwner)
-        entry = await writers.get(lease_key(session))
-        await writers.put(entry.key, PartitionOwner(holder="somebody else"), entry.revision)
+        await seize(bus, session)
         async with asyncio.timeout(5):
             while len(first.leases.partitions) == 16:  # noqa: ASYNC110 (leases ring no bell)
                 await asyncio.sleep(0.01)

@@ -71,14 +71,15 @@ class Turn(msgspec.Struct):
     def _tool_started(self, tool: events.ToolStarted) -> list[Act]:
         self.tools[tool.call] = tool
         self.calls += 1
-        return [self._card(tool.call, tool.title, "in_progress", details=tool.detail)]
+        return [self._card(tool.call, tool.title or tool.name, "in_progress", details=tool.detail)]
 
     def _tool_finished(self, done: events.ToolFinished) -> list[Act]:
         tool = self.tools.pop(done.call, None)
         if tool is None:
             return []
         status = "complete" if done.ok else "error"
-        return [self._card(tool.call, tool.title, status, details=tool.detail, output=done.output)]
+        title = tool.title or tool.name
+        return [self._card(tool.call, title, status, details=tool.detail, output=done.output)]
 
     def _plan(self, plan: events.PlanUpdated) -> list[Act]:
         known, self.steps = self.steps, plan.steps

@@ -1,0 +1,113 @@
+"""Writers are killed as processes, and the broker under them: every turn still ends in one final message."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from schemas import events
+from services.ingress.writer.app import Writer
+from services.local.broker import Broker
+from services.runtime.bus import Bus
+
+from .conftest import Slack, expire, finals, kinds, ours, signs
+
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def process(broker: Broker, slack: Slack) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A writer in a process of its own; leaving kills it."""
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("writer_process.py")),
+        broker.url,
+        f"{slack.url}/api/",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert running.stdin
+    running.stdin.write(f"{slack.simulator.bot_token}\n".encode())
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.wait()
+
+
+KILLED_AT = [
+    "reactions.add",
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
+    "chat.postMessage",
+    "chat.update",
+]
+
+
+@pytest.mark.parametrize("method", KILLED_AT)
+async def test_a_writer_killed_at_any_call_is_followed_by_one_that_doubles_nothing(
+    broker: Broker, bus: Bus, slack: Slack, method: str
+) -> None:
+    async with process(broker, slack) as first:
+        session = await slack.session(bus)
+        await session.until(lambda t: signs(t) == {"eyes"})
+        playing = asyncio.create_task(play(session))
+        await slack.until_called(method)
+        first.kill()
+        await first.wait()
+    await expire(bus)
+    async with process(broker, slack):
+        await playing
+        seen = await session.until(
+            lambda t: (
+                finals(t, session.turn)
+                and signs(t) == {"white_check_mark"}
+                and not kinds(t, "controls")
+                and not any(m.get("streaming_state") == "in_progress" for m in ours(t))
+            )
+        )
+
+    assert len(finals(seen, session.turn)) == 1
+    assert "The end." in finals(seen, session.turn)[0]["text"]
+    assert len(kinds(seen, "question")) == 1
+
+
+async def play(session) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
+    """A turn with live text, a question and an end, at a pace at which each can be interrupted."""
+    await session.start()
+    for word in ("One ", "two ", "three "):
+        await asyncio.sleep(0.1)
+        await session.delta(word)
+    await session.put(
+        events.QuestionAsked(turn=session.turn, id="q", about="choice", title="A?", choices=("A",))
+    )
+    await asyncio.sleep(0.3)
+    await session.put(events.QuestionClosed(turn=session.turn, id="q", choice="A"))
+    await session.text("One two three four.")
+    await session.text("The end.", block=1)
+    await asyncio.sleep(0.2)
+    await session.end("The end.")
+
+
+async def test_a_broker_that_dies_costs_nothing(
+    broker: Broker, bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await slack.session(bus)
+    await session.start()
+    await session.until(lambda t: signs(t) == {"gear"})
+    await broker.kill()
+    await broker.start()
+    await session.text("Still here.")
+    await session.end("Still here.")
+
+    seen = await session.until(lambda t: finals(t, session.turn) and signs(t) == {"white_check_mark"})
+
+    assert [m["text"] for m in finals(seen, session.turn)] == ["Still here."]
