@@ -1,5 +1,6 @@
 """The services as processes of their own, with one broker between them and the simulated Slack beside them."""
 
+import asyncio
 import http.client
 import json
 import time
@@ -13,8 +14,10 @@ import pytest
 
 from services.local.broker import Broker
 from tests.cli.conftest import SECONDS, Cli, Started, left_behind
+from tests.messages_api import MessagesApi, Say
 
-pytestmark = pytest.mark.xdist_group("cli-services")
+# Five processes start and end, on a busy machine one after the other.
+pytestmark = [pytest.mark.xdist_group("cli-services"), pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -43,28 +46,32 @@ def post(url: str, **body: Any) -> dict[str, Any]:
 
 
 async def test_four_processes_and_a_message_becomes_an_answer(broker: Broker, tmp_path: Path) -> None:
-    places = {"THREADMILL_NATS_URL": broker.url, "THREADMILL_HEALTH_PORT": "0"}
-    with ExitStack() as stack:
-        sim = stack.enter_context(running(Cli(tmp_path), "sim", "--port", 0, "--data", tmp_path / "slack"))
-        url = sim.line().removeprefix("ready ").strip()
-        given = (tmp_path / "slack" / "sim" / "slack.env").read_text().splitlines()
-        slack = dict(line.split("=", 1) for line in given)
-        homes = {name: tmp_path / name for name in ("archiver", "scheduler", "ingress")}
-        for home in homes.values():
-            home.mkdir()
-        settings = {
-            "archiver": places | {"THREADMILL_FOLDER": str(tmp_path / "archive")},
-            "scheduler": places
-            | {"THREADMILL_DATA": str(tmp_path / "workers"), "THREADMILL_AGENT": "recorded"},
-            "ingress": places | slack | {"THREADMILL_HTTP_PORT": "0"},
-        }
-        for name, home in homes.items():
-            ready(stack.enter_context(running(Cli(home, **settings[name]), "run", name)))
-        with listening(url) as changes:
-            ts = str(post(f"{url}sim/message", user="U1", channel="C1", text="<@UBOT> hello")["ts"])
-            answer = answered(url, ts, changes)
-        assert "recording" in answer
+    async with MessagesApi() as model:
+        model.reply_to("hello", Say("Hello from a worker."))
+        answer = await asyncio.to_thread(_story, broker.url, model.url, tmp_path)
+    assert "Hello from a worker." in answer
     assert left_behind(tmp_path / "workers") == []
+
+
+def _story(nats_url: str, model_url: str, place: Path) -> str:
+    common = {"THREADMILL_NATS_URL": nats_url, "THREADMILL_HEALTH_PORT": "0"}
+    model = {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model_url}
+    with ExitStack() as stack:
+        sim = stack.enter_context(running(Cli(place), "sim", "--port", 0, "--data", place / "slack"))
+        url = sim.line().removeprefix("ready ").strip()
+        credentials = (place / "slack" / "sim" / "slack.env").read_text().splitlines()
+        own = {
+            "archiver": {"THREADMILL_FOLDER": str(place / "archive")},
+            "scheduler": {"THREADMILL_DATA": str(place / "workers"), **model},
+            "ingress": dict(line.split("=", 1) for line in credentials),
+        }
+        for name, settings in own.items():
+            home = place / name
+            home.mkdir()
+            ready(stack.enter_context(running(Cli(home, **common, **settings), "run", name)))
+        with listening(url) as changes:
+            written = post(f"{url}sim/message", user="U1", channel="C1", text="<@UBOT> hello")
+            return answered(url, str(written["ts"]), changes)
 
 
 def listening(url: str) -> http.client.HTTPResponse:
