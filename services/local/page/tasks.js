@@ -47,10 +47,11 @@ function drawBody(body, more, sources = []) {
 /** Draws a `plan`: its title and its tasks. */
 export function renderPlan(node, plan) {
   if (!node.firstElementChild) node.append(h("h4", { class: "plan-title" }), h("div", { class: "tasks" }));
-  const done = (plan.tasks ?? []).filter((task) => task.status === "complete").length;
+  const all = plan.tasks ?? [];
+  const done = all.filter((task) => task.status === "complete").length;
   const [title, tasks] = node.children;
-  title.replaceChildren(plan.title ?? "Plan", h("span", { class: "faint" }, ` ${done} of ${(plan.tasks ?? []).length}`));
-  reconcile(tasks, plan.tasks ?? [], {
+  title.replaceChildren(plan.title ?? "Plan", all.length ? h("span", { class: "faint" }, ` ${done} of ${all.length}`) : "");
+  reconcile(tasks, all, {
     key: (task) => task.task_id,
     create: () => h("div", { class: "block" }),
     update: (place, task) => renderTask(place, task),
