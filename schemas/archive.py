@@ -33,11 +33,12 @@ class LogPage(Message, frozen=True, kw_only=True):
 
 
 class ListSessions(Message, frozen=True, kw_only=True):
-    """Name the archived sessions, narrowed by whatever is given."""
+    """Name the archived sessions after the session `after`, narrowed by whatever is given, a page at a time."""
 
     team: str = ""
     channel: str = ""
     user: str = ""
+    after: str = ""
 
     @staticmethod
     def subject() -> str:
@@ -56,9 +57,11 @@ class ListedSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionList(Message, frozen=True, kw_only=True):
-    """The answer to `ListSessions`."""
+    """The answer to `ListSessions`. `through` is the last session looked at; `more` tells that there are others."""
 
     sessions: tuple[ListedSession, ...]
+    through: str = ""
+    more: bool = False
 
 
 class DeleteSession(Message, frozen=True, kw_only=True):

@@ -1,15 +1,20 @@
 """The archiver, put together."""
 
 import asyncio
+from datetime import timedelta
 
-from schemas.archive import ReadLog
+from schemas.archive import DeleteSession, ListSessions, ReadLog
+from services.archiver.ahead import move_past_archive
 from services.archiver.archive import Archive
 from services.archiver.backend import Backend
+from services.archiver.deletion import Deletion
 from services.archiver.folder import Folder
 from services.archiver.handlers import Requests
 from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
 from services.archiver.reading import Reading
+from services.archiver.retention import Expiry, Purge, Sweeps
+from services.archiver.sessions import Sessions
 from services.archiver.settings import ArchiverSettings, check
 from services.archiver.store import Store
 from services.archiver.stream import SessionsStream
@@ -28,16 +33,28 @@ class Archiver:
         self._store = store
         listings = Listings(store)
         stream = SessionsStream(bus)
+        deletion = Deletion(bus, store, listings, stream)
         archive = Archive(bus, store, listings, stream)
         self._trigger = Trigger(bus, archive, listings, health, settings.flush_seconds)
+        self._sweeps = Sweeps(
+            Purge(bus, listings, stream, timedelta(days=settings.keep_days)),
+            Expiry(store, stream, deletion, settings),
+            health,
+            settings.sweep_seconds,
+        )
         self._reads = Requests(bus, ReadLog.subject(), ReadLog, Reading(store, listings).answer)
+        self._lists = Requests(bus, ListSessions.subject(), ListSessions, Sessions(store).answer)
+        self._deletes = Requests(bus, DeleteSession.subject(), DeleteSession, deletion.answer)
 
     async def run(self) -> None:
         """Archive and answer for ever."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._reads.run(), name="reads")
+                tasks.create_task(self._lists.run(), name="lists")
+                tasks.create_task(self._deletes.run(), name="deletes")
                 tasks.create_task(self._trigger.run(), name="trigger")
+                tasks.create_task(self._sweeps.run(), name="sweeps")
         finally:
             await self._store.close()
 
@@ -60,8 +77,10 @@ def backend_of(settings: ArchiverSettings) -> Backend:
 
 
 async def wire(bus: Bus, readiness: Readiness, settings: ArchiverSettings) -> Service:
-    """Return the archiver; it is ready while the store can be used."""
+    """Return the archiver, the stream moved past the archive. Waits while the store cannot be used."""
     health = StoreHealth()
     readiness.add("object store", lambda: health.usable)
     store = Store(backend_of(settings))
+    stream = SessionsStream(bus)
+    await health.until_done("start", lambda: move_past_archive(bus, store, stream))
     return Archiver(bus, settings, store, health)

@@ -103,6 +103,29 @@ def position(listing: Iterable[ObjectInfo]) -> Position:
     )
 
 
+def highest(listing: Iterable[ObjectInfo], stream: str) -> int:
+    """Return the highest sequence of `stream` that any object holds, 0 where there is none. Raises `Corrupt`."""
+    spans = (Span.read(info) for info in listing if _NAME.fullmatch(info.name))
+    return max((span.last_seq for span in spans if span.stream == stream), default=0)
+
+
+def tombstone(key: SessionKey, stream: str, at: Position, through: int, time: datetime) -> Planned:
+    """Return the object without records that follows a deletion of everything through sequence `through`.
+
+    It takes the name that another archiver would write next, so that none brings back what it read before.
+    """
+    span = Span(
+        session=str(key),
+        stream=stream,
+        count=0,
+        first_seq=through,
+        last_seq=max(through, at.last_seq),
+        first_time=time,
+        last_time=time,
+    )
+    return Planned(object_name(key, at.next_n), pack([]), span.metadata(), 0)
+
+
 def plan_object(key: SessionKey, stream: str, last: ObjectInfo | None, records: Sequence[Record]) -> Planned:
     """Return the object that follows `last`: as many of `records` as fit into one, the first in any case.
 

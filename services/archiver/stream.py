@@ -66,6 +66,19 @@ class SessionsStream:
         found = msgspec.convert(_checked(answer)["message"], _Found)
         return found.seq, found.time
 
+    async def first_since(self, time: datetime) -> int:
+        """Return the first sequence that was stored at `time` or later; the next one where there is none."""
+        state = await self.state()
+        low, high = state.first_seq, state.last_seq + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = await self.first("session.>", middle)
+            if found is None or found[1] >= time:
+                high = middle
+            else:
+                low = found[0] + 1
+        return low
+
     async def state(self) -> State:
         """Return where the stream stands."""
         answer = _checked(await self._bus.api(f"STREAM.INFO.{SESSIONS.name}", None))

@@ -1,125 +1,172 @@
 """From the stream into the folder: everything, once, in order."""
 
 import asyncio
-import contextlib
-import time
 
-import pytest
-
-from schemas.archive import LogPage, ReadLog, Refused
-from schemas.ends import TurnEnd
-from schemas.events import TextBlock
-from schemas.inputs import Said
-from schemas.keys import SessionKey
-from schemas.people import Person
+from schemas.buckets import Summary
 from services.archiver.app import wire
 from services.archiver.folder import Folder
-from services.archiver.objects import session_prefix
-from services.archiver.records import decode
+from services.archiver.objects import session_prefix, summary_name
 from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
-from services.runtime.follow import read
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
-
-KEY = SessionKey("T1", "C1", "1712345678-123456")
-OTHER = SessionKey("T1", "C1", "1712345678-999999")
-ANN = Person(id="U1", name="Ann")
-
-
-async def say(bus, text="hello", key=KEY, input_id="1"):
-    message = Said(id=input_id, user=ANN, text=text)
-    return await bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))
-
-
-async def tell(bus, text="word", key=KEY):
-    message = TextBlock(block=0, text=text)
-    return await bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))
-
-
-async def end(bus, turn=1, key=KEY):
-    message = TurnEnd(turn=turn, outcome="completed", inputs=(turn,), user=ANN)
-    return await bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))
+from tests.archiver.stage import (
+    ANN,
+    KEY,
+    OTHER,
+    acknowledged,
+    archived,
+    archiver,
+    end,
+    is_whole,
+    reaches,
+    say,
+    tell,
+    until,
+)
 
 
-async def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while True:
-        found = await condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def archiver(bus, folder, **settings):
-    service = await wire(bus, Readiness({}), ArchiverSettings(folder=folder, **settings))
-    running = asyncio.create_task(service.run())
-    try:
-        yield service
-    finally:
-        await cancel(running)
-
-
-async def archived(folder, key=KEY):
-    """Every record of a session that is in an object, in the order of the objects."""
+async def objects(folder, key=KEY):
     store = Store(Folder(folder))
-    found = []
-    async for info in store.list(session_prefix(key)):
-        if info.name.endswith(".jsonl.gz"):
-            found += decode(await store.read(info.name))
+    found = [info async for info in store.list(session_prefix(key))]
     await store.close()
-    return found
-
-
-async def reaches(folder, sequence, key=KEY):
-    async def there():
-        records = await archived(folder, key)
-        return records if records and records[-1].seq >= sequence else None
-
-    return await until(there)
-
-
-async def acknowledged(bus):
-    async def nothing_left():
-        info = await bus.api("CONSUMER.INFO.SESSIONS.archiver", None)
-        return not info["num_ack_pending"] and not info["num_pending"]
-
-    return await until(nothing_left)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "archive"
+    return [info for info in found if info.name.endswith(".gz")]
 
 
 async def test_a_turns_end_puts_the_turn_into_an_object_as_it_came(bus, folder):
     async with archiver(bus, folder):
         await say(bus)
         await tell(bus)
-        last = await end(bus)
-        records = await reaches(folder, last)
+        await reaches(folder, await end(bus))
         await acknowledged(bus)
-    stored = await read(bus, "SESSIONS", [f"session.{KEY}.>"])
-    assert [(r.seq, r.subject, r.payload, r.headers) for r in records] == [
-        (d.sequence, d.subject, d.data, dict(d.headers)) for d in stored
-    ]
+    assert len(await objects(folder)) == 1
+    await is_whole(bus, folder)
 
 
-async def test_the_archive_is_read_back_over_the_bus(bus, folder):
+async def test_what_no_turn_ends_is_archived_after_a_while(bus, folder):
+    async with archiver(bus, folder, flush_seconds=0.2):
+        await reaches(folder, await say(bus))
+        await acknowledged(bus)
+    await is_whole(bus, folder)
+
+
+async def test_what_fills_an_object_does_not_wait(bus, folder):
     async with archiver(bus, folder):
-        await say(bus)
-        last = await end(bus)
+        for _ in range(10):
+            last = await tell(bus, "x" * 10**6)
+        await until(lambda: objects(folder))
+        assert (await archived(folder))[-1].seq <= last
+        await reaches(folder, await end(bus))
+    assert len(await objects(folder)) > 1
+    await is_whole(bus, folder)
+
+
+async def test_a_backlog_of_several_objects_is_cut_where_they_are_full(bus, folder):
+    for _ in range(20):
+        await tell(bus, "x" * 10**6)
+    last = await end(bus)
+    async with archiver(bus, folder):
         await reaches(folder, last)
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
-        nothing = LogPage.decode(
-            await bus.request(ReadLog.subject(), ReadLog(session=str(KEY), only="state"))
-        )
-        unknown = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(OTHER))))
-        refused = Refused.decode(await bus.request(ReadLog.subject(), ReadLog(session="../etc")))
-    assert (len(page.records), page.through, page.more) == (2, last, False)
-    assert (nothing.records, nothing.through, nothing.more) == ((), last, False)
-    assert (unknown.records, unknown.through, unknown.more) == ((), 0, False)
-    assert "cannot be read" in refused.reason
+    assert len(await objects(folder)) == 3
+    await is_whole(bus, folder)
+
+
+async def test_two_archivers_share_the_work_and_double_nothing(bus, folder):
+    async with archiver(bus, folder, flush_seconds=0.05), archiver(bus, folder, flush_seconds=0.05):
+        for n in range(1, 41):
+            await asyncio.gather(*(tell(bus, f"{n}", key) for key in (KEY, OTHER) for _ in range(5)))
+            await end(bus, n)
+            await end(bus, n, OTHER)
+        await acknowledged(bus)
+    await is_whole(bus, folder)
+    await is_whole(bus, folder, OTHER)
+
+
+async def test_sessions_that_wait_do_not_hold_up_others(bus, folder, monkeypatch):
+    monkeypatch.setattr("services.archiver.trigger.PRESSURE", 50)
+    async with archiver(bus, folder):
+        waiting = [type(KEY)("T1", "C1", f"1-{n}") for n in range(60)]
+        for key in waiting:
+            await tell(bus, key=key)
+        # Nobody ended anything: they are archived because too many wait.
+        await until(lambda: archived(folder, waiting[0]))
+        await reaches(folder, await end(bus))
+
+
+async def test_a_poison_subject_is_put_aside(bus, folder):
+    async with archiver(bus, folder):
+        await bus.publish_raw("session.T1.C1.not~a~key.out", b"{}", {})
+        await reaches(folder, await end(bus))
+        await acknowledged(bus)
+    assert await bus.last("DEADLETTER", "dead.archiver.>")
+
+
+async def test_a_store_that_is_away_is_waited_for(bus, tmp_path):
+    folder = tmp_path / "archive"
+    readiness = Readiness({})
+    service = await wire(bus, readiness, ArchiverSettings(folder=folder, flush_seconds=0.05))
+    running = asyncio.create_task(service.run())
+    aside = tmp_path / "aside"
+    folder.rename(aside)
+    folder.write_text("no folder")
+    last = await end(bus)
+
+    async def is_told():
+        return readiness.failing() == ["object store"]
+
+    await until(is_told)
+    folder.unlink()
+    aside.rename(folder)
+    await reaches(folder, last)
+    await acknowledged(bus)
+    assert readiness.failing() == []
+    await cancel(running)
+    await is_whole(bus, folder)
+
+
+async def test_a_drain_leaves_nothing_behind(bus, folder):
+    async with archiver(bus, folder) as service:
+        await say(bus)
+
+        async def heard():
+            return not service._trigger.idle
+
+        await until(heard)
+        await service.drain()
+        assert service._trigger.idle
+    await is_whole(bus, folder)
+
+
+async def test_the_summary_lies_beside_the_objects_and_follows(bus, folder):
+    summaries = Bucket(bus, "sessions", Summary)
+    revision = await summaries.create(str(KEY), Summary(status="working", user=ANN, title="one"))
+    store = Store(Folder(folder))
+
+    async def says(title):
+        async def there():
+            found = [info.name async for info in store.list(session_prefix(KEY))]
+            if summary_name(KEY) in found:
+                return Summary.decode(await store.read(summary_name(KEY))).title == title
+            return False
+
+        await until(there)
+
+    async with archiver(bus, folder):
+        await end(bus)
+        await says("one")
+        await summaries.put(str(KEY), Summary(status="idle", user=ANN, title="two"), revision)
+        await end(bus, 2)
+        await says("two")
+    await store.close()
+
+
+async def test_events_of_one_batch_and_odd_payloads_come_back_as_they_were(bus, folder):
+    for payload in (b"", b"not json", b'{"a":\n1}', b"\xff\x00"):
+        await bus.publish_raw(f"session.{KEY}.out", payload, {"odd": "yes"})
+    drafts = [Draft(subject=f"session.{KEY}.end.{n}", message=Summary(status="", user=ANN)) for n in (1, 2)]
+    last = await bus.publish_batch(drafts)
+    async with archiver(bus, folder):
+        await reaches(folder, last)
+    await is_whole(bus, folder)
