@@ -60,8 +60,7 @@ def unpack(data: bytes) -> list[bytes]:
         raise Corrupt(f"The object is no intact gzip: {e}") from e
     if unpacker.unconsumed_tail:
         raise Corrupt(f"The object unpacks to more than {_MAX_UNPACKED} bytes")
-    if not unpacker.eof or unpacker.unused_data or not text.endswith(b"
-"):
+    if not unpacker.eof or unpacker.unused_data or not text.endswith(b"\n"):
         raise Corrupt("The object is cut short, or something follows its end")
     return text[:-1].split(b"\n")
 
