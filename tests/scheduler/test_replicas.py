@@ -10,6 +10,7 @@ from schemas.bus import LEASES, SCHEDULER, SESSIONS
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import Unavailable
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 from services.runtime.topology import ensure_consumer
@@ -65,6 +66,8 @@ class DyingBus(Bus):
         self.dead = asyncio.Event()
 
     async def _attempt(self, subject, payload, headers, until):
+        if self.dead.is_set():
+            raise Unavailable("the process is dead")
         self.left -= 1
         if self.left > 0:
             return await super()._attempt(subject, payload, headers, until)
