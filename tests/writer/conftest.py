@@ -1,6 +1,7 @@
 """A writer on a real broker and a simulated Slack over real sockets; sessions are played by hand."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from services.local.slack.app import Simulator
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import Conflict
 
 DEADLINE = 20.0
 CLIENT = {"X-Threadmill-Client": "test"}
@@ -178,11 +180,18 @@ async def place_after(bus: Bus, session: Session, sequence: int) -> None:
 async def expire(bus: Bus) -> None:
     """Every writer's lease runs out, as it does when nobody renews it."""
     writers = Bucket(bus, WRITERS.name, PartitionOwner)
-    async for entry in writers.watch():
-        if entry is None:
-            return
-        if entry.value:
-            await writers.delete(entry.key, entry.revision)
+    async with contextlib.aclosing(writers.watch()) as entries:
+        async for entry in entries:
+            if entry is None:
+                return
+            await _end_lease(writers, entry.key)
+
+
+async def _end_lease(writers: Bucket[PartitionOwner], key: str) -> None:
+    # A renewal that the dead one had sent may still arrive.
+    while (entry := await writers.get(key)).value:
+        with contextlib.suppress(Conflict):
+            await writers.delete(key, entry.revision)
 
 
 def lease_key(session: Session) -> str:
