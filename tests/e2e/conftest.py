@@ -125,20 +125,18 @@ def system_settings() -> dict[str, str]:
     return {"THREADMILL_PERMISSION_MODE": "sandboxed"}
 
 
+def make_system(folder: Path, model: str, worker: dict[str, str]) -> System:
+    """Return a local mode in `folder` whose agents find their model at `model`."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
+    environ |= {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model, "IS_SANDBOX": "1"}
+    return System(DevSettings(data=folder / "data", environ=environ, port=0, worker=worker))
+
+
 @pytest.fixture
 async def system(
     tmp_path: Path, model: MessagesApi, system_settings: dict[str, str]
 ) -> AsyncIterator[System]:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
-    environ |= {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model.url, "IS_SANDBOX": "1"}
-    system = System(
-        DevSettings(
-            data=tmp_path / "data",
-            environ=environ,
-            port=0,
-            worker=system_settings,
-        )
-    )
+    system = make_system(tmp_path, model.url, system_settings)
     await system.start()
     yield system
     await system.stop()
