@@ -42,7 +42,6 @@ async def ended_once(session: Session, text: str, *, live: bool = True) -> Json:
 
 async def test_too_fast_is_too_fast_for_as_long_as_slack_says(bus: Bus, slack: Slack, writer: Writer) -> None:
     session = await slack.session(bus)
-    await session.start()
     await slack.fault("chat.postMessage", status=429, retry_after=2)
     began = time.monotonic()
 
@@ -51,7 +50,7 @@ async def test_too_fast_is_too_fast_for_as_long_as_slack_says(bus: Bus, slack: S
     calls = await slack.calls("chat.postMessage")
     assert [call["status"] for call in calls] == [429, 200]
     assert calls[1]["at"] - calls[0]["at"] >= 2
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
 
 
 async def test_a_channel_that_must_wait_keeps_no_other_waiting(
@@ -59,8 +58,6 @@ async def test_a_channel_that_must_wait_keeps_no_other_waiting(
 ) -> None:
     slow = await slack.session(bus, channel="C1")
     quick = await slack.session(bus, channel="C2")
-    await slow.start()
-    await quick.start()
     await slack.fault("chat.postMessage", status=429, retry_after=5)
     await slow.end("slow")
     await slack.until_called("chat.postMessage", lambda call: call["status"] == 429)
@@ -69,7 +66,7 @@ async def test_a_channel_that_must_wait_keeps_no_other_waiting(
 
     await quick.final()
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert not finals(await slow.thread(), slow.turn)
     await slow.final()
 
@@ -77,7 +74,6 @@ async def test_a_channel_that_must_wait_keeps_no_other_waiting(
 @pytest.mark.parametrize("status", [500, 503])
 async def test_slack_is_broken_for_a_while(bus: Bus, slack: Slack, writer: Writer, status: int) -> None:
     session = await slack.session(bus)
-    await session.start()
     await slack.fault("chat.postMessage", status=status, times=2)
 
     await ended_once(session, "There it is.", live=False)
