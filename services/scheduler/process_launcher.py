@@ -75,6 +75,8 @@ class ProcessLauncher:
         process, watcher = self._running.get(name), self._watchers.get(name)
         if process is None or watcher is None:
             return False
+        # First by descent and mark, while parents still tell whose children there are; then the group, whoever joined it.
+        await asyncio.to_thread(kill_worker, name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(watcher)

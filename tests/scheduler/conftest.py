@@ -1,7 +1,6 @@
 """Schedulers on a real broker, their workers tasks that speak the real protocol."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,6 +11,7 @@ from services.runtime.connection import BusSettings, close_connection, open_conn
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import Service, cancel
 from services.scheduler.app import wire
+from services.scheduler.launcher import Launcher
 from services.scheduler.settings import SchedulerSettings
 from tests.scheduler.task_launcher import TaskLauncher
 
@@ -19,7 +19,7 @@ from tests.scheduler.task_launcher import TaskLauncher
 class Replica:
     """One scheduler with its launcher. `crash` ends it as SIGKILL would: nothing is finished or said."""
 
-    def __init__(self, broker: Broker, launcher: TaskLauncher) -> None:
+    def __init__(self, broker: Broker, launcher: Launcher) -> None:
         self.broker = broker
         self.launcher = launcher
         self.service: Service | None = None
@@ -56,5 +56,4 @@ async def scheduler(broker: Broker, bus: Bus) -> AsyncIterator[Start]:
     for replica in replicas:
         await replica.crash()
     for replica in replicas:
-        with contextlib.suppress(AttributeError):
-            await replica.launcher.abandon()
+        await replica.launcher.terminate_all(0)

@@ -1,0 +1,198 @@
+"""Workers as real processes: what they inherit, and that nothing of them remains."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.scheduler import process_launcher
+from services.scheduler.launcher import LaunchFailed
+from services.scheduler.process_launcher import ProcessLauncher
+from tests.scheduler.test_stop import until_claimed
+from tests.scheduler.thread import Thread
+
+SLEEP = "import time; time.sleep(600)"
+# Starts a process in a session of its own, whose parent then ends: only the environment tells whose it is.
+LEAVES_ORPHANS = f"""
+import subprocess, sys, time
+middle = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
+subprocess.run([sys.executable, "-c", middle])
+print("orphaned", flush=True)
+"""
+HIDES = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True, env={{}})
+print("hidden", flush=True)
+time.sleep(600)
+"""
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+async def launch(tmp_path: Path) -> AsyncIterator:
+    made: list[ProcessLauncher] = []
+
+    def launcher(script: str, **more) -> ProcessLauncher:
+        made.append(ProcessLauncher(tmp_path, {}, command=(sys.executable, "-c", script), **more))
+        return made[-1]
+
+    yield launcher
+    for each in made:
+        await each.terminate_all(0)
+
+
+def of_worker(name: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("THREADMILL_WORKER") == name:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+async def until_printed(data: Path, name: str, word: str) -> None:
+    async with asyncio.timeout(10):
+        while word not in (data / "workers" / f"{name}.log").read_text():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_gets_its_agents_settings_and_no_secret_of_others(tmp_path: Path, launch) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "ANTHROPIC_API_KEY": "a",
+        "AWS_REGION": "b",
+        "CLAUDE_CODE_USE_VERTEX": "1",
+        "SSL_CERT_FILE": "d",
+        "SLACK_BOT_TOKEN": "secret",
+        "THREADMILL_NATS_CREDS": "secret",
+        "GITHUB_TOKEN": "secret",
+        "LD_PRELOAD": "",
+        "PYTHONPATH": "x",
+    }
+    script = "import json, os; print(json.dumps(dict(os.environ)), flush=True)"
+    launcher = launch(script, environ=environ)
+    name = await launcher.launch("default")
+    assert await anext(aiter(launcher.exited())) == name
+    inherited = json.loads((tmp_path / "workers" / f"{name}.log").read_text())
+    inherited.pop("LC_CTYPE", None)
+    assert inherited == {
+        "PATH": os.environ["PATH"],
+        "ANTHROPIC_API_KEY": "a",
+        "AWS_REGION": "b",
+        "CLAUDE_CODE_USE_VERTEX": "1",
+        "SSL_CERT_FILE": "d",
+        "THREADMILL_WORKER": name,
+        "THREADMILL_POOL": "default",
+        "THREADMILL_DATA": str(tmp_path),
+    }
+
+
+async def test_a_killed_worker_takes_its_children_along_whatever_they_hide(tmp_path: Path, launch) -> None:
+    launcher = launch(HIDES)
+    name = await launcher.launch("default")
+    await until_printed(tmp_path, name, "hidden")
+    (worker,) = of_worker(name)
+    (child,) = worker.children()
+    assert await launcher.kill(name)
+    assert not worker.is_running()
+    async with asyncio.timeout(2):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
+    assert not launcher.workers()
+    assert await anext(aiter(launcher.exited())) == name
+    assert not await launcher.kill(name)
+    assert not await launcher.retire(name)
+
+
+async def test_what_a_worker_leaves_behind_is_gone_before_its_exit_is_told(launch) -> None:
+    launcher = launch(LEAVES_ORPHANS)
+    name = await launcher.launch("default")
+    assert await anext(aiter(launcher.exited())) == name
+    assert not [each for each in of_worker(name) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_draining_asks_first_and_kills_who_stays(tmp_path: Path, launch) -> None:
+    launcher = launch(DEAF)
+    name = await launcher.launch("default")
+    await until_printed(tmp_path, name, "deaf")
+    polite = launch(SLEEP)
+    await polite.launch("default")
+    before = time.monotonic()
+    await polite.terminate_all(10)
+    assert time.monotonic() - before < 5
+    await launcher.terminate_all(0.3)
+    assert not launcher.workers()
+    assert not of_worker(name)
+
+
+async def test_leftovers_of_an_earlier_run_are_killed_and_told(tmp_path: Path, launch) -> None:
+    earlier, other = (
+        launch(SLEEP),
+        ProcessLauncher(tmp_path / "other", {}, command=(sys.executable, "-c", SLEEP)),
+    )
+    name, stranger = await earlier.launch("default"), await other.launch("default")
+    later = launch(SLEEP)
+    await later.recover()
+    assert await anext(aiter(later.exited())) == name
+    assert not [each for each in of_worker(name) if each.status() != psutil.STATUS_ZOMBIE]
+    assert of_worker(stranger)
+    await other.terminate_all(0)
+
+
+async def test_there_are_never_more_than_so_many_log_files(tmp_path: Path, launch, monkeypatch) -> None:
+    monkeypatch.setattr(process_launcher, "LOG_FILES", 3)
+    launcher = launch("pass")
+    for _ in range(6):
+        await launcher.launch("default")
+        await anext(aiter(launcher.exited()))
+    assert len(list((tmp_path / "workers").iterdir())) == 3
+
+
+async def test_a_program_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+    launcher = ProcessLauncher(tmp_path, {}, command=(str(tmp_path / "nothing"),))
+    with pytest.raises(LaunchFailed, match="could not be started"):
+        await launcher.launch("default")
+
+
+async def test_a_killed_process_is_replaced_and_its_turn_goes_on(tmp_path, bus, broker, scheduler) -> None:
+    launcher = worker_processes(tmp_path, broker)
+    await scheduler(launcher)
+    thread = Thread(bus)
+    end = await thread.ended(await thread.say("die 1"), within=20)
+    assert (end.outcome, end.attempt) == ("completed", 2)
+    await launcher.terminate_all(0)
+
+
+async def test_a_scheduler_that_starts_again_takes_up_the_turns_of_killed_leftovers(
+    tmp_path, bus, broker, scheduler
+) -> None:
+    launcher = worker_processes(tmp_path, broker)
+    first = await scheduler(launcher, warm=0)
+    thread = Thread(bus)
+    turn = await thread.say("hang")
+    await until_claimed(thread)
+    await first.crash()
+    launcher = worker_processes(tmp_path, broker)
+    before = time.monotonic()
+    await scheduler(launcher, warm=0)
+    await until_claimed(thread, 2)
+    assert time.monotonic() - before < 8
+    await thread.stop()
+    end = await thread.ended(turn)
+    assert (end.outcome, end.attempt) == ("cancelled", 2)
+    await launcher.terminate_all(0)
+
+
+def worker_processes(tmp_path: Path, broker) -> ProcessLauncher:
+    environ = {"PATH": os.environ["PATH"]}
+    extra = {"THREADMILL_NATS_URL": broker.url, "PYTHONPATH": str(Path.cwd())}
+    command = (sys.executable, str(Path(__file__).with_name("scripted_worker.py")))
+    return ProcessLauncher(tmp_path / "data", extra, environ=environ, command=command)
