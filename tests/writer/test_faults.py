@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from schemas import events
+from services.ingress.writer import partition
 from services.ingress.writer.app import Writer
 from services.runtime.bus import Bus
 
@@ -263,3 +264,17 @@ async def test_a_question_survives_a_refusal_and_its_answer_too(
 
     assert len(kinds(seen, "question")) == 1
     await ended_once(session, "A it is.")
+
+
+async def test_what_is_too_much_at_once_waits_in_the_log(
+    bus: Bus, slack: Slack, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "MOST_HELD", 2)
+    await slack.fault("chat.postMessage", status=503, times=3)
+    sessions = [await slack.session(bus, channel="C1") for _ in range(8)]
+    for session in sessions:
+        await session.end(f"Answer {session.turn}.")
+
+    for session in sessions:
+        assert (await session.final())["text"] == f"Answer {session.turn}."
+        assert len(finals(await session.thread(), session.turn)) == 1
