@@ -45,7 +45,7 @@ class ScriptedWorker:
         self.leaving = asyncio.Event()
 
     async def run(self) -> None:
-        async with Pull(self.bus.client, WORK.name, f"pool-{self.pool}", batch=1) as pull:
+        async with Pull(self.bus.client, WORK.name, f"pool-{self.pool}", batch=1, ahead=False) as pull:
             async for delivery in pull:
                 assignment = Assignment.decode(delivery.data)
                 if await self.takes(assignment):

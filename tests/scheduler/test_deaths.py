@@ -10,6 +10,7 @@ from schemas.bus import LEASE_LIFE, RATELIMITS, SUMMARIES
 from services.runtime.bucket import Bucket
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
 async def test_a_dead_worker_is_replaced_at_once(bus, scheduler) -> None:
@@ -27,11 +28,12 @@ async def test_the_third_death_fails_the_turn_and_costs_no_quota(bus, scheduler)
     end = await thread.ended(await thread.say("die 9"))
     assert (end.outcome, end.attempt, end.ours) == ("failed", 3, True)
     assert end.agent == "scripted"
-    window = (await Bucket(bus, RATELIMITS.name, RateWindow).get("T1.UDEATH")).value
-    async with asyncio.timeout(5):
-        while window is None or window.starts:
-            await asyncio.sleep(0.02)
-            window = (await Bucket(bus, RATELIMITS.name, RateWindow).get("T1.UDEATH")).value
+
+    async def given_back() -> bool:
+        window = (await Bucket(bus, RATELIMITS.name, RateWindow).get("T1.UDEATH")).value
+        return window is not None and not window.starts
+
+    await until(given_back)
     summary = (await Bucket(bus, SUMMARIES.name, Summary).get(str(thread.key))).value
     assert summary is not None
     assert (summary.turns, summary.last_outcome, summary.agent) == (1, "failed", "scripted")

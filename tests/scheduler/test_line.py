@@ -8,6 +8,7 @@ from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, to_launch, waiting_text
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
 def test_places_read_as_people_say_them() -> None:
@@ -47,9 +48,7 @@ async def test_turns_wait_in_the_order_in_which_they_were_said(bus, scheduler) -
     first = await busy.say("obey")
     await until_claimed(busy)
     turns = [await thread.say("finish") for thread in others]
-    async with asyncio.timeout(5):
-        while not (texts[-1] and "4th" in texts[-1][-1]):
-            await asyncio.sleep(0.01)
+    await until(lambda: texts[-1] and "4th" in texts[-1][-1])
     assert [each[-1].split("(")[1] for each in texts] == [
         "next in line)", "2nd in line)", "3rd in line)", "4th in line)",
     ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Workers as real processes: what they inherit, and that nothing of them remains."""
 
-import asyncio
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from services.scheduler.launcher import LaunchFailed
 from services.scheduler.process_launcher import ProcessLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 SLEEP = "import time; time.sleep(600)"
 # Starts a process in a session of its own, whose parent then ends: only the environment tells whose it is.
@@ -59,9 +59,8 @@ def of_worker(name: str) -> list[psutil.Process]:
 
 
 async def until_printed(data: Path, name: str, word: str) -> None:
-    async with asyncio.timeout(10):
-        while word not in (data / "workers" / f"{name}.log").read_text():
-            await asyncio.sleep(0.01)
+    log = data / "workers" / f"{name}.log"
+    await until(lambda: word in log.read_text())
 
 
 async def test_a_worker_gets_its_agents_settings_and_no_secret_of_others(tmp_path: Path, launch) -> None:
@@ -103,9 +102,7 @@ async def test_a_killed_worker_takes_its_children_along_whatever_they_hide(tmp_p
     (child,) = worker.children()
     assert await launcher.kill(name)
     assert not worker.is_running()
-    async with asyncio.timeout(2):
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.01)
+    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert not launcher.workers()
     assert await anext(aiter(launcher.exited())) == name
     assert not await launcher.kill(name)

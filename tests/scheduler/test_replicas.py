@@ -17,6 +17,7 @@ from services.runtime.topology import ensure_consumer
 from services.scheduler.app import wire
 from services.scheduler.settings import SchedulerSettings
 from tests.scheduler.task_launcher import TaskLauncher
+from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 
 TEXTS = ["finish", "idle", "die 1", "die 9", "hand over", "finish", "idle"]
@@ -46,9 +47,7 @@ async def test_a_replica_goes_on_where_another_one_died(bus, scheduler) -> None:
     busy, waiting = Thread(bus), Thread(bus)
     turn = await busy.say("obey")
     queued = await waiting.say("finish")
-    async with asyncio.timeout(5):
-        while not await busy.claims():
-            await asyncio.sleep(0.01)
+    await until_claimed(busy)
     await scheduler(max_workers=2, warm=0)
     await first.crash()
     assert (await waiting.ended(queued)).outcome == "completed"

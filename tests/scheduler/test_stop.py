@@ -7,12 +7,14 @@ from schemas.buckets import Lease, Summary
 from schemas.bus import LEASES, SUMMARIES
 from services.runtime.bucket import Bucket
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
 async def until_claimed(thread: Thread, claims: int = 1) -> None:
-    async with asyncio.timeout(10):
-        while await thread.claims() < claims:
-            await asyncio.sleep(0.01)
+    async def claimed() -> bool:
+        return await thread.claims() >= claims
+
+    await until(claimed)
 
 
 async def nothing_more_ends(thread: Thread, ends: int) -> None:
@@ -116,11 +118,15 @@ async def test_close_sends_an_idle_worker_away(bus, scheduler) -> None:
     await thread.ended(await thread.say("idle"))
     await thread.close()
     leases = Bucket(bus, LEASES.name, Lease)
-    async with asyncio.timeout(5):
-        while (await leases.get(str(thread.key))).value:
-            await asyncio.sleep(0.02)
-    assert len(replica.launcher.retired) == 1
     summaries = Bucket(bus, SUMMARIES.name, Summary)
-    async with asyncio.timeout(5):
-        while (summary := (await summaries.get(str(thread.key))).value) and summary.status != "closed":
-            await asyncio.sleep(0.02)
+
+    async def released() -> bool:
+        return (await leases.get(str(thread.key))).value is None
+
+    async def closed() -> bool:
+        summary = (await summaries.get(str(thread.key))).value
+        return summary is not None and summary.status == "closed"
+
+    await until(released)
+    await until(closed)
+    assert len(replica.launcher.retired) == 1

@@ -1,6 +1,13 @@
 """How turns go, on a real broker with scripted workers."""
 
+from schemas.base import now
+from schemas.bus import DEADLETTER
+from schemas.inputs import Said
+from schemas.people import Person
+from schemas.work import Assignment
+from services.runtime.follow import read
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
 async def test_what_is_said_becomes_a_turn_that_ends(bus, scheduler) -> None:
@@ -30,3 +37,39 @@ async def test_a_holder_asks_before_it_opens_the_next_turn(bus, scheduler) -> No
     assert (await thread.ended(second)).outcome == "completed"
     assert await thread.claims() == 1
     assert not replica.launcher.killed
+
+
+async def test_poison_becomes_a_dead_letter_and_blocks_nobody(bus, scheduler) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    await bus.publish_raw(f"session.{thread.key}.in.poison", b"\xff{", {})
+    await bus.publish_raw(
+        f"session.{thread.key}.in.who", Said(id="who", user=Person(id="a b"), text="x").encode(), {}
+    )
+    await bus.publish_raw(f"session.{thread.key}.in.new", b'{"kind":"of-tomorrow"}', {})
+    turn = await thread.say("finish")
+    assert (await thread.ended(turn)).inputs == (turn,)
+
+    async def buried() -> bool:
+        return len(await read(bus, DEADLETTER.name, ["dead.scheduler.>"])) == 2
+
+    await until(buried)
+    assert len(await thread.ends()) == 1
+
+
+async def test_a_warm_worker_has_the_assignment_within_milliseconds(bus, scheduler) -> None:
+    """From before the input is stored to the assignment's making; the median of ten."""
+    await scheduler(max_workers=20, turns_per_window=20, launch_timeout=30)
+    took: list[float] = []
+
+    async def note(message) -> None:
+        took.append(Assignment.decode(message.data).issued_at.timestamp() - said_at.timestamp())
+
+    await bus.client.subscribe("work.default", cb=note)
+    for n in range(10):
+        thread = Thread(bus, user=f"U{n}")
+        said_at = now()
+        await thread.ended(await thread.say("finish"))
+    print("milliseconds:", [round(1000 * each, 1) for each in took])
+    # A few milliseconds on a quiet machine; the bound leaves room for a busy one.
+    assert sorted(took)[5] < 0.1
