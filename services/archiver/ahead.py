@@ -9,6 +9,7 @@ import structlog
 
 from schemas.bus import SESSIONS
 from schemas.state import StateAppended
+from services.archiver.backend import Corrupt
 from services.archiver.core import FILLER
 from services.archiver.objects import highest
 from services.archiver.store import Store
@@ -22,7 +23,7 @@ _BATCH = 1000  # the server's limit for one atomic batch
 
 async def move_past_archive(bus: Bus, store: Store, stream: SessionsStream) -> None:
     """Let the stream's next sequence be one that no object knows. Raises `StoreError` and both `Unavailable`."""
-    known = highest([info async for info in store.list("v1/")], SESSIONS.name)
+    known = await _highest(store)
     state = await stream.state()
     if state.last_seq < known:
         log.warning(
@@ -34,6 +35,16 @@ async def move_past_archive(bus: Bus, store: Store, stream: SessionsStream) -> N
             await _fill(bus, state.last_seq, known)
     # Those of a start that was cut off, too.
     await stream.purge(FILLER, (await stream.state()).last_seq + 1)
+
+
+async def _highest(store: Store) -> int:
+    known = 0
+    async for info in store.list("v1/"):
+        try:
+            known = max(known, highest([info], SESSIONS.name))
+        except Corrupt as e:
+            log.warning("an object is passed over", reason=str(e))
+    return known
 
 
 async def _fill(bus: Bus, last: int, known: int) -> None:

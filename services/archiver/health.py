@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 
 from services.archiver import metrics
-from services.archiver.backend import StoreError
+from services.archiver.backend import Corrupt, StoreError
 from services.runtime import errors
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,8 @@ class StoreHealth:
             try:
                 done = await attempt()
             except StoreError as e:
-                self.tell(str(e))
+                if not isinstance(e, Corrupt):  # that is one session's trouble
+                    self.tell(str(e))
                 log.warning("the archive tries again", what=what, seconds=pause, reason=str(e))
             except errors.Unavailable as e:
                 log.warning("the bus is away; the archive tries again", what=what, reason=str(e))

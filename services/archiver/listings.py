@@ -52,17 +52,14 @@ class Listings:
         """Return a session's listing. Raises `Unavailable` and `StoreError`."""
         listed, task = self._known.get(key, (0.0, None))
         if task is None or time.monotonic() - listed > LIFE or _failed(task):
-            task = asyncio.create_task(self._list(key), name=f"list {key}")
-            self._keep(key, time.monotonic(), task)
+            task = self._begin(key)
         # Several may wait for one listing; whoever gives up does not end it for the others.
         return await asyncio.shield(task)
 
     def prefetch(self, key: SessionKey) -> None:
         """Begin to list a session that will be asked for soon."""
         if key not in self._known:
-            task = asyncio.create_task(self._list(key), name=f"list {key}")
-            task.add_done_callback(_failed)
-            self._keep(key, time.monotonic(), task)
+            self._begin(key)
 
     def forget(self, key: SessionKey) -> None:
         """List anew when asked next: what was remembered proved wrong."""
@@ -78,6 +75,12 @@ class Listings:
         kept += [before.summary] if before.summary and before.summary.name != info.name else []
         after: asyncio.Task[Listing] = asyncio.create_task(_now(Listing.of(key, [*kept, info])))
         self._keep(key, listed, after)
+
+    def _begin(self, key: SessionKey) -> asyncio.Task[Listing]:
+        task = asyncio.create_task(self._list(key), name=f"list {key}")
+        task.add_done_callback(_failed)  # an error that nobody waits for any more is no news
+        self._keep(key, time.monotonic(), task)
+        return task
 
     def _keep(self, key: SessionKey, listed: float, task: asyncio.Task[Listing]) -> None:
         self._known[key] = (listed, task)

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +18,8 @@ from services.archiver.store import Store
 
 PAGE = 2**20
 _SPARE = 4096  # around the records of an answer
-_AT_ONCE = 8  # objects read beside each other
+_AT_ONCE = 8  # objects read beside each other,
+_SMALL = 2**20  # as long as they have fewer bytes together, compressed
 _MOST_OBJECTS = 64  # for one page, however little of them is wanted
 _AT_HAND = 4  # unpacked objects remembered: the pages of one follow each other
 
@@ -92,9 +92,8 @@ class Reading:
 
     async def _fill(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]]) -> bool:
         """Fill `page`; return whether that was all."""
-        rest = iter(islice(wanted, _MOST_OBJECTS))
-        while some := list(islice(rest, _AT_ONCE)):
-            for lines in await asyncio.gather(*(self._lines(info) for info, _ in some)):
+        for some in _groups([info for info, _ in wanted[:_MOST_OBJECTS]]):
+            for lines in await asyncio.gather(*map(self._lines, some)):
                 if not page.take(lines):
                     return False
         return len(wanted) <= _MOST_OBJECTS
@@ -109,3 +108,14 @@ class Reading:
         if len(self._unpacked) > _AT_HAND:
             self._unpacked.popitem(last=False)
         return lines
+
+
+def _groups(infos: Sequence[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    group: list[ObjectInfo] = []
+    for info in infos:
+        if group and (len(group) == _AT_ONCE or sum(one.size for one in group) + info.size > _SMALL):
+            yield group
+            group = []
+        group.append(info)
+    if group:
+        yield group

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from itertools import groupby
+
+import structlog
 
 from schemas.archive import ListedSession, ListSessions, SessionList
 from schemas.base import MalformedMessage
 from schemas.buckets import Summary
 from schemas.keys import InvalidKey, SessionKey, token
-from services.archiver.backend import Missing, ObjectInfo
+from services.archiver.backend import Corrupt, Missing, ObjectInfo
 from services.archiver.listings import Listing
 from services.archiver.objects import session_prefix
 from services.archiver.store import Store
+
+log = structlog.get_logger(__name__)
 
 _PAGE = 200  # sessions looked at for one answer
 
@@ -78,9 +81,11 @@ def _session(found: list[ObjectInfo]) -> list[tuple[SessionKey, Listing]]:
     for folder, infos in groupby(found, _folder):
         parts = folder.split("/")
         if len(parts) == 4:
-            with suppress(InvalidKey):
+            try:
                 key = SessionKey(*parts[1:])
                 return [(key, Listing.of(key, infos))]
+            except (InvalidKey, Corrupt) as e:
+                log.warning("objects are passed over", folder=folder, reason=str(e))
     return []
 
 

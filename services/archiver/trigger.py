@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 PRESSURE = ARCHIVER.max_ack_pending // 2
 KEEP_ALIVE = ARCHIVER.ack_wait / 4
 AT_ONCE = 8
+LAGGING = 0.2
 
 
 class _Session:
@@ -109,9 +110,15 @@ class Trigger:
             archived = await self._health.until_done(str(key), lambda: self._bring_up(key, through))  # noqa: B023 (called before the loop goes on)
             await self._release(session, archived)
             if any(sequence <= through for sequence in session.held):
-                session.backlog.through = max(session.held)
+                await self._read_again_soon(session)
         del self._sessions[key]
         await self._summarise(key)
+
+    async def _read_again_soon(self, session: _Session) -> None:
+        # The replica that was read lags behind the one that told us.
+        await asyncio.sleep(LAGGING)
+        session.backlog.through = max(session.held)
+        session.due.set()
 
     async def _until_due(self, session: _Session) -> None:
         try:

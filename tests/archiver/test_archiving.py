@@ -2,6 +2,7 @@
 
 import asyncio
 
+from schemas.archive import ListSessions, SessionList
 from schemas.buckets import Summary
 from services.archiver.app import wire
 from services.archiver.folder import Folder
@@ -170,3 +171,19 @@ async def test_events_of_one_batch_and_odd_payloads_come_back_as_they_were(bus, 
     async with archiver(bus, folder):
         await reaches(folder, last)
     await is_whole(bus, folder)
+
+
+async def test_a_session_whose_archive_cannot_be_understood_waits_alone(bus, folder):
+    store = Store(Folder(folder))
+    await store.create(f"{session_prefix(OTHER)}00000001.jsonl.gz", b"?", {"whose": "?"}, "application/gzip")
+    await store.close()
+    kept = await end(bus, key=OTHER)
+    readiness = Readiness({})
+    service = await wire(bus, readiness, ArchiverSettings(folder=folder))
+    running = asyncio.create_task(service.run())
+    await reaches(folder, await end(bus))
+    assert readiness.failing() == []
+    listed = SessionList.decode(await bus.request("archiver.list", ListSessions()))
+    assert [one.session for one in listed.sessions] == [str(KEY)]
+    await cancel(running)
+    assert await bus.at("SESSIONS", kept)

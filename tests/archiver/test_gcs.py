@@ -7,11 +7,18 @@ import time
 import uuid
 from contextlib import closing
 
+import msgspec
 import pytest
 
+from schemas.archive import Deleted, DeleteSession, LogPage, ReadLog
 from services.archiver import gcs
+from services.archiver.app import wire
 from services.archiver.backend import Missing, PreconditionFailed, StoreError, Unavailable
+from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
+from services.runtime.health import Readiness
+from services.runtime.lifecycle import cancel
+from tests.archiver.stage import KEY, acknowledged, end, say, tell
 
 GZIP = "application/gzip"
 NAME = "v1/T1/C1/1-0/00000001.jsonl.gz"
@@ -134,3 +141,19 @@ async def test_an_object_is_plain_gzip_to_other_readers(gcs_url, bucket):
         blob = client.bucket(bucket).get_blob(NAME)
     assert (blob.content_type, blob.content_encoding) == (GZIP, None)
     await store.close()
+
+
+async def test_a_session_goes_into_a_bucket_and_comes_back(bus, bucket, gcs_url):
+    settings = ArchiverSettings(bucket=bucket, gcs_endpoint=gcs_url)
+    service = await wire(bus, Readiness({}), settings)
+    running = asyncio.create_task(service.run())
+    sent = [await say(bus), await tell(bus), await end(bus)]
+    await acknowledged(bus)
+    page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+    deleted = Deleted.decode(await bus.request("archiver.delete", DeleteSession(session=str(KEY), by="U1")))
+    nothing = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+    await cancel(running)
+
+    assert [msgspec.json.decode(raw)["seq"] for raw in page.records] == sent
+    assert (deleted.objects, deleted.messages) == (1, 3)
+    assert nothing.records == ()
