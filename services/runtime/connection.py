@@ -1,5 +1,6 @@
 """The connection to NATS: by settings, with TLS and credentials, reconnecting for ever."""
 
+import asyncio
 import contextlib
 import math
 import ssl
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 RECONNECT_FOR_EVER = -1
 RECONNECT_WAIT = 0.25
 PENDING_BYTES = 16 * 2**20
+CLOSE_SECONDS = 2
 # What a creds file holds. nats-py reads on for ever in one that lacks the first.
 CREDS_PARTS = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 
@@ -157,6 +159,8 @@ async def close_connection(client: Client) -> None:
     """Send what is buffered and close; a broker that is away is no error any more."""
     with contextlib.suppress(OSError, NatsError, TimeoutError):
         if client.is_connected:
-            await client.flush(timeout=2)
-    with contextlib.suppress(OSError, NatsError):
-        await client.close()
+            await client.flush(timeout=CLOSE_SECONDS)
+    # After a TLS handshake that failed, Python waits for ever for the end of what never began.
+    with contextlib.suppress(OSError, NatsError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()

@@ -1,7 +1,9 @@
 """Logs: one JSON object a line on standard error, for machines; readable lines where a person watches."""
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -32,7 +34,19 @@ def _keep(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typin
 
 def _renderer(form: Literal["json", "text"]) -> structlog.typing.Processor:
     if form == "json":
-        return structlog.processors.JSONRenderer(
-            serializer=lambda event, **_: msgspec.json.encode(event, enc_hook=str).decode()
-        )
+        return structlog.processors.JSONRenderer(serializer=_line)
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+
+def _line(event: Mapping[str, Any], **_: Any) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=_words).decode()
+    except (TypeError, ValueError, RecursionError):  # half a character, a key that is no text, a circle
+        return json.dumps({name: _words(value) for name, value in event.items()})
+
+
+def _words(thing: object) -> str:
+    try:
+        return str(thing)
+    except Exception:  # a log line never ends its service
+        return f"<{type(thing).__name__}>"
