@@ -131,7 +131,7 @@ async def test_a_broker_that_comes_back_older_is_moved_past_the_archive_and_keep
         older = Bus(await open_connection(BusSettings(url=broker.url), "test", lambda: None))
         await apply_map(older)
         kept = await say(older, key=OTHER)
-        async with archiver(older, folder), archiver(older, folder):
+        async with archiver(older, folder, flush_seconds=0.2), archiver(older, folder, flush_seconds=0.2):
             new = await end(older, 9999)
             assert new > last
             assert (await older.at("SESSIONS", kept)) is not None
