@@ -1,6 +1,6 @@
-"""A real broker for every test that asks for one."""
+"""A real broker for every test that asks for one: a process, or with `--containers` a container."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,35 @@ from services.runtime.connection import BusSettings, close_connection, open_conn
 from services.runtime.topology import apply_map
 
 
+@pytest.fixture(scope="session")
+def broker_image(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str | None]:
+    """The image to run the broker from; None runs it as a process."""
+    if not request.config.getoption("--containers"):
+        yield None
+        return
+    from tests import containers  # noqa: PLC0415 (only who asks for containers needs their client)
+
+    containers.require_engine()
+    with containers.broker_image(tmp_path_factory.mktemp("image")) as image:
+        yield image
+
+
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    async with running_broker(tmp_path / "broker") as running:
-        yield running
+async def broker(tmp_path: Path, broker_image: str | None) -> AsyncIterator[Broker]:
+    if broker_image is None:
+        async with running_broker(tmp_path / "broker") as running:
+            yield running
+        return
+    from tests.containers import ContainerBroker  # noqa: PLC0415 (as above)
+
+    contained = ContainerBroker(tmp_path / "broker", broker_image)
+    try:
+        await contained.start()
+        yield contained
+    finally:
+        await contained.stop()
 
 
 @pytest.fixture
@@ -30,4 +55,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--refresh-samples", action="store_true", help="write the golden samples of the messages anew"
     )
-    parser.addoption("--containers", action="store_true", help="run broker and object store in containers")
+    parser.addoption("--containers", action="store_true", help="run the broker in a container")
