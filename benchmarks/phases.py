@@ -20,6 +20,10 @@ PHASES = {
 AGENT = "agent"
 
 
+class NotStarted(Exception):
+    """The turn had no start that could be measured."""
+
+
 class Start(msgspec.Struct, kw_only=True):
     """One start: the seconds of each phase, and whether a worker was waiting."""
 
@@ -38,7 +42,7 @@ class Start(msgspec.Struct, kw_only=True):
 
 
 def start_of(posted: float, assigned: float, log: Sequence[Delivery]) -> Start:
-    """Fold a session of one turn; all times are Unix times of one machine. Raises `KeyError` where something is missing."""
+    """Fold a session of one turn; all times are Unix times of one machine. Raises `NotStarted`."""
     at: dict[str, float] = {}
     started = None
     for delivery in log:
@@ -50,7 +54,7 @@ def start_of(posted: float, assigned: float, log: Sequence[Delivery]) -> Start:
             at.setdefault(event.kind(), delivery.timestamp)
             started = event if isinstance(event, TurnStarted) else started
     if started is None:
-        raise KeyError("turn-started")
+        raise NotStarted("a turn ended before its agent started; the thread says why")
     workspace, agent = started.phases.workspace / 1000, started.phases.agent / 1000
     phases = {
         "stored": at["stored"] - posted,

@@ -15,7 +15,11 @@ from tests.messages_api import MessagesApi
 
 WARM = 2
 # Workers that are done leave at once, so that they make room.
-WORKER = {"THREADMILL_IDLE_SECONDS": "1", "THREADMILL_PERMISSION_MODE": "sandboxed"}
+WORKER = {
+    "THREADMILL_IDLE_SECONDS": "1",
+    "THREADMILL_PERMISSION_MODE": "sandboxed",
+    "THREADMILL_RECORDING_SPEED": "0",
+}
 CALM_SECONDS = 1.5
 # On the way: the input, the rate limit, the scheduler's memory, the assignment, the lease, claimed, started, taken.
 WRITES = 8
