@@ -1,5 +1,6 @@
 """Waiting in the pool for one assignment, with its lease."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,10 +12,13 @@ from schemas.keys import InvalidKey
 from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.consume import bury
+from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull, Silent
 from services.worker.lease import HeldLease, acquire
 
 log = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 0.1
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -35,8 +39,9 @@ async def take(bus: Bus, pool: str, worker: str) -> Taken:
                     taken = await _consider(bus, delivery, worker)
                     if taken:
                         return taken
-        except Silent as silence:
-            log.debug("asking for work again", reason=str(silence))
+        except (Silent, Unavailable, StreamFull) as e:
+            log.debug("asking for work again", reason=str(e))
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _consider(bus: Bus, delivery: Delivery, worker: str) -> Taken | None:

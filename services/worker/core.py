@@ -1,5 +1,6 @@
 """What a worker knows of its session from the log, and what follows from it. Pure: no I/O."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -8,6 +9,7 @@ from schemas.base import Message, Unknown
 from schemas.ends import TurnEnd
 from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
 from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
+from schemas.people import Person
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -24,33 +26,42 @@ class SessionView:
         self._waiting: dict[int, Said] = {}
         self._ended: set[int] = set()
         self._fated: set[int] = set()
+        self._ended_at = 0
+        self._stop_at = 0
         self.said: dict[int, Said] = {}
         self.paused = False
         self.closed = False
-        self.stop_at = 0
 
     def apply(self, sequence: int, message: Message | Unknown) -> None:
         """Take in the message at `sequence`; a repeated one changes nothing."""
         match message:
             case Said():
-                self.said[sequence] = message
-                self.paused = False
+                self._resume()
                 if sequence not in self._fated:
-                    self._waiting[sequence] = message
+                    self._waiting[sequence] = self.said[sequence] = message
             case Edited() | Withdrawn():
                 self._amend(message)
             case Continued():
-                self.paused = False
+                self._resume()
             case Stop() | Close():
                 self.paused = bool(self._waiting)
-                self.stop_at = sequence
-                self.closed = isinstance(message, Close)
+                self._stop_at = max(sequence, self._stop_at)
+                self.closed = self.closed or isinstance(message, Close)
             case TurnEnd():
-                self._ended.add(message.turn)
-                for taken in (message.turn, *message.inputs):
-                    self.take(taken)
+                self._end(sequence, message)
             case _:
                 pass
+
+    def _resume(self) -> None:
+        self.paused = self.closed = False
+        self._stop_at = 0
+
+    def _end(self, sequence: int, end: TurnEnd) -> None:
+        self._ended.add(end.turn)
+        self._ended_at = max(sequence, self._ended_at)
+        for taken in (end.turn, *end.inputs):
+            self.take(taken)
+            self.said.pop(taken, None)
 
     def _amend(self, message: Edited | Withdrawn) -> None:
         for sequence, said in list(self._waiting.items()):
@@ -69,9 +80,19 @@ class SessionView:
 
     def is_open(self, turn: int) -> bool:
         """Whether the turn that the input at `turn` opened, or would open, has not ended."""
-        return (
-            turn in self.said and turn not in self._ended and (turn in self._waiting or turn in self._fated)
-        )
+        return turn in self.said and turn not in self._ended
+
+    def lacks(self, turn: int) -> bool:
+        """Whether the message that opened `turn` was deleted before anybody took it."""
+        return turn not in self._waiting and turn not in self._fated
+
+    def stops(self, sequence: int, turn: int) -> bool:
+        """Whether a stop at `sequence` means `turn`: it stands behind its opener, and no older turn was open then."""
+        return sequence > turn and sequence > self._ended_at
+
+    def is_stopped(self, turn: int) -> bool:
+        """Whether a stop that nobody spoke after means `turn`."""
+        return self.stops(self._stop_at, turn)
 
     def waiting(self) -> Sequence[Waiting]:
         """Return the messages without a fate, oldest first."""
@@ -118,13 +139,16 @@ def _work_left(left: Attempted, event: Event) -> Attempted:
             return left
 
 
-def answers(message: Message | Unknown, question: str) -> bool:
-    """Whether `message` is a person's answer to `question`."""
-    return isinstance(message, Answered) and message.question == question
+def counts(answered: Answered, asked: QuestionAsked) -> bool:
+    """Whether `answered` settles `asked`: by a choice that was offered, or by words where words will do."""
+    if answered.choice is not None:
+        return answered.choice in asked.choices
+    return bool(answered.text) and asked.about != "permission"
 
 
-def prompt_text(said: Said, opener: Said) -> str:
-    """Return what the agent is told: the person's words, with their name where several people talk."""
-    if said.user.id == opener.user.id:
+def prompt_text(said: Said, known: Person) -> str:
+    """Return what the agent is told: the person's words, with their name where it is not the one that it knows of."""
+    if said.user.id == known.id:
         return said.text
-    return f"[{said.user.name or said.user.id}] {said.text}"
+    name = " ".join(re.sub(r"[\[\]\x00-\x1f]", " ", said.user.name).split()) or said.user.id
+    return f"[{name}] {said.text}"

@@ -3,6 +3,7 @@
 import msgspec
 
 from schemas.base import Message, Unknown
+from schemas.work import Admission
 from services.worker.agents.protocol import AgentEvent
 
 
@@ -15,6 +16,17 @@ class Logged(msgspec.Struct, frozen=True):
 
 class StopHeard(msgspec.Struct, frozen=True):
     """A stop, heard ahead of the log."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The scheduler's word on the message at `turn`; None when it did not say any."""
+
+    turn: int
+    admission: Admission | None
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """The work of the turn is saved, or it is known why not."""
 
 
 class DrainAsked(msgspec.Struct, frozen=True):
@@ -48,4 +60,15 @@ class Said(msgspec.Struct, frozen=True):
     event: AgentEvent
 
 
-Happening = Logged | StopHeard | DrainAsked | DeadlineNear | DeadlinePassed | PatienceOver | Prepared | Said
+Happening = (
+    Logged
+    | StopHeard
+    | Admitted
+    | Saved
+    | DrainAsked
+    | DeadlineNear
+    | DeadlinePassed
+    | PatienceOver
+    | Prepared
+    | Said
+)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -18,6 +19,9 @@ RENEW_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
+
+
+Unmoved = Callable[[], Awaitable[bool]]
 
 
 class LeaseLost(Exception):
@@ -39,39 +43,37 @@ class HeldLease:
         """Whether the last renewal is recent enough to push by."""
         return time.monotonic() - self._renewed < FRESH_SECONDS
 
-    async def renew_for_ever(self) -> None:
-        """Renew in time, waiting out a broker that is away. Raises `LeaseLost`."""
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            await self._renew_until_done()
+    async def renew_for_ever(self, unmoved: Unmoved) -> None:
+        """Renew in time, waiting out a broker that is away. Raises `LeaseLost`.
 
-    async def _renew_until_done(self) -> None:
+        A key that is gone is created again as long as the session's log is `unmoved`: nobody wrote but us.
+        """
         while True:
-            if await self._renew():
-                return
-            await asyncio.sleep(RETRY_SECONDS)
+            renewed = await self._renew(unmoved)
+            await asyncio.sleep(RENEW_SECONDS if renewed else RETRY_SECONDS)
 
-    async def _renew(self) -> bool:
+    async def _renew(self, unmoved: Unmoved) -> bool:
         began = time.monotonic()
         try:
             self._revision = await self._bucket.put(
                 self._key, self._lease, self._revision, deadline=RETRY_SECONDS
             )
         except Conflict:
-            return await self._reclaim()
+            return await self._reclaim(unmoved)
         except Unavailable:
             return False
         self._renewed = began
         return True
 
-    async def _reclaim(self) -> bool:
-        # After an outage longer than its life the key is gone; whoever claimed since then has fenced us on `out`.
+    async def _reclaim(self, unmoved: Unmoved) -> bool:
+        # After an outage longer than its life the key is gone; whoever claimed since then has moved the log.
         try:
             entry = await self._bucket.get(self._key)
+            ours = entry.value is None or entry.value.token in {0, self.token}
+            if not ours or (entry.value and entry.value.holder != self._lease.holder) or not await unmoved():
+                raise LeaseLost(self._key)
         except Unavailable:
             return False
-        if entry.value is not None and entry.value.holder != self._lease.holder:
-            raise LeaseLost(self._key)
         self._revision = entry.revision
         return False
 
@@ -89,7 +91,10 @@ class HeldLease:
                 return
 
     async def _still_ours(self) -> bool:
-        entry = await self._bucket.get(self._key)
+        try:
+            entry = await self._bucket.get(self._key)
+        except Unavailable:
+            return False
         if entry.value is None or entry.value.holder != self._lease.holder:
             return False
         self._revision = entry.revision

@@ -1,6 +1,7 @@
 """What the worker uses, told every few seconds."""
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -16,24 +17,29 @@ async def sample_for_ever(log: SessionLog, data: Path) -> None:
     """Tell CPU, memory and disk of this process and all that it started."""
     known: dict[int, psutil.Process] = {}
     while True:
-        cpu, memory = _measure(known)
-        disk = shutil.disk_usage(data).used
-        log.live(
-            ResourceSample(lease=log.lease, turn=0, cpu=cpu, memory=memory, memory_limit=_limit(), disk=disk)
-        )
+        # A process may go while it is looked at; the next sample is soon enough.
+        with contextlib.suppress(psutil.Error, OSError):
+            log.live(_sample(log.lease, known, data))
         await asyncio.sleep(PERIOD_SECONDS)
+
+
+def _sample(lease: int, known: dict[int, psutil.Process], data: Path) -> ResourceSample:
+    cpu, memory = _measure(known)
+    disk = shutil.disk_usage(data).used
+    return ResourceSample(lease=lease, turn=0, cpu=cpu, memory=memory, memory_limit=_limit(), disk=disk)
 
 
 def _measure(known: dict[int, psutil.Process]) -> tuple[float, int]:
     own = psutil.Process()
+    present = {process.pid: process for process in (own, *own.children(recursive=True))}
+    for pid in known.keys() - present.keys():
+        del known[pid]
     cpu, memory = 0.0, 0
-    for process in (own, *own.children(recursive=True)):
-        seen = known.setdefault(process.pid, process)
-        try:
+    for pid, process in present.items():
+        with contextlib.suppress(psutil.Error):
+            seen = known.setdefault(pid, process)
             cpu += seen.cpu_percent(None) / 100
             memory += seen.memory_info().rss
-        except psutil.Error:
-            known.pop(process.pid, None)
     return round(cpu, 3), memory
 
 

@@ -12,12 +12,14 @@ from schemas.live import Live
 from schemas.state import StateAppended
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.worker.fit import fitting
 from services.worker.lease import LeaseLost
 
 log = structlog.get_logger(__name__)
 
 # The stream is full or the broker away: the worker waits and says so in its log; nothing is dropped.
 WAIT_SECONDS = 1.0
+CLAIM_AGAIN_SECONDS = 0.1
 
 
 class SessionLog:
@@ -30,20 +32,30 @@ class SessionLog:
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
         self._lease = 0
+        # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
+        self.lost = asyncio.Event()
 
     async def claim(self, holder: str, token: int, attempt: int, still_held: Callable[[], bool]) -> int:
         """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`."""
         message = Claimed(lease=token, holder=holder, attempt=attempt)
         while still_held():
-            last = await self._bus.last("SESSIONS", self._out)
-            follows = last.sequence if last else 0
             try:
+                last = await self._bus.last("SESSIONS", self._out)
+                follows = last.sequence if last else 0
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
-            except Conflict:
+            except (Conflict, Unavailable, StreamFull) as e:
+                log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
+                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
                 continue
             self._lease = token
             return follows
         raise LeaseLost(str(self.key))
+
+    async def unmoved(self) -> bool:
+        """Whether nobody has written `out` since our last one. Raises `Unavailable`."""
+        async with self._one_at_a_time:
+            last = await self._bus.last("SESSIONS", self._out)
+            return (last.sequence if last else 0) == self._last
 
     async def event(self, event: Event) -> int:
         """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session."""
@@ -60,18 +72,22 @@ class SessionLog:
             )
             return await self._until_stored(lambda: self._bus.publish(draft))
 
-    async def end(self, end: TurnEnd) -> None:
-        """Write the turn's last `out` and its end in one batch. Raises `LeaseLost` when it was ended by another."""
+    async def end(self, end: TurnEnd) -> int:
+        """Write the turn's last `out` and its end in one batch; return the end's sequence.
+
+        Raises `LeaseLost` when it was ended by another: whoever did so has claimed the session.
+        """
         async with self._one_at_a_time:
             finished = TurnFinished(turn=end.turn, outcome=end.outcome)
             drafts = [self._draft(finished, Fence(self._last)), self._draft(end, Fence(0))]
             sequence = await self._until_stored(lambda: self._bus.publish_batch(drafts))
             self._last = sequence - 1
+            return sequence
 
     def live(self, message: Live) -> None:
         """Tell what happens this moment; nobody waits for it."""
         if self._bus.connected:
-            task = self._bus.live(message.subject(self.key), message)
+            task = self._bus.live(message.subject(self.key), fitting(message))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property
@@ -84,7 +100,7 @@ class SessionLog:
     ) -> Draft:
         return Draft(
             subject=message.subject(self.key),
-            message=message,
+            message=fitting(message),
             session=str(self.key),
             id=msg_id or self._bus.new_id(),
             fence=fence,
@@ -95,6 +111,7 @@ class SessionLog:
             try:
                 return await attempt()
             except Conflict as e:
+                self.lost.set()
                 raise LeaseLost(str(self.key)) from e
             except (Unavailable, StreamFull) as e:
                 log.warning(

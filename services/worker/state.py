@@ -1,30 +1,25 @@
 """The agent's conversation in the session's log: read from the archive and the stream, written to the stream."""
 
+import json
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from schemas.archive import LogPage, ReadLog
-from schemas.base import MalformedMessage
 from schemas.keys import SessionKey
 from schemas.state import StateAppended
 from services.runtime.bus import Bus
-from services.runtime.errors import Unavailable
 from services.runtime.follow import read
 from services.worker.agents.protocol import Entry
+from services.worker.archive import archived
 from services.worker.session_log import SessionLog
 
-# Far below the broker's maximum payload: a character has up to four bytes, and JSON inside JSON grows by its escapes.
+# Far below the broker's maximum payload: it is ASCII, and JSON inside JSON grows by its escapes, twofold at most.
 PART_CHARACTERS = 512 * 1024
-ARCHIVE_SECONDS = 10.0
-
-T = TypeVar("T")
 
 
-class _Record(msgspec.Struct):
-    seq: int
-    payload: msgspec.Raw
+class Unreadable(Exception):
+    """What is stored is no conversation; the message is one sentence for the thread."""
 
 
 class Conversations:
@@ -46,7 +41,7 @@ class Conversations:
         if len(parts) == message.parts:
             del self._parts[message.batch]
             self.agent, self.conversation = message.agent, message.conversation or self.conversation
-            entries = msgspec.json.decode("".join(parts), type=list[dict[str, Any]])
+            entries = _entries("".join(parts))
             self.add(message.subpath, self.new_of(entries))
 
     def new_of(self, entries: Iterable[Entry]) -> list[Entry]:
@@ -62,30 +57,18 @@ class Conversations:
 async def restore(bus: Bus, key: SessionKey) -> Conversations:
     """Read the session's conversations: the archive first, then the stream from the archive's position.
 
-    Raises `Unavailable` when the archive does not answer.
+    Raises `Unavailable` when the archive does not answer, and `Unreadable`.
     """
     found = Conversations()
-    after, more = 0, True
-    while more:
-        reply = await bus.request(
-            ReadLog.subject(), ReadLog(session=str(key), after=after, only="state"), deadline=ARCHIVE_SECONDS
-        )
-        page = _page(reply)
-        for raw in page.records:
-            found.apply(StateAppended.decode(msgspec.json.decode(raw, type=_Record).payload))
-        after, more = max(after, page.through), page.more
-    for delivery in await read(bus, "SESSIONS", [f"session.{key}.state"], after=after):
-        found.apply(StateAppended.decode(delivery.data))
-    return found
-
-
-def _page(reply: bytes) -> LogPage:
+    records, through = await archived(bus, key, "state")
+    payloads = [bytes(record.payload) for record in records]
+    stream = await read(bus, "SESSIONS", [f"session.{key}.state"], after=through)
     try:
-        return LogPage.decode(reply)
-    except MalformedMessage as e:
-        raise Unavailable(
-            f"the archive answered something else: {reply[:200].decode(errors='replace')}"
-        ) from e
+        for payload in (*payloads, *(delivery.data for delivery in stream)):
+            found.apply(StateAppended.decode(payload))
+    except (ValueError, msgspec.MsgspecError) as e:
+        raise Unreadable("The agent's stored conversation cannot be read.") from e
+    return found
 
 
 class LogStateStore:
@@ -104,7 +87,7 @@ class LogStateStore:
         if not new:
             return
         batch = self._bus.new_id()
-        parts = _split(msgspec.json.encode(new).decode())
+        parts = _split(json.dumps(new, separators=(",", ":")))
         for number, part in enumerate(parts):
             await self._log.state(
                 StateAppended(
@@ -126,6 +109,11 @@ class LogStateStore:
     async def subpaths(self) -> list[str]:
         """Return every subpath that has entries."""
         return list(self._known.entries)
+
+
+def _entries(text: str) -> list[Entry]:
+    # Half of a surrogate pair is legal in an agent's JSON, and msgspec refuses it.
+    return msgspec.convert(json.loads(text), type=list[dict[str, Any]])
 
 
 def _split(text: str) -> list[str]:

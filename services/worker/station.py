@@ -9,26 +9,25 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from schemas.events import Event, Notice, Phases
-from schemas.inputs import Said
+from schemas.events import Notice, Phases
 from schemas.keys import SessionKey
+from schemas.people import Person
 from services.runtime.bus import Bus
+from services.runtime.lifecycle import cancel
 from services.worker.agents.factory import AgentSettings, make_agent
-from services.worker.agents.protocol import Agent, AgentError, Launch, SessionTools
+from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
-from services.worker.earlier import readable_transcript
-from services.worker.happenings import Happening
 from services.worker.happenings import Said as AgentSaid
 from services.worker.instructions import system_prompt
-from services.worker.save import save
+from services.worker.line import Line
+from services.worker.recall import Recall
+from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
 from services.worker.settings import TurnLimits, WorkerSettings, agent_environment
-from services.worker.state import Conversations, LogStateStore, restore
 from services.worker.workspace import Workspace, WorkspaceError, ensure_bare, open_workspace
 
 log = structlog.get_logger(__name__)
 
-Report = Callable[[Happening], None]
 Tell = Callable[[str], None]
 
 
@@ -37,23 +36,29 @@ class NotReady(Exception):
 
 
 class Station:
-    """Opens the workspace, starts the agent, saves the work, and leaves nothing running."""
+    """Opens the workspace, starts the agent, and leaves nothing running. `saving` saves what is in the workspace."""
 
     def __init__(
-        self, bus: Bus, settings: WorkerSettings, key: SessionKey, log: SessionLog, report: Report
+        self,
+        bus: Bus,
+        settings: WorkerSettings,
+        log: SessionLog,
+        line: Line,
+        saving: Saving,
     ) -> None:
-        self._bus = bus
         self._settings = settings
-        self._key = key
+        self._key: SessionKey = log.key
         self._log = log
-        self._report = report
-        self._store: LogStateStore | None = None
-        self._earlier = ""
+        self._line = line
+        self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0
+        self._gone = False
+        self._state_complete = True
+        self.saving = saving
         self.workspace: Workspace | None = None
         self.agent: Agent | None = None
-        self._state_complete = True
+        self.person = Person(id="")
         self.resumed = False
 
     @property
@@ -66,6 +71,10 @@ class Station:
         """Whether everything that the agent needs to resume is stored."""
         return self.agent.state_complete if self.agent else self._state_complete
 
+    def said(self, event: AgentEvent) -> AgentSaid:
+        """Return `event` as said by the agent that runs now."""
+        return AgentSaid(self._starts, event)
+
     def is_current(self, said: AgentSaid) -> bool:
         """Whether `said` comes from the agent that runs now."""
         return said.start == self._starts and self.agent is not None
@@ -73,93 +82,91 @@ class Station:
     async def prepare(
         self, opener: Waiting, repo: str | None, limits: TurnLimits, tools: SessionTools, tell: Tell
     ) -> Phases:
-        """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`."""
+        """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
+
+        Cancelled at any point, it goes on from there the next time.
+        """
         began = time.monotonic()
+        await self.saving.settled()
+        if self._gone:
+            await self.end_agent()
         try:
-            if self.workspace is None:
-                tell("is preparing the workspace...")
-                self.workspace = await self._open(opener, repo, tell)
+            workspace = await self._open(opener, repo, tell)
             opened = time.monotonic()
             if self.agent is None:
                 tell("is starting the agent...")
-                await self._start(self.workspace, opener, limits, tools)
+                await self._start(workspace, opener, limits, tools, tell)
         except (WorkspaceError, AgentError) as e:
             raise NotReady(str(e)) from e
         return Phases(workspace=_ms(began, opened), agent=_ms(opened, time.monotonic()))
 
     async def _open(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
-        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
-        restoring = asyncio.create_task(restore(self._bus, self._key))
+        restoring = asyncio.create_task(self._recall.restore(opener.sequence, tell), name="restore")
         try:
-            workspace = await open_workspace(
-                path=self._settings.data / "workspaces" / str(self._key),
-                url=repo or self._settings.repo or await self._own_repository(opener, deadline),
-                thread=self._key.thread,
-                title=opener.said.text,
-                worker=self._settings.worker,
-                deadline=deadline,
-                progress=tell,
-            )
-            await self._remember(await restoring, opener)
+            if self.workspace is None:
+                tell("is preparing the workspace...")
+                self.workspace = await self._clone(opener, repo, tell)
+            await self._set_up(self.workspace, opener, tell)
+            await restoring
         finally:
-            restoring.cancel()
-        await self._set_up(workspace, tell)
-        return workspace
+            await cancel(restoring)
+        self.saving.began(opener.said)
+        return self.workspace
 
-    async def _remember(self, restored: Conversations, opener: Waiting) -> None:
-        self._store = LogStateStore(self._bus, self._log, self._settings.agent, restored)
-        if restored.entries and restored.agent != self._settings.agent:
-            await self._begin_anew(opener, f"Another agent ({restored.agent}) worked in this thread before.")
-
-    async def _begin_anew(self, opener: Waiting, reason: str) -> None:
-        """Say that the agent's own conversation is not resumed, and let it read what was said instead."""
-        self._store = LogStateStore(self._bus, self._log, self._settings.agent, Conversations())
-        self._earlier = await readable_transcript(self._bus, self._key, opener.sequence)
-        told = f"{reason} The agent goes on from the thread's transcript."
-        await self._log.event(Notice(turn=opener.sequence, level="warning", text=told))
+    async def _clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
+        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+        return await open_workspace(
+            path=self._settings.data / "workspaces" / str(self._key),
+            url=repo or self._settings.repo or await self._own_repository(opener, deadline),
+            thread=self._key.thread,
+            title=opener.said.text,
+            worker=self._settings.worker,
+            deadline=deadline,
+            progress=tell,
+        )
 
     async def _own_repository(self, opener: Waiting, deadline: float) -> str:
         path = self._settings.data / "repos" / f"{self._key.team}-{opener.said.user.id}.git"
         await ensure_bare(path, deadline=deadline)
         return str(path)
 
-    async def _set_up(self, workspace: Workspace, tell: Tell) -> None:
+    async def _set_up(self, workspace: Workspace, opener: Waiting, tell: Tell) -> None:
         deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
         result = await workspace.run_setup(agent_environment(os.environ), deadline=deadline, progress=tell)
         if result is not None and not result.ok:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
-            await self._log.event(Notice(level="warning", text=f"{result.problem}{tail}"))
+            told = Notice(turn=opener.sequence, level="warning", text=f"{result.problem}{tail}")
+            await self._log.event(told)
 
     async def _start(
-        self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools
+        self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell
     ) -> None:
         try:
             await self._launch(workspace, opener, limits, tools)
         except AgentError as e:
-            if not (self._store and self._store.conversation):
+            if not self._recall.store.conversation:
                 raise
-            await self._begin_anew(opener, str(e))
+            await self._recall.begin_anew(opener.sequence, str(e), tell)
             await self._launch(workspace, opener, limits, tools)
 
     async def _launch(
         self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools
     ) -> None:
-        settings = self._settings
-        store = self._store or LogStateStore(self._bus, self._log, settings.agent, Conversations())
+        settings, store = self._settings, self._recall.store
         agent = make_agent(settings.agent, _adapter(settings), store, tools)
         launch = Launch(
             cwd=workspace.path,
             home=self._home(),
             env=agent_environment(os.environ) | {"THREADMILL_WORKER": settings.worker},
             permission_mode=settings.permission_mode,
-            system_prompt=system_prompt(self._key, opener.said, workspace.branch, self._earlier),
+            system_prompt=system_prompt(self._key, opener.said, workspace.branch, self._recall.earlier),
             model=settings.model,
             resume=store.conversation or None,
             max_budget_usd=limits.max_budget_usd,
         )
         store.conversation = await agent.start(launch)
-        self.resumed = launch.resume is not None
-        self.agent = agent
+        self.resumed, self.person = launch.resume is not None, opener.said.user
+        self.agent, self._gone = agent, False
         self._starts += 1
         self._pump = asyncio.create_task(self._listen(agent, self._starts), name="agent events")
 
@@ -170,31 +177,23 @@ class Station:
 
     async def _listen(self, agent: Agent, start: int) -> None:
         async for event in agent.events():
-            self._report(AgentSaid(start, event))
+            # Between turns nobody reacts to it: the next one starts another.
+            self._gone = self._gone or isinstance(event, Exited)
+            await self._line.offer(AgentSaid(start, event))
 
     async def end_agent(self) -> None:
         """End the agent and all that it started; the next turn starts it again and resumes."""
-        agent, self.agent = self.agent, None
+        agent, self.agent, self._gone = self.agent, None, False
         if agent is not None:
             await agent.close()
             self._state_complete = agent.state_complete
         if self._pump is not None:
-            self._pump.cancel()
-
-    async def save(self, opener: Said, turn: int, fence: Callable[[], bool]) -> tuple[Event, ...]:
-        """Commit and push; return what the thread should hear of it."""
-        if self.workspace is None:
-            return ()
-        title = opener.text.strip().splitlines()[0][:72] if opener.text.strip() else "Work in progress"
-        return await save(self.workspace, opener.user, title, turn, fence)
+            await cancel(self._pump)
 
     async def close(self) -> None:
-        """Leave nothing running."""
-        agent, self.agent = self.agent, None
-        if agent is not None:
-            await agent.close()
-        if self._pump is not None:
-            self._pump.cancel()
+        """Leave nothing running; raises nothing that has to do with the agent."""
+        await self.end_agent()
+        await self.saving.settled()
         if self.workspace is not None:
             self.workspace.close()
 

@@ -90,6 +90,15 @@ class Thread:
                         return event
         raise AssertionError("the log ended")
 
+    async def state_stored(self, seconds: float = 10) -> None:
+        """Wait until the agent's conversation has a beginning in the log."""
+        async with asyncio.timeout(seconds):
+            follow = Follow(self.bus, "SESSIONS", [f"session.{self.key}.state"])
+            async with contextlib.aclosing(follow.deliveries()) as deliveries:
+                async for delivery in deliveries:
+                    if delivery:
+                        return
+
     async def end_of(self, turn: int, seconds: float = 30) -> TurnEnd:
         async with asyncio.timeout(seconds):
             follow = Follow(self.bus, "SESSIONS", [f"session.{self.key}.end.{turn}"])

@@ -59,7 +59,7 @@ def test_a_deleted_message_never_starts_and_nobody_deletes_for_another() -> None
     assert seen.next_turn() is not None
     seen.apply(3, Withdrawn(id="d2", user=ADA, of="a"))
     assert seen.next_turn() is None
-    assert not seen.is_open(1)
+    assert seen.lacks(1)
 
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.randoms())
@@ -93,5 +93,5 @@ def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> Non
 
 
 def test_who_speaks_is_named_where_several_do() -> None:
-    assert prompt_text(said("hello"), said("first")) == "hello"
-    assert prompt_text(said("hello", GRACE), said("first")) == "[Grace] hello"
+    assert prompt_text(said("hello"), ADA) == "hello"
+    assert prompt_text(said("hello", GRACE), ADA) == "[Grace] hello"

@@ -247,6 +247,7 @@ async def test_an_agent_that_dies_is_started_again_and_the_turn_completes(
     turn = await thread.say("begin")
     await thread.assign(turn)
     await thread.until(lambda event: isinstance(event, ToolStarted))
+    await thread.state_stored()
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() == "claude":
@@ -254,4 +255,5 @@ async def test_an_agent_that_dies_is_started_again_and_the_turn_completes(
     end = await thread.end_of(turn)
     assert end.outcome == "completed"
     starts = [event for event in await thread.events() if isinstance(event, TurnStarted)]
-    assert [start.resumed for start in starts] == [False, True]
+    told = [event.text for event in await thread.events() if isinstance(event, Notice)]
+    assert [start.resumed for start in starts] == [False, True], told

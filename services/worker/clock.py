@@ -1,0 +1,59 @@
+"""The times of one turn: its deadline, and how long an ending is waited for."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from services.worker.happenings import DeadlineNear, DeadlinePassed, Happening, PatienceOver
+
+PATIENCE_SECONDS = 0.5
+SAVE_BEFORE_STOP_SECONDS = 0.4
+WARNING_SECONDS = 300
+
+
+class Clock:
+    """Reports when a time of a turn of `seconds` has come."""
+
+    def __init__(self, seconds: int, report: Callable[[Happening], None]) -> None:
+        self._seconds = seconds
+        self._report = report
+        self._timers: list[asyncio.TimerHandle] = []
+        self._patience: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to count."""
+        near = min(WARNING_SECONDS, self._seconds // 5)
+        self._timers = [
+            self._after(self._seconds - near, DeadlineNear(near)),
+            self._after(self._seconds, DeadlinePassed()),
+        ]
+
+    def start_patience(self) -> None:
+        """Give an interrupted agent its moment."""
+        self._be_patient(PATIENCE_SECONDS)
+
+    def start_saving(self) -> None:
+        """Give the work a moment to be saved before a stop takes effect."""
+        self._be_patient(SAVE_BEFORE_STOP_SECONDS)
+
+    async def patiently(self, act: Coroutine[Any, Any, None]) -> bool:
+        """Await `act` for as long as an agent is given; False when it took longer."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await act
+        except TimeoutError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Report nothing more."""
+        for timer in (*self._timers, *([self._patience] if self._patience else [])):
+            timer.cancel()
+
+    def _be_patient(self, seconds: float) -> None:
+        if self._patience:
+            self._patience.cancel()
+        self._patience = self._after(seconds, PatienceOver())
+
+    def _after(self, seconds: float, happening: Happening) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, self._report, happening)

@@ -1,0 +1,70 @@
+"""The last steps of a turn: its work is saved, and its end is written. A stop cuts the saving short, never the work."""
+
+import asyncio
+
+import msgspec
+
+from schemas.ends import TurnEnd
+from schemas.events import CommitPushed
+from schemas.inputs import Close, Stop
+from services.worker.clock import Clock
+from services.worker.core import Waiting
+from services.worker.happenings import Happening, Logged, PatienceOver, Saved, StopHeard
+from services.worker.place import Place
+from services.worker.tally import STOPPED, Ending
+
+
+class Closing:
+    """Closes the turn that `opener` opened."""
+
+    def __init__(self, place: Place, opener: Waiting, clock: Clock) -> None:
+        self._place = place
+        self._opener = opener
+        self._clock = clock
+
+    async def save(self, ending: Ending) -> tuple[Ending, tuple[CommitPushed, ...]]:
+        """Save the work; return how the turn ends now, and the commits as far as they are there. Raises `LeaseLost`."""
+        saving = asyncio.create_task(self._save(), name="save")
+        saving.add_done_callback(lambda _: self._place.line.report(Saved()))
+        if ending.outcome == "cancelled":
+            self._clock.start_saving()
+        try:
+            ending = await self._while_saving(saving, ending)
+        finally:
+            self._place.station.saving.goes_on(saving)
+        return ending, saving.result() if saving.done() else ()
+
+    async def _save(self) -> tuple[CommitPushed, ...]:
+        station = self._place.station
+        return await station.saving.save(station.workspace, self._opener.said, self._opener.sequence)
+
+    async def _while_saving(self, saving: asyncio.Task[tuple[CommitPushed, ...]], ending: Ending) -> Ending:
+        while not saving.done():
+            happening = await self._place.line.next()
+            if self._stops(happening) and not ending.handed_over and ending.outcome != "cancelled":
+                ending = STOPPED
+                self._clock.start_saving()
+            if isinstance(happening, PatienceOver) and ending.outcome == "cancelled":
+                break
+        return ending
+
+    def _stops(self, happening: Happening) -> bool:
+        if not isinstance(happening, Logged):
+            return isinstance(happening, StopHeard)
+        sequence, message = happening.sequence, happening.message
+        stops = isinstance(message, Stop | Close) and self._place.view.stops(sequence, self._opener.sequence)
+        self._place.view.apply(sequence, message)
+        return stops
+
+    async def end(self, end: TurnEnd, attempt: int, commits: tuple[CommitPushed, ...]) -> None:
+        """Write `end`, with what is known only now. Raises `LeaseLost`."""
+        place = self._place
+        whole = msgspec.structs.replace(
+            end,
+            attempt=attempt,
+            agent=place.agent_name,
+            branch=place.station.branch,
+            commits=commits,
+            state_complete=place.station.state_complete,
+        )
+        place.view.apply(await place.log.end(whole), whole)

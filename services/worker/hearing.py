@@ -1,0 +1,65 @@
+"""What a session hears: its log in order, and its controls ahead of that."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from nats.aio.msg import Msg
+
+from schemas.base import HEADER_ID, MalformedMessage, Message, Unknown
+from schemas.ends import ENDS
+from schemas.inputs import CONTROLS, INPUTS
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.runtime.follow import Follow
+from services.runtime.pull import Delivery
+from services.worker.happenings import Happening, Logged, StopHeard
+
+log = structlog.get_logger(__name__)
+
+FAMILIES = {"in": INPUTS, "control": CONTROLS, "end": ENDS}
+
+
+class Hearing:
+    """Reports what is said, pressed and ended in the session `key`; `caught_up` is set once all of the past is told."""
+
+    def __init__(self, bus: Bus, key: SessionKey, report: Callable[[Happening], None]) -> None:
+        self._bus = bus
+        self._key = key
+        self._report = report
+        self._logged: set[str] = set()
+        self.caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        control = await self._bus.client.subscribe(f"session.{self._key}.control", cb=self._heard)
+        try:
+            filters = [f"session.{self._key}.{leaf}" for leaf in ("in.*", "control", "end.*")]
+            async for delivery in Follow(self._bus, "SESSIONS", filters).deliveries():
+                if delivery is None:
+                    self.caught_up.set()
+                else:
+                    self._read(delivery)
+        finally:
+            if not self._bus.client.is_closed:
+                await control.unsubscribe()
+
+    async def _heard(self, message: Msg) -> None:
+        # One that the log told first has done its work, and must not hit the turn after.
+        if (message.headers or {}).get(HEADER_ID) not in self._logged:
+            self._report(StopHeard())
+
+    def _read(self, delivery: Delivery) -> None:
+        leaf = delivery.subject.split(".")[4]
+        if leaf == "control":
+            self._logged.add(delivery.headers.get(HEADER_ID, ""))
+        if message := _decoded(leaf, delivery):
+            self._report(Logged(delivery.sequence, message))
+
+
+def _decoded(leaf: str, delivery: Delivery) -> Message | Unknown | None:
+    try:
+        return FAMILIES[leaf].decode(delivery.data)
+    except MalformedMessage as e:
+        log.warning("passed over", subject=delivery.subject, sequence=delivery.sequence, error=str(e))
+        return None

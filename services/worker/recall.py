@@ -1,0 +1,83 @@
+"""What the agent remembers: its own conversation where it can be restored, else what was said, to read."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from schemas.events import Notice
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
+from services.worker.earlier import readable_transcript
+from services.worker.session_log import SessionLog
+from services.worker.state import Conversations, LogStateStore, Unreadable, restore
+
+log = structlog.get_logger(__name__)
+
+Tell = Callable[[str], None]
+T = TypeVar("T")
+
+AGAIN_SECONDS = 0.5
+WAITING = "is waiting for the archive..."
+ARCHIVE_AWAY = (
+    "The archive does not answer; the turn waits for it, so that nothing of the conversation is missing."
+)
+
+
+class Recall:
+    """The memory of one session's agent. It waits for an archive that is away, and says so."""
+
+    def __init__(self, bus: Bus, log: SessionLog, agent: str) -> None:
+        self._bus = bus
+        self._log = log
+        self._key: SessionKey = log.key
+        self._agent = agent
+        self._restored: LogStateStore | None = None
+        self._told = False
+        self.earlier = ""
+
+    @property
+    def store(self) -> LogStateStore:
+        """Where the agent's conversation is kept: restored, or empty before `restore`."""
+        return self._restored or self._empty()
+
+    async def restore(self, turn: int, tell: Tell) -> None:
+        """Read the conversation, once; where it is no use, say so and let the agent read what was said."""
+        if self._restored is not None:
+            return
+        try:
+            found = await self._patiently(lambda: restore(self._bus, self._key), turn, tell)
+        except Unreadable as e:
+            await self.begin_anew(turn, str(e), tell)
+            return
+        if found.entries and found.agent != self._agent:
+            why = f"Another agent ({found.agent}) worked in this thread before."
+            await self.begin_anew(turn, why, tell)
+        else:
+            self._restored = LogStateStore(self._bus, self._log, self._agent, found)
+
+    async def begin_anew(self, turn: int, reason: str, tell: Tell) -> None:
+        """Say that the agent's own conversation is not resumed, and let it read what was said instead."""
+        self.earlier = await self._patiently(
+            lambda: readable_transcript(self._bus, self._key, turn), turn, tell
+        )
+        told = f"{reason} The agent goes on from the thread's transcript."
+        await self._log.event(Notice(turn=turn, level="warning", text=told))
+        self._restored = self._empty()
+
+    def _empty(self) -> LogStateStore:
+        return LogStateStore(self._bus, self._log, self._agent, Conversations())
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], turn: int, tell: Tell) -> T:
+        while True:
+            try:
+                return await ask()
+            except Unavailable as e:
+                log.warning("the archive is away", session=str(self._key), error=str(e))
+                tell(WAITING)
+                if not self._told:
+                    self._told = True
+                    await self._log.event(Notice(turn=turn, level="warning", text=ARCHIVE_AWAY))
+                await asyncio.sleep(AGAIN_SECONDS)

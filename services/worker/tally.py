@@ -1,0 +1,69 @@
+"""What a turn came to: its texts, its usage, its cost."""
+
+import time
+
+import msgspec
+
+from schemas.ends import TurnEnd, Usage
+from schemas.events import Outcome
+from services.worker.agents import protocol
+from services.worker.core import Waiting
+
+# Far more than people read, and below what the broker takes in one message.
+MOST_CHARACTERS = 256 * 1024
+CUT = "… (the beginning is left out)\n\n"
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How the turn ends, decided; `handed_over` ends only this worker's part of it."""
+
+    outcome: Outcome = "completed"
+    reason: str = ""
+    stop_reason: str = ""
+    handed_over: bool = False
+
+
+STOPPED = Ending(outcome="cancelled", reason="stopped")
+WITHDRAWN = Ending(outcome="cancelled", reason="the message was deleted")
+
+
+class Tally:
+    """Adds up what the agent reports when it has answered."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._usage = Usage()
+        self._cost = 0.0
+        self._began = time.monotonic()
+
+    def add(self, finished: protocol.Finished) -> None:
+        """Add one answer."""
+        self._text = "\n\n".join(filter(None, (self._text, finished.text)))
+        if len(self._text) > MOST_CHARACTERS:
+            self._text = CUT + self._text[-MOST_CHARACTERS:]
+        self._usage = _sum(self._usage, finished.usage)
+        self._cost += finished.cost_usd
+
+    def end(self, opener: Waiting, ending: Ending, inputs: tuple[int, ...]) -> TurnEnd:
+        """Return the turn's end, as far as it is known here."""
+        return TurnEnd(
+            turn=opener.sequence,
+            outcome=ending.outcome,
+            inputs=inputs,
+            user=opener.said.user,
+            text=self._text,
+            reason=ending.reason,
+            stop_reason=ending.stop_reason,
+            usage=self._usage,
+            cost_usd=self._cost,
+            duration_ms=round((time.monotonic() - self._began) * 1000),
+        )
+
+
+def _sum(one: Usage, other: protocol.Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cache_read_tokens=one.cache_read_tokens + other.cache_read_tokens,
+        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
+    )
