@@ -37,7 +37,7 @@ async def run(quick: bool) -> Section:
             " on the same processors."
         ),
     )
-    for agent, count in (("recorded", 3 if quick else 40), ("claude", 3 if quick else 20)):
+    for agent, count in (("recorded", 3 if quick else 20), ("claude", 3 if quick else 12)):
         async with MessagesApi() as model:
             environ = {
                 "ANTHROPIC_API_KEY": "stub",
