@@ -19,6 +19,7 @@ BATCH = 256
 EXPIRES = 30.0
 HEARTBEAT = 0.5
 SILENCE = 3 * HEARTBEAT
+RECONNECTED = 0.05
 NANOSECONDS = 1_000_000_000
 
 
@@ -105,7 +106,11 @@ class Pull:
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
-        """Listen, and ask for the first messages."""
+        """Listen, and ask for the first messages, as soon as the broker is there."""
+        # What is subscribed and given up while disconnected would be subscribed at the reconnection all the same
+        # (nats-py sends no UNSUB then), and messages would go to where nobody listens.
+        while not (self._client.is_connected or self._client.is_closed):  # noqa: ASYNC110 (nats-py has no event)
+            await asyncio.sleep(RECONNECTED)
         self._subscription = await self._client.subscribe(self._inbox, cb=self._arrived.put)
         await self._ask()
         return self

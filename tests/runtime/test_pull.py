@@ -144,3 +144,28 @@ async def test_a_lease_that_nobody_renews_is_free_when_its_life_is_over(bus: Bus
     assert second > renewed
     with pytest.raises(Conflict):
         await leases.put(key, Lease(holder="a", token=first), renewed)
+
+
+async def test_what_comes_after_a_long_outage_is_delivered_at_once(bus: Bus, broker: Broker) -> None:
+    """Pulls that were given up while the broker was away swallow nothing when it is back."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            with contextlib.suppress(Silent):
+                async with Pull(bus.client, POOL.stream, POOL.name) as pull:
+                    async for delivery in pull:
+                        await delivery.ack()
+                        heard.put_nowait(Notice.decode(delivery.data).text)
+
+    working = asyncio.create_task(work())
+    await put_work(bus, "before")
+    assert await asyncio.wait_for(heard.get(), PATIENCE) == "before"
+    await broker.kill()
+    await asyncio.sleep(4 * SILENCE)
+    await broker.start()
+    await put_work(bus, "after")
+    async with asyncio.timeout(POOL.ack_wait / 2):
+        while await heard.get() != "after":
+            pass
+    await cancel(working)

@@ -38,7 +38,7 @@ class ScriptedWorker:
         self.bus, self.name, self.pool = bus, name, pool
         self.leases = Bucket(bus, LEASES.name, Lease)
         self.key = SessionKey("x", "x", "x")
-        self.revision = self.token = self.out = 0
+        self.revision = self.token = self.out = self.claimed = 0
         self.attempt = 1
         self.frozen = False
         self.taken: set[int] = set()
@@ -75,6 +75,7 @@ class ScriptedWorker:
         await self.say(
             Claimed(turn=assignment.turn, lease=self.token, holder=self.name, attempt=self.attempt)
         )
+        self.claimed = self.out
         return True
 
     async def ended(self, turn: int) -> bool:
@@ -123,7 +124,7 @@ class ScriptedWorker:
         if text == "hand over" and not await self.handed_over_before():
             await self.say(HandedOver(turn=turn, reason="the pod ends"))
             return
-        outcome = "cancelled" if text == "obey" and await self.stopped(turn) else "completed"
+        outcome = "cancelled" if text == "obey" and await self.stopped() else "completed"
         await self.end(turn, outcome)
         if text == "idle":
             await self.wait_for_more(turn)
@@ -139,11 +140,11 @@ class ScriptedWorker:
         events = await read(self.bus, SESSIONS.name, [f"session.{self.key}.out"])
         return any(b'"handed-over"' in event.data for event in events)
 
-    async def stopped(self, turn: int) -> bool:
+    async def stopped(self) -> bool:
         filters = [f"session.{self.key}.control"]
-        async with contextlib.aclosing(
-            Follow(self.bus, SESSIONS.name, filters, after=turn).deliveries()
-        ) as found:
+        # A stop before the claim meant an earlier turn.
+        follow = Follow(self.bus, SESSIONS.name, filters, after=self.claimed)
+        async with contextlib.aclosing(follow.deliveries()) as found:
             async for delivery in found:
                 if delivery and isinstance(CONTROLS.decode(delivery.data), Stop):
                     return True

@@ -8,7 +8,6 @@ import pytest
 from schemas.buckets import RateWindow, Summary
 from schemas.bus import LEASE_LIFE, RATELIMITS, SUMMARIES
 from services.runtime.bucket import Bucket
-from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
 
@@ -69,7 +68,11 @@ async def test_a_broker_that_was_away_for_long_makes_nobody_dead(bus, broker, sc
     replica = await scheduler()
     thread = Thread(bus)
     turn = await thread.say("obey")
-    await until_claimed(thread)
+
+    async def started() -> bool:
+        return await thread.starts() == 1
+
+    await until(started)
     await broker.kill()
     await asyncio.sleep(LEASE_LIFE + 1)
     await broker.start()

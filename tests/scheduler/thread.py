@@ -60,5 +60,11 @@ class Thread:
         return [TurnEnd.decode(each.data) for each in found]
 
     async def claims(self) -> int:
+        return await self._count("claimed")
+
+    async def starts(self) -> int:
+        return await self._count("turn-started")
+
+    async def _count(self, kind: str) -> int:
         found = await read(self.bus, SESSIONS.name, [f"session.{self.key}.out"])
-        return sum(b'"kind":"claimed"' in each.data for each in found)
+        return sum(f'"kind":"{kind}"'.encode() in each.data for each in found)
