@@ -55,4 +55,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--refresh-samples", action="store_true", help="write the golden samples of the messages anew"
     )
-    parser.addoption("--containers", action="store_true", help="run the broker in a container")
+    parser.addoption("--containers", action="store_true", help="run broker and object store in containers")

