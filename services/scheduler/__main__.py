@@ -8,6 +8,7 @@ from services.runtime.health import Readiness
 from services.runtime.lifecycle import ProcessSettings, Service, main, serve_until_told
 from services.runtime.settings import load
 from services.scheduler.app import wire
+from services.scheduler.environment import shared_settings
 from services.scheduler.process_launcher import ProcessLauncher
 from services.scheduler.settings import SchedulerSettings
 
@@ -27,7 +28,9 @@ def settings() -> SchedulerProcess:
 async def start() -> None:
     """Run until told to stop."""
     loaded = settings()
-    launcher = ProcessLauncher(loaded.data, {"THREADMILL_NATS_URL": loaded.nats.url})
+    launcher = ProcessLauncher(
+        loaded.data, shared_settings(os.environ) | {"THREADMILL_NATS_URL": loaded.nats.url}
+    )
 
     async def wired(bus: Bus, readiness: Readiness) -> Service:
         return await wire(bus, readiness, loaded.scheduler, launcher)

@@ -25,3 +25,13 @@ def worker_environment(
     """Return the environment of the worker `name`; `extra` wins over what is inherited."""
     inherited = {key: value for key, value in environ.items() if key in NAMES or key.startswith(PREFIXES)}
     return inherited | dict(extra) | {WORKER: name, POOL: pool}
+
+
+def shared_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that workers of a scheduler process get as well: all but those that are its own."""
+    own = ("THREADMILL_SCHEDULER_", "THREADMILL_HEALTH_")
+    return {
+        key: value
+        for key, value in environ.items()
+        if key.startswith("THREADMILL_") and not key.startswith(own)
+    }

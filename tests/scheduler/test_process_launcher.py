@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from services.scheduler import process_launcher
+from services.scheduler.environment import shared_settings
 from services.scheduler.launcher import LaunchFailed
 from services.scheduler.process_launcher import ProcessLauncher
 from tests.scheduler.test_stop import until_claimed
@@ -193,3 +194,14 @@ def worker_processes(tmp_path: Path, broker) -> ProcessLauncher:
     extra = {"THREADMILL_NATS_URL": broker.url, "PYTHONPATH": str(Path.cwd())}
     command = (sys.executable, str(Path(__file__).with_name("scripted_worker.py")))
     return ProcessLauncher(tmp_path / "data", extra, environ=environ, command=command)
+
+
+def test_workers_of_a_scheduler_process_share_its_settings_but_not_those_of_its_own() -> None:
+    environ = {
+        "THREADMILL_AGENT": "recorded",
+        "THREADMILL_NATS_CREDS": "/creds",
+        "THREADMILL_SCHEDULER_WARM": "2",
+        "THREADMILL_HEALTH_PORT": "8081",
+        "SLACK_BOT_TOKEN": "xoxb-1",
+    }
+    assert shared_settings(environ) == {"THREADMILL_AGENT": "recorded", "THREADMILL_NATS_CREDS": "/creds"}
