@@ -270,6 +270,8 @@ class Turn:
     async def _wind_up(self, ending: Ending) -> bool:
         """Interrupt the agent for `ending`; True when there is nothing to wait for."""
         if self._ending:
+            if self._ending == STOPPED and ending.stop_reason:
+                self._ending = ending  # the log tells who stopped what was heard to be stopped
             return self._settled()
         self._ending = ending
         self._clock.start_patience()

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from schemas.archive import LogPage, ReadLog
 from schemas.base import Message
@@ -30,7 +32,10 @@ ADA = Person(id="U1", name="Ada")
 
 
 class Thread:
-    """One Slack thread as its people and its log see it."""
+    """One Slack thread as its people and its log see it; `archive` and `desk` answer in the other services' place."""
+
+    archive: Subscription
+    desk: Subscription
 
     def __init__(self, bus: Bus, settings: WorkerSettings) -> None:
         self.bus = bus
@@ -44,8 +49,8 @@ class Thread:
         said = Said(id=f"m-{self._said}", user=ADA, text=text)
         return await self.bus.publish(Draft(subject=said.subject(self.key), message=said, fence=Fence(0)))
 
-    async def answer(self, question: str, choice: str) -> None:
-        answered = Answered(id=f"a-{question[-20:].strip('-')}", user=ADA, question=question, choice=choice)
+    async def answer(self, question: str, choice: str, id_: str = "a-1") -> None:
+        answered = Answered(id=id_, user=ADA, question=question, choice=choice)
         await self.bus.publish(Draft(subject=answered.subject(self.key), message=answered, fence=Fence(0)))
 
     async def stop(self) -> None:
@@ -74,6 +79,14 @@ class Thread:
 
         self.worker = asyncio.create_task(work())
         return self.session
+
+    async def kill_agent(self) -> None:
+        """Kill Claude Code, and wait until it is gone."""
+        found = [each for each in psutil.Process().children(recursive=True) if _name(each) == "claude"]
+        assert found
+        for process in found:
+            process.kill()
+        await asyncio.to_thread(psutil.wait_procs, found, 10)
 
     async def events(self) -> list[Event]:
         log = await read(self.bus, "SESSIONS", [f"session.{self.key}.out"])
@@ -109,6 +122,13 @@ class Thread:
         raise AssertionError("the log ended")
 
 
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.fixture
 async def model() -> AsyncIterator[MessagesApi]:
     async with MessagesApi() as api:
@@ -129,8 +149,8 @@ async def thread(
     async def admitted(message: Msg) -> None:
         await message.respond(Admission(admitted=True).encode())
 
-    await bus.client.subscribe(ReadLog.subject(), cb=nothing_archived)
-    await bus.client.subscribe(Admit.subject(), cb=admitted)
+    archive = await bus.client.subscribe(ReadLog.subject(), cb=nothing_archived)
+    desk = await bus.client.subscribe(Admit.subject(), cb=admitted)
     url = bus.client.connected_url
     assert url is not None
     thread = Thread(
@@ -143,6 +163,7 @@ async def thread(
             idle_seconds=60,
         ),
     )
+    thread.archive, thread.desk = archive, desk
     thread.settings.data.mkdir()
     yield thread
     if thread.worker:

@@ -58,7 +58,9 @@ async def test_a_message_becomes_a_file_a_commit_and_an_answer(thread: Thread, m
     assert kinds.index(TextBlock) < kinds.index(CommitPushed)
     repository = thread.settings.data / "repos" / "T1-U1.git"
     shown = await asyncio.to_thread(
-        subprocess.check_output, ["git", "-C", repository, "show", f"{end.branch}:hello.txt"], text=True
+        lambda: subprocess.check_output(
+            ["git", "-C", repository, "show", f"{end.branch}:hello.txt"], text=True
+        )
     )
     assert shown == "hi"
 

@@ -1,0 +1,254 @@
+"""What a session does when the others fail it: lost leases, an archive or a scheduler that is away, a stop at a bad time."""
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats.aio.msg import Msg
+
+from schemas.archive import LogPage, ReadLog
+from schemas.base import Message
+from schemas.buckets import Lease
+from schemas.events import (
+    Claimed,
+    CommitPushed,
+    Notice,
+    QuestionAsked,
+    QuestionClosed,
+    ToolStarted,
+    TurnStarted,
+)
+from schemas.inputs import Said, Stop, Withdrawn
+from schemas.people import File
+from schemas.work import Admission, Admit
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Draft, Fence
+from services.worker.lease import LeaseLost
+from tests.messages_api import Call, MessagesApi, Say
+from tests.worker.conftest import ADA, Thread
+
+
+def noticed(text: str):  # type: ignore[no-untyped-def]
+    return lambda event: isinstance(event, Notice) and text in event.text
+
+
+def repository(thread: Thread) -> Path:
+    return thread.settings.data / "repos" / "T1-U1.git"
+
+
+def refs(thread: Thread) -> str:
+    return subprocess.check_output(["git", "-C", repository(thread), "for-each-ref"], text=True)
+
+
+async def prepared_repository(thread: Thread, name: str, content: str) -> None:
+    """Put an executable file into the person's repository before the session begins."""
+    work = thread.settings.data / "seed"
+    script = (
+        f"git init -q -b main {work} && mkdir -p {work}/$(dirname {name}) && printf '%s' \"$CONTENT\" > {work}/{name}"
+        f" && chmod +x {work}/{name} && git -C {work} add -A && git -C {work} -c user.name=a -c user.email=a@b commit -qm seed"
+        f" && git clone -q --bare {work} {repository(thread)}"
+    )
+    await asyncio.to_thread(
+        subprocess.run, ["sh", "-c", script], check=True, env={"CONTENT": content, "PATH": "/usr/bin:/bin"}
+    )
+
+
+async def test_who_is_fenced_notices_in_the_agents_own_task_and_its_work_is_kept_aside(
+    thread: Thread, model: MessagesApi
+) -> None:
+    path = f"{thread.settings.data}/workspaces/{thread.key}/work.txt"
+    model.reply_to(
+        "begin", Call("Write", {"file_path": path, "content": "mine"}), Call("Bash", {"command": "sleep 60"})
+    )
+    thread.start_worker("w-1")
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted) and event.name == "Bash")
+    # Another holder claims while the agent is silent: nothing is written, so only the lease can tell.
+    leases = Bucket(thread.bus, "leases", Lease)
+    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+    last = await thread.bus.last("SESSIONS", f"session.{thread.key}.out")
+    assert last is not None
+    claimed = Claimed(lease=999, holder="scheduler-1")
+    await thread.bus.publish(
+        Draft(subject=claimed.subject(thread.key), message=claimed, fence=Fence(last.sequence))
+    )
+    assert thread.worker is not None
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(thread.worker, 20)
+    thread.worker = None
+    assert (await leases.get(str(thread.key))).value is None
+    assert "refs/threadmill/lost/w-1" in await asyncio.to_thread(refs, thread)
+    assert "threadmill/1712345678" not in (await asyncio.to_thread(refs, thread)).replace(
+        "refs/threadmill/lost", ""
+    )
+
+
+async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
+    thread: Thread, model: MessagesApi
+) -> None:
+    await prepared_repository(thread, ".threadmill/setup", "#!/bin/sh\ntouch began\nsleep 300\n")
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    began = thread.settings.data / "workspaces" / str(thread.key) / "began"
+    async with asyncio.timeout(20):
+        while not began.exists():  # noqa: ASYNC110 (a script announces itself to nobody)
+            await asyncio.sleep(0.02)
+    at = time.monotonic()
+    await thread.stop()
+    end = await thread.end_of(turn, seconds=5)
+    assert (end.outcome, end.stop_reason) == ("cancelled", ADA.id)
+    assert time.monotonic() - at < 1.0
+
+
+async def test_a_stop_while_a_file_is_waited_for_ends_the_turn_at_once(
+    thread: Thread, model: MessagesApi
+) -> None:
+    thread.start_worker()
+    late = File(object="never", name="plan.pdf", media_type="application/pdf", size=1)
+    said = Said(id="m-file", user=ADA, text="read this", files=(late,))
+    turn = await thread.bus.publish(Draft(subject=said.subject(thread.key), message=said, fence=Fence(0)))
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, TurnStarted))
+    at = time.monotonic()
+    await thread.stop()
+    assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
+    assert time.monotonic() - at < 1.0
+
+
+async def test_a_stop_that_the_log_refused_still_ends_the_turn(thread: Thread, model: MessagesApi) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    # An expectation that does not hold: those who listen hear it, the stream keeps nothing.
+    await thread.bus.client.publish(
+        f"session.{thread.key}.control", Stop(user=ADA).encode(), headers={"Nats-Expected-Last-Sequence": "1"}
+    )
+    assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
+
+
+async def test_a_stop_that_stood_in_the_log_before_the_worker_came_starts_no_agent(
+    thread: Thread, model: MessagesApi
+) -> None:
+    turn = await thread.say("begin")
+    await thread.stop()
+    thread.start_worker()
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "cancelled"
+    assert not model.requests
+    assert not any(isinstance(event, TurnStarted) for event in await thread.events())
+
+
+async def test_a_message_that_was_deleted_before_anybody_took_it_ends_its_turn(
+    thread: Thread, model: MessagesApi
+) -> None:
+    turn = await thread.say("begin")
+    gone = Withdrawn(id="d-1", user=ADA, of="m-1")
+    await thread.bus.publish(Draft(subject=gone.subject(thread.key), message=gone, fence=Fence(0)))
+    thread.start_worker()
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "cancelled"
+    assert not model.requests
+
+
+async def test_an_archive_that_is_away_is_waited_for_and_told(thread: Thread, model: MessagesApi) -> None:
+    await thread.archive.unsubscribe()
+
+    async def broken(message: Msg) -> None:
+        await message.respond(b"no page")
+
+    away = await thread.bus.client.subscribe(ReadLog.subject(), cb=broken)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    await thread.until(noticed("The archive does not answer"))
+    await away.unsubscribe()
+
+    async def back(message: Msg) -> None:
+        await message.respond(LogPage(records=(), through=0, more=False).encode())
+
+    await thread.bus.client.subscribe(ReadLog.subject(), cb=back)
+    assert (await thread.end_of(turn)).outcome == "completed"
+
+
+async def test_a_turn_that_waits_for_the_archive_ends_with_its_deadline(
+    thread: Thread, model: MessagesApi
+) -> None:
+    await thread.archive.unsubscribe()
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn, turn_seconds=3)
+    assert (await thread.end_of(turn)).outcome == "timed_out"
+
+
+async def test_a_scheduler_that_says_nothing_is_asked_again(thread: Thread, model: MessagesApi) -> None:
+    thread.start_worker()
+    first = await thread.say("one")
+    await thread.assign(first)
+    await thread.end_of(first)
+    await thread.desk.unsubscribe()
+
+    async def unintelligible(message: Msg) -> None:
+        asked.set()
+        await message.respond(b"?")
+
+    asked = asyncio.Event()
+    away = await thread.bus.client.subscribe(Admit.subject(), cb=unintelligible)
+    second = await thread.say("two")
+    await asyncio.wait_for(asked.wait(), 10)
+    await away.unsubscribe()
+
+    async def admits(message: Msg) -> None:
+        await message.respond(Admission(admitted=True).encode())
+
+    await thread.bus.client.subscribe(Admit.subject(), cb=admits)
+    assert (await thread.end_of(second)).outcome == "completed"
+
+
+async def test_only_a_choice_that_was_offered_answers_a_question(thread: Thread, model: MessagesApi) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, permission_mode="ask")
+    model.reply_to("begin", Call("Bash", {"command": "touch asked.txt"}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    asked = await thread.until(lambda event: isinstance(event, QuestionAsked))
+    assert isinstance(asked, QuestionAsked)
+    await thread.answer(asked.id, "allow_everything", id_="a-forged")
+    await thread.answer(asked.id, "allow_once", id_="a-true")
+    end = await thread.end_of(turn)
+    closed = [event.choice for event in await thread.events() if isinstance(event, QuestionClosed)]
+    assert (end.outcome, closed) == ("completed", ["allow_once"])
+
+
+async def test_an_agent_that_died_between_turns_is_started_again_for_the_next(
+    thread: Thread, model: MessagesApi
+) -> None:
+    thread.start_worker()
+    first = await thread.say("remember 42")
+    await thread.assign(first)
+    await thread.end_of(first)
+    await thread.kill_agent()
+    second = await thread.say("what was it?")
+    assert (await thread.end_of(second)).outcome == "completed"
+    assert "remember 42" in str(model.requests[-1]["messages"])
+
+
+async def test_what_appears_while_idle_is_saved_before_the_release(
+    thread: Thread, model: MessagesApi
+) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=1)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    await thread.end_of(turn)
+    (thread.settings.data / "workspaces" / str(thread.key) / "late.txt").write_text("late")
+    assert thread.worker is not None
+    await asyncio.wait_for(thread.worker, 20)
+    pushed: list[Message] = [event for event in await thread.events() if isinstance(event, CommitPushed)]
+    assert len(pushed) == 1

@@ -1,0 +1,37 @@
+"""What cannot wait goes ahead in the line, and an agent's flood is held back."""
+
+import asyncio
+
+from schemas.inputs import Continued
+from schemas.people import Person
+from services.worker.agents.protocol import TextDelta
+from services.worker.happenings import Logged, PatienceOver, Said, StopHeard
+from services.worker.line import MOST_SAID, Line
+
+LOGGED = Logged(1, Continued(id="c", user=Person(id="U1")))
+
+
+async def test_a_stop_overtakes_whatever_the_agent_has_said() -> None:
+    line = Line()
+    for number in range(MOST_SAID):
+        await line.offer(Said(1, TextDelta(str(number))))
+    line.report(LOGGED)
+    line.report(StopHeard())
+    assert await line.next() == StopHeard()
+    said = [await line.next() for _ in range(MOST_SAID)]
+    assert said == [Said(1, TextDelta(str(number))) for number in range(MOST_SAID)]
+    assert await line.next() == LOGGED
+
+
+async def test_an_agent_that_says_too_much_waits_and_nobody_else_does() -> None:
+    line = Line()
+    for _ in range(MOST_SAID):
+        await line.offer(Said(1, TextDelta("x")))
+    waiting = asyncio.create_task(line.offer(Said(1, TextDelta("one more"))))
+    line.report(PatienceOver())
+    await line.next()
+    assert not waiting.done()
+    await line.next()
+    await asyncio.wait_for(waiting, 1)
+    assert len(line.clear()) == MOST_SAID
+    await asyncio.wait_for(line.offer(Said(1, TextDelta("there is room"))), 1)
