@@ -10,6 +10,13 @@ from pathlib import Path
 import msgspec
 
 
+BUSY = 1.0
+NOT_ALONE = (
+    "**The machine was busy with other work: milliseconds are too high and swing, p99 most of all;"
+    " only the ratios say something.**"
+)
+
+
 class Table(msgspec.Struct, kw_only=True):
     """A table; the first column names what the others measure."""
 
@@ -77,6 +84,8 @@ def document(sections: Sequence[Section], *, began_load: float, quick: bool) -> 
         f"{aim} `make bench` measures anew.",
         f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. {busy}",
     ]
+    if began_load >= BUSY:
+        head.append(NOT_ALONE)
     if quick:
         head.append("This was a `--quick` run: few messages, so its numbers are rough.")
     return "\n\n".join([*head, *(section.markdown() for section in sections)]) + "\n"
