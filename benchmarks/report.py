@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-
 BUSY = 1.0
 NOT_ALONE = (
     "**The machine was busy with other work: milliseconds are too high and swing, p99 most of all;"
