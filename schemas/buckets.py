@@ -26,7 +26,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it."""
+    """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it.
+
+    `id` is its input's. `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token
+    of the lease under which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run.
+    """
 
     turn: int
     user: Person
@@ -35,18 +39,35 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     started_at: datetime | None = None
     stop: int | None = None
+    id: str = ""
+    input_at: datetime | None = None
+    start: int = 0
+    starting_until: datetime | None = None
+    lease: int = 0
+    lost: int = 0
+    stopped_at: datetime | None = None
+    refusal: str = ""
+    retry_at: datetime | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was ever given to a worker; until then its deadline does not run."""
+        return bool(self.start or self.lease or self.lost)
 
 
 class Turns(Message, frozen=True, kw_only=True):
-    """The scheduler's memory of one session.
-
-    `fated` are the sequences that lately found their fate, so that a late redelivery does not open them again.
-    """
+    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it."""
 
     waiting: tuple[Waiting, ...] = ()
     open: OpenTurn | None = None
     paused: bool = False
-    fated: tuple[int, ...] = ()
+    heard: int = 0
+    closed_at: datetime | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open or waiting."""
+        return not (self.open or self.waiting)
 
 
 class RateStart(msgspec.Struct, frozen=True, kw_only=True):

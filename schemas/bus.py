@@ -106,6 +106,7 @@ SCHEDULER = Consumer(
     stream="SESSIONS",
     description="The scheduler's triggers: inputs, controls and ends.",
     filters=(IN, CONTROL, END),
+    ack_wait=5.0,
 )
 ARCHIVER = Consumer(
     name="archiver",

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from schemas.base import now
+from schemas.buckets import OpenTurn, Turns
 from schemas.keys import SessionKey
 from schemas.work import Admission, Admit
 from services.runtime.errors import Conflict
@@ -11,7 +12,6 @@ from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
-from services.scheduler.memory import Memory, Open
 from services.scheduler.recall import Recall
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.starting import Starting
@@ -73,13 +73,13 @@ class Desk:
             return None
         return Admission(admitted=False, reason="There is no such message.")
 
-    def _run(self, key: SessionKey, memory: Memory) -> Memory:
+    def _run(self, key: SessionKey, memory: Turns) -> Turns:
         held = self._leases.held(key)
         if held is None or held.ours or memory.open is None or memory.open.refusal:
             return memory
         return replace(memory, open=transitions.held(memory.open, held.token, now()))
 
-    def _admission(self, turn: Open) -> Admission:
+    def _admission(self, turn: OpenTurn) -> Admission:
         return Admission(
             admitted=not turn.refusal,
             attempt=turn.attempt,

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from schemas.base import MalformedMessage, now
+from schemas.buckets import Turns
 from schemas.bus import SESSIONS
 from schemas.events import EVENTS, HandedOver
 from schemas.keys import SessionKey
@@ -32,7 +33,6 @@ from services.scheduler.core import (
 from services.scheduler.ending import Ending
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
-from services.scheduler.memory import Memory
 from services.scheduler.metrics import DEATHS
 from services.scheduler.recall import Recall
 from services.scheduler.settings import SchedulerSettings
@@ -101,7 +101,7 @@ class Conductor:
             self._staff.release(key)
         return await self._carry_out(key, changed, action)
 
-    def _view(self, key: SessionKey, memory: Memory) -> View:
+    def _view(self, key: SessionKey, memory: Turns) -> View:
         return View(
             now=now(),
             held=self._leases.held(key),
@@ -109,7 +109,7 @@ class Conductor:
             published=memory.open is not None and self._staff.published(key, memory.open),
         )
 
-    async def _changed(self, key: SessionKey, memory: Memory, action: Action) -> Memory:
+    async def _changed(self, key: SessionKey, memory: Turns, action: Action) -> Turns:
         match action:
             case OpenNext():
                 return self._starting.begun(key, await self._starting.admitted(key, memory))
@@ -124,7 +124,7 @@ class Conductor:
                 return replace(memory, open=transitions.unclaimed(turn, attempted=blame))
         return memory
 
-    async def _carry_out(self, key: SessionKey, memory: Memory, action: Action) -> bool:
+    async def _carry_out(self, key: SessionKey, memory: Turns, action: Action) -> bool:
         """Act; True when there is nothing more to do for now."""
         match action:
             case OpenNext() | Start() | Publish():
@@ -156,7 +156,7 @@ class Conductor:
         self._agenda.after(key, 1.0)
         return True
 
-    async def _lost(self, key: SessionKey, memory: Memory, action: Lost) -> Memory:
+    async def _lost(self, key: SessionKey, memory: Turns, action: Lost) -> Turns:
         turn, gone = action.turn, action.departed
         seen = gone if gone and gone.held.token == action.token else None
         graceful = (seen and seen.how == "released") or await self._handed_over(key, turn.started_at)
@@ -166,7 +166,7 @@ class Conductor:
             DEATHS.inc()
         return replace(memory, open=transitions.lost(turn, action.token, death=not graceful))
 
-    def _is_patient(self, key: SessionKey, memory: Memory, token: int) -> bool:
+    def _is_patient(self, key: SessionKey, memory: Turns, token: int) -> bool:
         if memory.open and memory.open.lost != token:
             self._agenda.at(key, self._leases.patient_until)
             return True

@@ -5,9 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from schemas.buckets import Waiting
+from schemas.buckets import OpenTurn, Turns, Waiting
 from schemas.events import Outcome
-from services.scheduler.memory import Memory, Open
 from services.scheduler.settings import SchedulerSettings
 
 # A worker that keeps handing over without getting anywhere is stopped by this.
@@ -70,32 +69,32 @@ class OpenNext(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """`turn` needs a worker."""
 
-    turn: Open
+    turn: OpenTurn
 
 
 class Publish(msgspec.Struct, frozen=True):
     """The assignment of the start under way may be missing."""
 
-    turn: Open
+    turn: OpenTurn
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
     """No worker took the assignment in time."""
 
-    turn: Open
+    turn: OpenTurn
 
 
 class Note(msgspec.Struct, frozen=True):
     """A worker holds the lease: the turn runs."""
 
-    turn: Open
+    turn: OpenTurn
     held: Held
 
 
 class Lost(msgspec.Struct, frozen=True):
     """The lease under which the turn ran is gone; `departed` is None where nobody saw how."""
 
-    turn: Open
+    turn: OpenTurn
     token: int
     departed: Departed | None
 
@@ -103,7 +102,7 @@ class Lost(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """The scheduler has to end the turn itself."""
 
-    turn: Open
+    turn: OpenTurn
     verdict: Verdict
 
 
@@ -123,7 +122,7 @@ class Release(msgspec.Struct, frozen=True):
 Action = Rest | OpenNext | Start | Publish | Unclaimed | Note | Lost | End | Evict | Release
 
 
-def decide(memory: Memory, view: View, rules: SchedulerSettings) -> Action:
+def decide(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
     """Return the next thing to do; deciding again after it leads on."""
     turn, holder = memory.open, view.held
     if turn is None:
@@ -137,7 +136,7 @@ def decide(memory: Memory, view: View, rules: SchedulerSettings) -> Action:
     return _unheld(turn, view, rules)
 
 
-def _between_turns(memory: Memory, view: View, rules: SchedulerSettings) -> Action:
+def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
     if memory.waiting and not memory.paused:
         # A holder asks by itself, since it alone knows what the turn before has taken.
         return Rest() if view.held else OpenNext(memory.waiting[0])
@@ -147,12 +146,12 @@ def _between_turns(memory: Memory, view: View, rules: SchedulerSettings) -> Acti
     return Rest(due) if view.now < due else Release(view.held)
 
 
-def _watch(turn: Open, holder: Held, now: datetime, rules: SchedulerSettings) -> Action:
+def _watch(turn: OpenTurn, holder: Held, now: datetime, rules: SchedulerSettings) -> Action:
     due = obey_by(turn, rules)
     return Rest(due) if now < due else Evict(holder, due + REVOKE_AFTER)
 
 
-def obey_by(turn: Open, rules: SchedulerSettings) -> datetime:
+def obey_by(turn: OpenTurn, rules: SchedulerSettings) -> datetime:
     """Return when the holder of `turn` must have ended it."""
     due = turn.deadline + timedelta(seconds=rules.deadline_grace)
     if turn.stopped_at:
@@ -162,7 +161,7 @@ def obey_by(turn: Open, rules: SchedulerSettings) -> datetime:
     return due
 
 
-def _unheld(turn: Open, view: View, rules: SchedulerSettings) -> Action:
+def _unheld(turn: OpenTurn, view: View, rules: SchedulerSettings) -> Action:
     verdict = verdict_on(turn, view.now, rules)
     if verdict:
         return End(turn, verdict)
@@ -178,7 +177,7 @@ def _unheld(turn: Open, view: View, rules: SchedulerSettings) -> Action:
     return Publish(turn)
 
 
-def _gone(turn: Open, view: View, rules: SchedulerSettings) -> int:
+def _gone(turn: OpenTurn, view: View, rules: SchedulerSettings) -> int:
     """Return the token of the lease that `turn` lost and that is not accounted for yet, 0 when there is none."""
     if turn.lease:
         return turn.lease
@@ -189,7 +188,7 @@ def _gone(turn: Open, view: View, rules: SchedulerSettings) -> int:
     return went.token if went.since >= turn.starting_until - rules.launch else 0
 
 
-def verdict_on(turn: Open, now: datetime, rules: SchedulerSettings) -> Verdict | None:
+def verdict_on(turn: OpenTurn, now: datetime, rules: SchedulerSettings) -> Verdict | None:
     """Return how `turn` has to end, None while it may go on."""
     if turn.refusal:
         return Verdict(outcome="rejected", reason=turn.refusal, retry_at=turn.retry_at)

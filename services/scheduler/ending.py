@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from schemas.base import MalformedMessage, Message, Unknown, now
+from schemas.buckets import OpenTurn
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Claimed, CommitPushed, InputTaken, TextBlock, TurnFinished, TurnStarted
@@ -15,7 +16,6 @@ from services.runtime.errors import Conflict, Unavailable
 from services.runtime.follow import read
 from services.scheduler.core import Verdict
 from services.scheduler.leases import Leases
-from services.scheduler.memory import Open
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Ending:
         self._leases = leases
         self._most_attempts = most_attempts
 
-    async def end(self, key: SessionKey, turn: Open, verdict: Verdict) -> bool:
+    async def end(self, key: SessionKey, turn: OpenTurn, verdict: Verdict) -> bool:
         """End `turn`; False when somebody else holds the lease or was faster. Raises `Unavailable`."""
         lease = await self._leases.take(key)
         if lease is None:
@@ -65,7 +65,7 @@ class Ending:
             with contextlib.suppress(Unavailable):
                 await self._leases.release(key, lease)
 
-    async def _end_as_holder(self, key: SessionKey, turn: Open, verdict: Verdict, lease: int) -> bool:
+    async def _end_as_holder(self, key: SessionKey, turn: OpenTurn, verdict: Verdict, lease: int) -> bool:
         if await self._bus.last(SESSIONS.name, f"session.{key}.end.{turn.turn}"):
             return False
         claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
@@ -109,10 +109,10 @@ class Ending:
                 events.append(EVENTS.decode(delivery.data))
         return events
 
-    def _attempt(self, turn: Open) -> int:
+    def _attempt(self, turn: OpenTurn) -> int:
         return min(turn.attempt, self._most_attempts)
 
-    def _written(self, turn: Open, verdict: Verdict, known: Known) -> TurnEnd:
+    def _written(self, turn: OpenTurn, verdict: Verdict, known: Known) -> TurnEnd:
         return TurnEnd(
             turn=turn.turn,
             outcome=verdict.outcome,
@@ -131,5 +131,5 @@ class Ending:
         )
 
 
-def _worked_ms(turn: Open) -> int:
+def _worked_ms(turn: OpenTurn) -> int:
     return max(0, int((now() - turn.opened_at).total_seconds() * 1000))

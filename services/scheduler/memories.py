@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
+from schemas.buckets import Turns
 from schemas.bus import TURNS
 from schemas.keys import InvalidKey, SessionKey
 from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus
-from services.scheduler.memory import Memory
 
 # Idle sessions are kept at hand up to this many in all; any other is read when it is needed.
 AT_HAND = 20_000
@@ -17,24 +17,24 @@ class Memories:
     """The memory of every session; `on_change` hears of those that another replica wrote."""
 
     def __init__(self, bus: Bus, on_change: Callable[[SessionKey], None]) -> None:
-        self._bucket = Bucket(bus, TURNS.name, Memory)
-        self._entries: dict[SessionKey, Entry[Memory]] = {}
+        self._bucket = Bucket(bus, TURNS.name, Turns)
+        self._entries: dict[SessionKey, Entry[Turns]] = {}
         self._on_change = on_change
         self.loaded = asyncio.Event()
 
-    async def get(self, key: SessionKey) -> tuple[Memory, int]:
+    async def get(self, key: SessionKey) -> tuple[Turns, int]:
         """Return the memory of `key` and its revision; it may be an older one, which a write then finds out."""
         entry = self._entries.get(key) or await self._bucket.get(str(key))
-        return entry.value or Memory(), entry.revision
+        return entry.value or Turns(), entry.revision
 
-    async def put(self, key: SessionKey, memory: Memory, revision: int) -> int:
+    async def put(self, key: SessionKey, memory: Turns, revision: int) -> int:
         """Write `memory`. Raises `Conflict` (the next `get` asks the broker) and `Unavailable`."""
         self._entries.pop(key, None)
         written = await self._bucket.put(str(key), memory, revision)
         self._keep(key, Entry(str(key), memory, written))
         return written
 
-    def active(self) -> Iterator[tuple[SessionKey, Memory]]:
+    def active(self) -> Iterator[tuple[SessionKey, Turns]]:
         """Yield the sessions that have something open or waiting."""
         for key, entry in list(self._entries.items()):
             if entry.value and _is_active(entry):
@@ -56,12 +56,12 @@ class Memories:
                 if _is_active(known) or _is_active(entry):
                     self._on_change(key)
 
-    def _keep(self, key: SessionKey, entry: Entry[Memory]) -> None:
+    def _keep(self, key: SessionKey, entry: Entry[Turns]) -> None:
         self._entries[key] = entry
         if len(self._entries) > AT_HAND:
             idle = (other for other, each in self._entries.items() if other != key and not _is_active(each))
             self._entries.pop(next(idle, key))
 
 
-def _is_active(entry: Entry[Memory] | None) -> bool:
+def _is_active(entry: Entry[Turns] | None) -> bool:
     return entry is not None and entry.value is not None and not entry.value.idle

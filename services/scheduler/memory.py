@@ -11,45 +11,7 @@ from schemas.inputs import Close, Continued, Said, Stop, Withdrawn
 from services.scheduler.settings import SchedulerSettings
 
 
-class Open(OpenTurn, frozen=True, kw_only=True):
-    """The open turn with all that a successor of this scheduler needs.
-
-    `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token of the lease under
-    which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run.
-    """
-
-    id: str = ""
-    input_at: datetime | None = None
-    start: int = 0
-    starting_until: datetime | None = None
-    lease: int = 0
-    lost: int = 0
-    stopped_at: datetime | None = None
-    refusal: str = ""
-    retry_at: datetime | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether it was ever given to a worker; until then its deadline does not run."""
-        return bool(self.start or self.lease or self.lost)
-
-
-class Memory(Turns, frozen=True, kw_only=True, tag="turns"):
-    """`Turns`, with the place in the log up to which it is the fold (`heard`), and the time of a close."""
-
-    open: Open | None = None
-    heard: int = 0
-    closed_at: datetime | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is open or waiting."""
-        return not (self.open or self.waiting)
-
-
-def fold(
-    memory: Memory, sequence: int, message: Message | Unknown, at: datetime, *, attended: bool
-) -> Memory:
+def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime, *, attended: bool) -> Turns:
     """Return `memory` after `message`, the next one in the session's log.
 
     `at` is when it is heard; `attended` tells whether a worker holds the session.
@@ -71,7 +33,7 @@ def fold(
     return replace(memory, heard=sequence)
 
 
-def _withdrawn(memory: Memory, message: Withdrawn, sequence: int, at: datetime) -> Memory:
+def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -> Turns:
     gone = (message.of, message.user.id)
     turn = memory.open
     if turn and (turn.id, turn.user.id) == gone and not turn.lease:
@@ -79,7 +41,7 @@ def _withdrawn(memory: Memory, message: Withdrawn, sequence: int, at: datetime) 
     return replace(memory, waiting=tuple(each for each in memory.waiting if (each.id, each.user.id) != gone))
 
 
-def _stopped(memory: Memory, sequence: int, at: datetime, *, attended: bool) -> Memory:
+def _stopped(memory: Turns, sequence: int, at: datetime, *, attended: bool) -> Turns:
     if memory.open is None and memory.waiting and not memory.paused and not attended:
         # It was about to open a turn, and is what the person means; a holder lets it wait instead.
         memory = opened(memory, at, at)
@@ -91,7 +53,7 @@ def _stopped(memory: Memory, sequence: int, at: datetime, *, attended: bool) -> 
     return replace(memory, open=turn, paused=True)
 
 
-def _ended(memory: Memory, end: TurnEnd) -> Memory:
+def _ended(memory: Turns, end: TurnEnd) -> Turns:
     taken = {end.turn, *end.inputs}
     waiting = tuple(each for each in memory.waiting if each.sequence not in taken)
     still_open = memory.open if memory.open and memory.open.turn != end.turn else None
@@ -99,11 +61,11 @@ def _ended(memory: Memory, end: TurnEnd) -> Memory:
 
 
 def opened(
-    memory: Memory, at: datetime, deadline: datetime, *, refusal: str = "", retry_at: datetime | None = None
-) -> Memory:
+    memory: Turns, at: datetime, deadline: datetime, *, refusal: str = "", retry_at: datetime | None = None
+) -> Turns:
     """Return `memory` with its first waiting input opening a turn."""
     first, *rest = memory.waiting
-    turn = Open(
+    turn = OpenTurn(
         turn=first.sequence,
         id=first.id,
         user=first.user,
@@ -116,22 +78,22 @@ def opened(
     return replace(memory, waiting=tuple(rest), open=turn)
 
 
-def starting(turn: Open, at: datetime, rules: SchedulerSettings) -> Open:
+def starting(turn: OpenTurn, at: datetime, rules: SchedulerSettings) -> OpenTurn:
     """Return `turn` with one more start under way. Its deadline runs from the first."""
     deadline = turn.deadline if turn.begun else at + timedelta(seconds=rules.turn_seconds)
     return replace(turn, start=turn.start + 1, starting_until=at + rules.launch, deadline=deadline)
 
 
-def held(turn: Open, token: int, at: datetime) -> Open:
+def held(turn: OpenTurn, token: int, at: datetime) -> OpenTurn:
     """Return `turn` running under the lease `token`."""
     return replace(turn, lease=token, starting_until=None, started_at=at)
 
 
-def lost(turn: Open, token: int, *, death: bool) -> Open:
+def lost(turn: OpenTurn, token: int, *, death: bool) -> OpenTurn:
     """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not."""
     return replace(turn, lease=0, lost=token, starting_until=None, attempt=turn.attempt + death)
 
 
-def unclaimed(turn: Open, *, attempted: bool) -> Open:
+def unclaimed(turn: OpenTurn, *, attempted: bool) -> OpenTurn:
     """Return `turn` after a start that no worker took in time; an attempt, if there was room for a worker."""
     return replace(turn, starting_until=None, attempt=turn.attempt + attempted)

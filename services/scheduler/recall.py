@@ -1,11 +1,12 @@
 """Bringing a memory up to a place in the log, in order, with what each message causes on the way."""
 
 from schemas.base import now
+from schemas.buckets import Turns
 from schemas.ends import TurnEnd
 from schemas.keys import SessionKey
 from services.scheduler.leases import Leases
 from services.scheduler.log import SessionLog
-from services.scheduler.memory import Memory, fold
+from services.scheduler.memory import fold
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.subjects import Heard
 from services.scheduler.summaries import Summaries
@@ -20,7 +21,7 @@ class Recall:
         self._rates = rates
         self._summaries = summaries
 
-    async def up_to(self, key: SessionKey, memory: Memory, heard: Heard) -> Memory:
+    async def up_to(self, key: SessionKey, memory: Turns, heard: Heard) -> Turns:
         """Return `memory` with everything up to `heard`; an older one changes nothing. Raises `Unavailable`."""
         if heard.sequence <= memory.heard:
             return memory
@@ -28,13 +29,13 @@ class Recall:
             memory = await self._folded(key, memory, missed)
         return await self._folded(key, memory, heard)
 
-    async def to_the_end(self, key: SessionKey, memory: Memory) -> Memory:
+    async def to_the_end(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with everything that the log holds now. Raises `Unavailable`."""
         async for missed in self._log.after(key, memory.heard):
             memory = await self._folded(key, memory, missed)
         return memory
 
-    async def _folded(self, key: SessionKey, memory: Memory, heard: Heard) -> Memory:
+    async def _folded(self, key: SessionKey, memory: Turns, heard: Heard) -> Turns:
         if isinstance(heard.message, TurnEnd):
             await self._summaries.ended(key, heard.message)
             if heard.message.ours:

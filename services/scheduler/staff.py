@@ -7,12 +7,12 @@ from collections.abc import Callable
 import structlog
 
 from schemas.base import now
+from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.scheduler.capacity import Headcount, has_room, to_launch
 from services.scheduler.launcher import Launcher, LaunchFailed
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
-from services.scheduler.memory import Open
 from services.scheduler.settings import SchedulerSettings
 
 log = structlog.get_logger(__name__)
@@ -48,11 +48,11 @@ class Staff:
         self._failures = 0
         self.closed = False
 
-    def published(self, key: SessionKey, turn: Open) -> bool:
+    def published(self, key: SessionKey, turn: OpenTurn) -> bool:
         """Tell whether this replica published the start of `turn` that is under way."""
         return self._published.get(key) == (turn.turn, turn.start)
 
-    def started(self, key: SessionKey, turn: Open) -> None:
+    def started(self, key: SessionKey, turn: OpenTurn) -> None:
         """A start of `turn` was published here: see that a worker is there for it."""
         self._published[key] = (turn.turn, turn.start)
         self._wanted.set()
@@ -169,6 +169,6 @@ class Staff:
             leaving=len((running & self._used) - holders),
         )
 
-    def _starts(self, key: SessionKey, turn: Open) -> bool:
+    def _starts(self, key: SessionKey, turn: OpenTurn) -> bool:
         until = turn.starting_until
         return until is not None and until > now() and self._leases.held(key) is None

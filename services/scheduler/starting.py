@@ -6,6 +6,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from schemas.base import now
+from schemas.buckets import OpenTurn, Turns
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
 from schemas.work import Assignment
@@ -14,7 +15,6 @@ from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
 from services.scheduler.core import refusal_text
 from services.scheduler.line import Line
-from services.scheduler.memory import Memory, Open
 from services.scheduler.metrics import ASSIGNED, REFUSED_TURNS, STARTS
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.settings import SchedulerSettings
@@ -34,7 +34,7 @@ class Starting:
         self._staff = staff
         self._line = Line(bus)
 
-    async def admitted(self, key: SessionKey, memory: Memory) -> Memory:
+    async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
         first = memory.waiting[0]
         retry_at = await self._rates.count(key, first.user, first.sequence)
@@ -49,14 +49,14 @@ class Starting:
             retry_at=retry_at,
         )
 
-    def begun(self, key: SessionKey, memory: Memory) -> Memory:
+    def begun(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with a start of its open turn under way, where it may run and there is room."""
         turn = memory.open
         if turn is None or turn.refusal or self._line.is_ahead(turn.turn) or not self._staff.reserve(key):
             return memory
         return replace(memory, open=transitions.starting(turn, now(), self._rules))
 
-    async def publish(self, key: SessionKey, memory: Memory) -> bool:
+    async def publish(self, key: SessionKey, memory: Turns) -> bool:
         """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`."""
         turn = memory.open
         if turn is None or turn.refusal:
@@ -93,12 +93,12 @@ class Starting:
             for key in self._line.first(1):
                 self._agenda.soon(key)
 
-    async def _stand_in_line(self, key: SessionKey, turn: Open) -> None:
+    async def _stand_in_line(self, key: SessionKey, turn: OpenTurn) -> None:
         self._line.join(key, turn.turn)
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
 
-    def _assignment(self, key: SessionKey, turn: Open) -> Assignment:
+    def _assignment(self, key: SessionKey, turn: OpenTurn) -> Assignment:
         assert turn.starting_until is not None
         return Assignment(
             session=str(key),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from schemas.base import now
-from schemas.buckets import Summary
+from schemas.buckets import Summary, Turns
 from schemas.bus import SUMMARIES
 from schemas.ends import TurnEnd
 from schemas.keys import SessionKey
@@ -15,12 +15,11 @@ from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
 from services.scheduler.core import Held
-from services.scheduler.memory import Memory
 
 AT_HAND = 10_000
 
 
-def status_of(memory: Memory, held: Held | None) -> str:
+def status_of(memory: Turns, held: Held | None) -> str:
     """Return `working`, `queued`, `closed` or `idle`."""
     if memory.open:
         return "working" if held and not held.ours else "queued"
@@ -55,7 +54,7 @@ class Summaries:
         """Count a turn. Raises `Unavailable`."""
         await self._change(key, end.user, lambda summary: with_end(summary, end))
 
-    async def reflect(self, key: SessionKey, memory: Memory, held: Held | None) -> None:
+    async def reflect(self, key: SessionKey, memory: Turns, held: Held | None) -> None:
         """Show what the session is doing. Raises `Unavailable`."""
         status = status_of(memory, held)
         user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.base import Message, Unknown
+from schemas.buckets import Turns
 from schemas.ends import TurnEnd
 from schemas.events import CommitPushed, InputTaken, TextBlock, TurnStarted
 from schemas.inputs import Close, Continued, Edited, Said, Stop, Withdrawn
@@ -31,7 +32,7 @@ from services.scheduler.core import (
     decide,
 )
 from services.scheduler.ending import known_of
-from services.scheduler.memory import Memory, fold
+from services.scheduler.memory import fold
 from services.scheduler.settings import SchedulerSettings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,8 +45,8 @@ def held(token: int = 7, holder: str = "w-1", *, ours: bool = False) -> Held:
     return Held(token=token, holder=holder, revision=token, since=AT, ours=ours)
 
 
-def after(*messages: Message | Unknown, attended: bool = False) -> Memory:
-    memory = Memory()
+def after(*messages: Message | Unknown, attended: bool = False) -> Turns:
+    memory = Turns()
     for sequence, message in enumerate(messages, start=1):
         memory = fold(memory, sequence, message, AT, attended=attended)
     return memory
@@ -55,13 +56,13 @@ def said(number: int) -> Said:
     return Said(id=f"m{number}", user=WHO, text="x")
 
 
-def open_turn(**changes) -> Memory:
+def open_turn(**changes) -> Turns:
     memory = transitions.opened(after(said(1)), AT, AT + timedelta(hours=1))
     assert memory.open
     return replace(memory, open=replace(memory.open, **changes))
 
 
-def action(memory: Memory, at: datetime = AT, **view):
+def action(memory: Turns, at: datetime = AT, **view):
     return decide(memory, View(now=at, **view), RULES)
 
 
@@ -194,7 +195,7 @@ messages = st.one_of(
 
 @given(st.lists(st.tuples(messages, st.integers(1, 12), st.booleans()), max_size=30))
 def test_every_input_is_in_one_place_and_the_order_stays(story: list[tuple[str, int, bool]]) -> None:
-    memory, inputs, ended = Memory(), set(), set()
+    memory, inputs, ended = Turns(), set(), set()
     for sequence, (kind, about, attended) in enumerate(story, start=1):
         message: Message = {
             "said": said(sequence),
@@ -217,7 +218,7 @@ def test_every_input_is_in_one_place_and_the_order_stays(story: list[tuple[str, 
         assert set(waiting) <= inputs - ended
         assert memory.open is None or memory.open.turn in inputs - ended - set(waiting)
         assert memory.heard == sequence
-        assert Memory.decode(memory.encode()) == memory
+        assert Turns.decode(memory.encode()) == memory
 
 
 def test_the_assignments_id_names_key_turn_and_attempt() -> None:
