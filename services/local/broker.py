@@ -11,12 +11,18 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import structlog
+
 from schemas.bus import MAX_PAYLOAD
 from services.local.errors import LocalError
+from services.runtime.lifecycle import cancel
+
+log = structlog.get_logger(__name__)
 
 PID = "nats.pid"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 
 
 class BrokerError(LocalError):
@@ -68,6 +74,8 @@ class Broker:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._process: asyncio.subprocess.Process | None = None
+        # Set while it is meant to run: `stop` and `kill` are no accidents.
+        self._wanted = asyncio.Event()
         self.port = -1
 
     @property
@@ -94,6 +102,24 @@ class Broker:
                     nats_server(), "-c", str(config), stdout=log, stderr=log, start_new_session=True
                 )
             self.port = await self._listening(Path(ports))
+        self._wanted.set()
+
+    async def keep(self) -> None:
+        """Start it again whenever it ends without being asked to, for ever."""
+        while True:
+            await self._wanted.wait()
+            if self._process:
+                await self._process.wait()
+            if self._wanted.is_set():
+                await self._again()
+
+    async def _again(self) -> None:
+        log.warning("the broker ended by itself and is started again")
+        try:
+            await self.start()
+        except (BrokerError, OSError) as e:
+            log.error("the broker could not be started again", error=str(e))  # noqa: TRY400 (the sentence says it)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _listening(self, ports: Path) -> int:
         try:
@@ -113,6 +139,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Stop it in order; kill it when it does not obey."""
+        self._wanted.clear()
         if self._process and self._process.returncode is None:
             self._process.terminate()
             try:
@@ -123,6 +150,7 @@ class Broker:
 
     async def kill(self) -> None:
         """End it as a power failure would."""
+        self._wanted.clear()
         if self._process and self._process.returncode is None:
             os.kill(self._process.pid, signal.SIGKILL)
             await self._process.wait()
@@ -130,10 +158,12 @@ class Broker:
 
 @contextlib.asynccontextmanager
 async def running_broker(data: Path) -> AsyncIterator[Broker]:
-    """Run a broker for the body."""
+    """Run a broker for the body, again when it dies."""
     broker = Broker(data)
+    keeping = asyncio.create_task(broker.keep(), name="broker")
     try:
         await broker.start()
         yield broker
     finally:
+        await cancel(keeping)
         await broker.stop()

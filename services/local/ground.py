@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.bus import WRITERS
 from services.local.agent_choice import Choice, choose
 from services.local.broker import Broker, running_broker
 from services.local.home import Home
@@ -65,6 +66,8 @@ async def prepared(settings: DevSettings) -> AsyncIterator[Ground]:
             try:
                 bus = Bus(client)
                 await apply_map(bus, pools=(settings.scheduler.pool,))
+                # The folder is ours alone: who still has partitions was killed, and nobody need wait until they expire.
+                await bus.api(f"STREAM.PURGE.KV_{WRITERS.name}", {})
                 yield Ground(settings, home, broker, bus, choice, Readiness({"bus": lambda: bus.connected}))
             finally:
                 await close_connection(client)

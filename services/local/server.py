@@ -67,7 +67,8 @@ def _family(address: str) -> socket.AddressFamily:
 async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
     """Serve `app` on loopback; return its runner and port. Raises `PortError` and `NotLoopbackError`."""
     address = require_loopback_host(host)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    # Nobody who belongs here compresses; unpacking a bomb would hold up everything in this process.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)
     await runner.setup()
     try:
         listening = socket.create_server((address, port), family=_family(address))

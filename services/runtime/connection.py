@@ -161,6 +161,7 @@ async def close_connection(client: Client) -> None:
         if client.is_connected:
             await client.flush(timeout=CLOSE_SECONDS)
     # After a TLS handshake that failed, Python waits for ever for the end of what never began.
-    with contextlib.suppress(OSError, NatsError, TimeoutError):
+    # Of what is still to be written to a connection that broke, uvloop complains with a RuntimeError.
+    with contextlib.suppress(OSError, NatsError, TimeoutError, RuntimeError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await client.close()

@@ -52,7 +52,8 @@ async def serve(routes: list[web.RouteDef], host: str, port: int) -> web.AppRunn
     """Serve `routes`; the caller cleans the runner up."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    # Nobody who belongs here compresses; unpacking a bomb would hold up everything in this process.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

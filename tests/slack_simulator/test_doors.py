@@ -47,6 +47,12 @@ async def test_broken_bodies_and_missing_queries_are_refused_too(slack_world: Wo
             f"{slack_world.url}/sim/message", data=body, headers=CLIENT | {"Content-Type": "application/json"}
         ) as response:
             assert (response.status, (await response.json())["ok"]) == (400, False)
+    async with slack_world.http.post(
+        f"{slack_world.url}/sim/fault",
+        data=b'{"user":' * 50_000,
+        headers=CLIENT | {"Content-Type": "application/json"},
+    ) as response:
+        assert (response.status, (await response.json())["ok"]) == (400, False)
     assert (await slack_world.look("thread", channel="C1"))["error"] == "Give ts in the address."
     assert (await slack_world.look("channel", channel="C9"))["http"] == 404
 

@@ -131,6 +131,21 @@ async def test_a_stream_that_dies_costs_live_text_only(bus: Bus, slack: Slack, w
     assert "streaming_state" not in final
 
 
+async def test_a_stream_that_is_full_is_ended_before_the_next_begins(
+    bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await streaming(bus, slack)
+    await slack.fault("chat.appendStream", error="msg_too_long")
+    await session.delta("More. ")
+    await session.until(
+        lambda t: (
+            [m.get("streaming_state") for m in ours(t) if m.get("streaming_state")]
+            == ["completed", "in_progress"]
+        )
+    )
+    await ended_once(session, "Working. More.")
+
+
 async def test_a_person_who_stops_the_stream_gets_the_end_as_a_message(
     bus: Bus, slack: Slack, writer: Writer
 ) -> None:

@@ -116,6 +116,8 @@ class Live:
         give_up("live", error.error)
         begun, self._whole = self._stream is not None, False
         if begun and error.error in DEAD | FULL:
+            if self._stream and error.error in FULL:  # what is full is not over
+                self._spawn(self._stream.stop([]))
             self._outbox.put_back(chunks, reopened=self._leave())
         elif not (begun and error.retriable):
             self._muted = True

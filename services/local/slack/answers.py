@@ -46,7 +46,7 @@ async def body_of(request: web.Request, shape: type[T]) -> T:
     """The body in its shape. Raises 400 that names the field."""
     try:
         return msgspec.json.decode(await request.read(), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise bad_request(f"The body does not fit: {e}.") from e
 
 
