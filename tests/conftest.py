@@ -1,14 +1,23 @@
 """A real broker for every test that asks for one: a process, or with `--containers` a container."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis.strategies._internal.regex  # noqa: F401 (CPython 3.11 may fail to compile it late, in a deep stack)
 import pytest
+from hypothesis import settings
 
 from services.local.broker import Broker, running_broker
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.topology import apply_map
+
+# A shared machine is slow at times; how fast something is, benchmarks say.
+settings.register_profile("threadmill", deadline=None)
+settings.load_profile("threadmill")
+# Whoever starts the tests in the background may have them ignore Ctrl-C, and every program that they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -153,9 +153,10 @@ async def test_a_credential_that_does_not_come_is_not_waited_for_beyond_the_dead
 
 async def test_cancelling_ends_git_and_all_that_it_started(opened, server):
     server.hang = True
+    before = set(psutil.Process().children(recursive=True))
     opening = asyncio.create_task(opened("a", f"{server.url}/origin.git", credential=credential))
     await server.asked.wait()
-    started = psutil.Process().children(recursive=True)
+    started = set(psutil.Process().children(recursive=True)) - before
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

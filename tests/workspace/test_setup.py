@@ -64,11 +64,12 @@ async def test_a_failure_is_told_with_the_end_of_its_output(with_setup):
 async def test_its_deadline_ends_it_with_all_its_children(with_setup):
     workspace = await with_setup("#!/bin/sh\necho begun\nsleep 600 &\ntrap '' TERM\nsleep 601\nsleep 602\n")
     begun = asyncio.Event()
+    before = set(psutil.Process().children(recursive=True))
     running = asyncio.create_task(
         workspace.run_setup(ENV, deadline=soon(2.0), progress=lambda _: begun.set())
     )
     await begun.wait()
-    started = psutil.Process().children(recursive=True)
+    started = set(psutil.Process().children(recursive=True)) - before
     result = await running
     assert (result.ok, result.output) == (False, "begun\n")
     assert result.problem == "`.threadmill/setup` did not end in time and was stopped."
