@@ -1,10 +1,10 @@
 """A real broker for every test that asks for one: a process, or with `--containers` a container."""
 
+import importlib
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import hypothesis.strategies._internal.regex  # noqa: F401 (CPython 3.11 may fail to compile it late, in a deep stack)
 import pytest
 from hypothesis import settings
 
@@ -58,6 +58,11 @@ async def bus(broker: Broker) -> AsyncIterator[Bus]:
     await apply_map(bus, pools=("default",))
     yield bus
     await close_connection(client)
+
+
+def pytest_collection() -> None:
+    # CPython 3.11 may fail to compile it in a test's deeper stack ("AST constructor recursion depth mismatch").
+    importlib.import_module("hypothesis.strategies._internal.regex")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
