@@ -124,15 +124,21 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 def main(
-    name: str, settings: Callable[[], ProcessSettings], start: Callable[[], Coroutine[Any, Any, None]]
+    name: str,
+    settings: Callable[[], ProcessSettings],
+    start: Callable[[], Coroutine[Any, Any, None]],
+    run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run,
 ) -> None:
-    """Run one service process; a wrong setting is one line and exit code 2, a broker lost for good 1."""
+    """Run one service process on the event loop of `run`.
+
+    A wrong setting is one line and exit code 2, a broker lost for good 1.
+    """
     try:
         loaded = settings()
         configure_logging(name, form=loaded.log_form, level=loaded.log_level)
         configure_tracing(name, loaded.otlp_endpoint)
         os.umask(0o077)
-        uvloop.run(start())
+        run(start())
     except (SettingsError, Unavailable) as e:
         sys.stderr.write(f"threadmill {name}: {e}\n")
         raise SystemExit(2 if isinstance(e, SettingsError) else 1) from None

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 # After a worker that never got to work the next one is launched later and later, up to this many seconds.
 MOST_BACKOFF = 10.0
 FIRST_BACKOFF = 0.25
+# A warm worker that was just taken is replaced this many seconds later: on one machine both want the same processors.
+REPLACE_AFTER = 2.0
 
 
 class Staff:
@@ -46,6 +48,7 @@ class Staff:
         self._reserved: set[SessionKey] = set()
         self._wanted = asyncio.Event()
         self._failures = 0
+        self._last_start = -REPLACE_AFTER
         self.closed = False
 
     def published(self, key: SessionKey, turn: OpenTurn) -> bool:
@@ -55,6 +58,7 @@ class Staff:
     def started(self, key: SessionKey, turn: OpenTurn) -> None:
         """A start of `turn` was published here: see that a worker is there for it."""
         self._published[key] = (turn.turn, turn.start)
+        self._last_start = asyncio.get_running_loop().time()
         self._wanted.set()
 
     def forget(self, key: SessionKey) -> None:
@@ -128,9 +132,17 @@ class Staff:
             self._wanted.clear()
             if self._failures:
                 await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
+            if self._may_wait():
+                asyncio.get_running_loop().call_later(REPLACE_AFTER, self._wanted.set)
+                continue
             if not self.closed and to_launch(self._count(), self._rules.max_workers, self._rules.warm):
                 await self._launch()
                 self._wanted.set()
+
+    def _may_wait(self) -> bool:
+        """Tell whether a start is under way that found its worker: only the warm one's replacement is missing."""
+        since = asyncio.get_running_loop().time() - self._last_start
+        return since < REPLACE_AFTER and not self.is_drained()
 
     async def _launch(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """`python -m services.worker`: one worker."""
 
+import asyncio
 import os
 
 from services.runtime.lifecycle import main
@@ -15,4 +16,5 @@ if __name__ == "__main__":
         settings.append(load(WorkerSettings, os.environ))
         return settings[0]
 
-    main("worker", loaded, lambda: run(settings[0]))
+    # uvloop forks where asyncio's own loop uses vfork: five times the time for each git and agent process.
+    main("worker", loaded, lambda: run(settings[0]), asyncio.run)
