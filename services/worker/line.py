@@ -4,15 +4,19 @@ import asyncio
 import itertools
 
 from services.worker.happenings import (
+    DeadlineNear,
     DeadlinePassed,
     DrainAsked,
     Happening,
     PatienceOver,
+    Prepared,
     Said,
+    Saved,
     StopHeard,
 )
 
 URGENT = (StopHeard, DrainAsked, DeadlinePassed, PatienceOver)
+OF_ONE_TURN = (DeadlineNear, DeadlinePassed, PatienceOver, Prepared, Saved)
 # What an agent may have in the line before its reader waits.
 MOST_SAID = 1000
 
@@ -41,6 +45,13 @@ class Line:
     def clear(self) -> list[Happening]:
         """Take out and return everything that is in the line now."""
         return [self._taken(self._queue.get_nowait()) for _ in range(self._queue.qsize())]
+
+    def forget_turn(self) -> None:
+        """Drop what was reported for a turn that is over, so that it cannot hit the next one."""
+        entries = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        for entry in entries:
+            if not isinstance(entry[2], OF_ONE_TURN):
+                self._queue.put_nowait(entry)
 
     def _taken(self, entry: tuple[bool, int, Happening]) -> Happening:
         happening = entry[2]

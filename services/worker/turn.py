@@ -7,7 +7,6 @@ import structlog
 
 from schemas.events import (
     Event,
-    InputTaken,
     Notice,
     Outcome,
     Phases,
@@ -34,6 +33,7 @@ from services.worker.happenings import (
     StopHeard,
 )
 from services.worker.happenings import Said as AgentSaid
+from services.worker.intake import Intake
 from services.worker.lease import LeaseLost
 from services.worker.narrate import Narrator
 from services.worker.place import Place
@@ -45,9 +45,6 @@ log = structlog.get_logger(__name__)
 
 # An agent that exits by itself is started again this often in one turn.
 RESTARTS = 1
-GO_ON = (
-    "You were interrupted and run again on another machine. Look at what is done, and go on where you were."
-)
 
 
 class Turn:
@@ -61,12 +58,11 @@ class Turn:
         self._opener = opener
         self._limits = limits
         self._attempt = attempt
-        self._inputs = list(dict.fromkeys((opener.sequence, *before.taken)))
-        self._told = list(before.taken)
         self._narrator = Narrator(opener.sequence, before.blocks)
         self._clock = Clock(limits.seconds, place.line.report)
         self._asking = Asking(before.questions, self._write)
         self._feed = Feed(place, self._write)
+        self._intake = Intake(opener, before, place.view, self._feed, self._write)
         self._tally = Tally()
         self._closing = Closing(place, opener, self._clock)
         self._preparing: asyncio.Task[None] | None = None
@@ -97,6 +93,7 @@ class Turn:
             await self._feed.stop()
             if self._preparing:
                 await cancel(self._preparing)
+            self._place.line.forget_turn()
 
     def _over_already(self) -> Ending | None:
         if self._view.is_stopped(self.id):
@@ -164,17 +161,18 @@ class Turn:
             place.line.report(Prepared())
 
     async def _begin(self, prepared: Prepared) -> bool:
-        if prepared.problem:
+        agent = self._place.station.agent
+        if prepared.problem or agent is None:
             self._ending = self._ending or Ending(outcome="failed", reason=prepared.problem)
         elif self._view.lacks(self.id):
             self._ending = self._ending or WITHDRAWN
-        if self._ending:
+        if self._ending or agent is None:
             return self._settled()
         self._ready = True
         await self._asking.lapse()
         await self._write(self._started())
-        self._give_again()
-        await self._take_all()
+        self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
+        await self._intake.take()
         return False
 
     def _started(self) -> TurnStarted:
@@ -188,25 +186,6 @@ class Turn:
             phases=self._phases,
             branch=place.station.branch,
         )
-
-    def _give_again(self) -> None:
-        """Give the agent the inputs that it was told of before, as far as its conversation lacks them."""
-        agent = self._place.station.agent
-        said = [self._view.said[sequence] for sequence in self._told if sequence in self._view.said]
-        missing = [each for each in said if agent is None or not agent.contains(each.id)]
-        for each in missing:
-            self._feed.put(each)
-        if self._told and not missing:
-            again = f"go-on-{self.id}-{self._attempt}-{self._restarts}"
-            self._feed.put(protocol.Prompt(id=again, text=GO_ON))
-
-    async def _take_all(self) -> None:
-        for waiting in self._view.waiting():
-            await self._write(InputTaken(sequence=waiting.sequence, id=waiting.said.id))
-            self._view.take(waiting.sequence)
-            self._told.append(waiting.sequence)
-            self._inputs = list(dict.fromkeys((*self._inputs, waiting.sequence)))
-            self._feed.put(waiting.said)
 
     # --- while it runs -------------------------------------------------------------------------------------------
 
@@ -260,9 +239,9 @@ class Turn:
                 return await self._wind_up(msgspec.structs.replace(STOPPED, stop_reason=message.user.id))
             case Answered() if not self._ending and (agent := self._place.station.agent):
                 if await self._asking.answer(message, logged.sequence, agent):
-                    self._inputs.append(logged.sequence)
+                    self._intake.note(logged.sequence)
             case Said() if self._ready and not self._ending:
-                await self._take_all()
+                await self._intake.take()
         return False
 
     # --- ending ------------------------------------------------------------------------------------------------
@@ -293,6 +272,6 @@ class Turn:
         ending, commits = await self._closing.save(ending)
         if ending.handed_over:
             return False
-        end = self._tally.end(self._opener, ending, tuple(self._inputs))
+        end = self._tally.end(self._opener, ending, self._intake.all)
         await self._closing.end(end, self._attempt, commits)
         return True

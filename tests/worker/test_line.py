@@ -5,7 +5,7 @@ import asyncio
 from schemas.inputs import Continued
 from schemas.people import Person
 from services.worker.agents.protocol import TextDelta
-from services.worker.happenings import Logged, PatienceOver, Said, StopHeard
+from services.worker.happenings import DeadlinePassed, Logged, PatienceOver, Prepared, Said, Saved, StopHeard
 from services.worker.line import MOST_SAID, Line
 
 LOGGED = Logged(1, Continued(id="c", user=Person(id="U1")))
@@ -35,3 +35,11 @@ async def test_an_agent_that_says_too_much_waits_and_nobody_else_does() -> None:
     await asyncio.wait_for(waiting, 1)
     assert len(line.clear()) == MOST_SAID
     await asyncio.wait_for(line.offer(Said(1, TextDelta("there is room"))), 1)
+
+
+def test_what_a_turn_left_behind_cannot_hit_the_next_one() -> None:
+    line = Line()
+    for happening in (DeadlinePassed(), LOGGED, PatienceOver(), Prepared(), StopHeard(), Saved()):
+        line.report(happening)
+    line.forget_turn()
+    assert line.clear() == [StopHeard(), LOGGED]

@@ -1,0 +1,55 @@
+"""What a turn takes of what people say: written down first, then given to the agent, again where an attempt was lost."""
+
+from collections.abc import Awaitable, Callable
+
+from schemas.events import Event, InputTaken
+from services.worker.agents.protocol import Agent, Prompt
+from services.worker.core import Attempted, SessionView, Waiting
+from services.worker.feed import Feed
+
+Write = Callable[[Event], Awaitable[None]]
+
+GO_ON = (
+    "You were interrupted and run again on another machine. Look at what is done, and go on where you were."
+)
+
+
+class Intake:
+    """The inputs of the turn that `opener` opened; `before` tells what earlier attempts took."""
+
+    def __init__(
+        self, opener: Waiting, before: Attempted, view: SessionView, feed: Feed, write: Write
+    ) -> None:
+        self._opener = opener
+        self._view = view
+        self._feed = feed
+        self._write = write
+        self._told = list(before.taken)
+        self._all = [opener.sequence, *before.taken]
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """The sequences of all inputs that the turn took, its opener first."""
+        return tuple(dict.fromkeys(self._all))
+
+    def note(self, sequence: int) -> None:
+        """Note an input that the turn took in another way, such as an answer."""
+        self._all.append(sequence)
+
+    async def take(self) -> None:
+        """Take everything that waits."""
+        for waiting in self._view.waiting():
+            await self._write(InputTaken(sequence=waiting.sequence, id=waiting.said.id))
+            self._view.take(waiting.sequence)
+            self._told.append(waiting.sequence)
+            self._all.append(waiting.sequence)
+            self._feed.put(waiting.said)
+
+    def give_again(self, agent: Agent, start: str) -> None:
+        """Give a new agent what was taken before, as far as its conversation lacks it; `start` names this start."""
+        said = [self._view.said[sequence] for sequence in self._told if sequence in self._view.said]
+        missing = [each for each in said if not agent.contains(each.id)]
+        for each in missing:
+            self._feed.put(each)
+        if self._told and not missing:
+            self._feed.put(Prompt(id=f"go-on-{self._opener.sequence}-{start}", text=GO_ON))
