@@ -72,6 +72,25 @@ async def test_the_next_writer_goes_on_where_a_dead_one_was(bus: Bus, other_bus:
     assert [m["text"] for m in finals(seen, session.turn)] == ["Half of it."]
 
 
+async def test_what_the_next_writers_stream_says_whole_is_not_said_again(
+    bus: Bus, other_bus: Bus, slack: Slack
+) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        await session.until(lambda t: signs(t) == {"gear"})
+    await expire(bus)
+
+    async with writing(bus, slack):
+        await session.delta("All of it.")
+        await session.until(lambda t: any("All of it." in m["text"] for m in ours(t)))
+        await session.text("All of it.")
+        await session.end("All of it.")
+        seen = await session.until(lambda t: finals(t, session.turn) and signs(t) == {"white_check_mark"})
+
+    assert [m["text"] for m in ours(seen) if "All of it." in m["text"]] == ["All of it."]
+
+
 async def test_what_ended_while_nobody_wrote_is_shown(bus: Bus, other_bus: Bus, slack: Slack) -> None:
     async with writing(other_bus, slack, drain=False):
         session = await slack.session(bus)

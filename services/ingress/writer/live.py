@@ -44,7 +44,7 @@ class Live:
         self._posted = posted
         self._outbox = Outbox()
         self._stream: Stream | None = None
-        # One stream carries everything so far: only then can it become the final message.
+        # One stream carries everything so far: then it can become the final message, whatever the end's text is.
         self._whole = True
         self._muted = self._running = self.lost = False
         self._last = -1e9
@@ -169,10 +169,13 @@ class Live:
             if (stream := self._stream) is None:
                 return False
             chunks = self._outbox.take_all()
-            missing = [lead] if _carries(stream.text + text_of(chunks), text) else [lead, text]
+            shown = stream.text + text_of(chunks)
+            # A successor's stream that says just the final text stands for it: people read it once.
+            whole = self._whole or shown.split() == text.split() != []
+            missing = [lead] if _carries(shown, text) else [lead, text]
             chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
             rest = len(text_of(chunks))
-            if not self._whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:
+            if not whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:
                 self._spawn(stream.stop([]))
                 return False
             try:
