@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.inputs import Answered, Continued, Edited, Said, Stop, Withdrawn
-from schemas.keys import SessionKey
+from schemas.keys import SessionKey, token
 from services.ingress.events import SlackFile
 
 
@@ -36,6 +36,10 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     check_private: bool = False
     refusal: str = ""
     pressed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a person who has no Slack id: limits and leases are kept under it. Raises `InvalidKey`."""
+        token(self.message.user.id)
 
 
 class Show(msgspec.Struct, frozen=True, kw_only=True):

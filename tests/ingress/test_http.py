@@ -305,3 +305,15 @@ async def test_the_agent_reads_what_people_read(bus: Bus, slack: Slack, ingress:
     (said,) = (await stored(bus)).values()
     assert isinstance(said, Said)
     assert said.text == "see [the page](https://a.b/c), https://a.b in #backend, @U2: 1 < 2"
+
+
+@pytest.mark.parametrize("user", ["U1 OR 1", "*", "U.1", "", "U" * 80])
+async def test_a_person_without_a_slack_id_is_refused_and_nothing_is_stored(
+    bus: Bus, slack: Slack, ingress: Door, user: str
+) -> None:
+    body = slack.event(
+        {"type": "app_mention", "channel": "C1", "user": user, "ts": slack.now(), "text": "go"}
+    )
+    status, _ = await slack.post(ingress, body)
+    assert status == (400 if user else 200)  # nobody said it: an event without a person is none for us
+    assert await stored(bus) == {}
