@@ -33,8 +33,7 @@ async def run(quick: bool) -> Section:
             "All of local mode in one process, its broker and its workers beside it; a message in a new thread of a"
             f" person's own repository, {WARM} warm workers waiting before each. Bare is what cannot be left out:"
             f" {WRITES} JetStream publishes one after the other, each on disk, and `git clone` and `git checkout -b` of the"
-            " same repository. While a turn starts, the scheduler also launches the worker that takes the warm one's place,"
-            " on the same processors."
+            " same repository. The worker that takes the warm one's place is launched two seconds after a start."
         ),
     )
     for agent, count in (("recorded", 3 if quick else 20), ("claude", 3 if quick else 12)):
