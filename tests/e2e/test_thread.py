@@ -2,10 +2,13 @@
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
+from slack_sdk.signature import SignatureVerifier
 
 from schemas.ends import TurnEnd
 from services.runtime.follow import read
@@ -135,14 +138,36 @@ async def test_the_sixth_turn_is_refused_with_the_time(system: System, model: Me
     assert [end.outcome for end in await ends(system, ts)] == ["completed"] * 5 + ["rejected"]
 
 
+async def deliver(system: System, ts: str) -> int:
+    """Deliver a reply in the thread as Slack does, signed, and return the status of the answer."""
+    assert system.dev.simulator is not None
+    now = str(int(time.time()))
+    event = {
+        "type": "message",
+        "channel": "C1",
+        "user": "U1",
+        "ts": f"{now}.000100",
+        "thread_ts": ts,
+        "text": "hello?",
+    }
+    body = msgspec.json.encode({"type": "event_callback", "team_id": "T1", "event_id": "Ev1", "event": event})
+    verifier = SignatureVerifier(system.dev.simulator.signing_secret)
+    headers = {
+        "Content-Type": "application/json",
+        "X-Slack-Request-Timestamp": now,
+        "X-Slack-Signature": str(verifier.generate_signature(timestamp=now, body=body)),
+    }
+    async with system.http.post("/slack/events", data=body, headers=headers) as answer:
+        return answer.status
+
+
 async def test_without_a_broker_slack_is_told_503_and_delivers_again(
     system: System, model: MessagesApi
 ) -> None:
     ts = await system.say("<@UBOT> first")
     await system.until(ts, turns_done(1))
     await system.dev.ground.broker.stop()
-    async with system.http.post("/slack/events", data=b"{}") as answer:
-        assert answer.status in {401, 503}
+    assert await deliver(system, ts) == 503
     late = await system.say("are you there?", ts)
     assert late
     await system.dev.ground.broker.start()
