@@ -5,13 +5,18 @@ const NEAR = 60; // px from the end that still count as the end
 /** `{before(), after(jump)}` around each drawing of `list`; `pill` is shown when something new is below. */
 export function pinned(list, pill) {
   let atEnd = true;
+  let top = 0;
   const isAtEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
   const toEnd = () => {
     list.scrollTop = list.scrollHeight;
+    top = list.scrollTop;
+    atEnd = true;
     pill.hidden = true;
   };
   list.addEventListener("scroll", () => {
-    atEnd = isAtEnd();
+    // Only a way up leaves the end: a list that became shorter meanwhile is still at its end for whoever reads.
+    atEnd = isAtEnd() || (atEnd && list.scrollTop >= top);
+    top = list.scrollTop;
     if (atEnd) pill.hidden = true;
   }, { passive: true });
   pill.addEventListener("click", toEnd);
