@@ -56,7 +56,8 @@ class Consume:
     async def _pull(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
-                async with Pull(self._bus.client, self._consumer.stream, self._consumer.name) as pull:
+                stream, name = self._consumer.stream, self._consumer.name
+                async with Pull(self._bus.client, stream, name, gives_back=True) as pull:
                     async for delivery in pull:
                         self._enqueue(delivery, tasks)
             except Silent as silence:

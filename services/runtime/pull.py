@@ -20,6 +20,7 @@ EXPIRES = 30.0
 HEARTBEAT = 0.5
 SILENCE = 3 * HEARTBEAT
 RECONNECTED = 0.05
+DRAIN = 1.0
 NANOSECONDS = 1_000_000_000
 
 
@@ -90,16 +91,25 @@ class Silent(Exception):
 class Pull:
     """An open pull on a consumer. Iterate to get deliveries; raises `Silent` when it has to be opened anew.
 
-    With `ahead` it asks for more before it runs dry; without, only when nothing is left that it asked for.
+    With `ahead` it asks for more before it runs dry; without, only when nothing is left that it asked for. With
+    `gives_back` it ends by giving back what had arrived for it and was not handed out.
     """
 
     def __init__(
-        self, client: Client, stream: str, consumer: str, *, batch: int = BATCH, ahead: bool = True
+        self,
+        client: Client,
+        stream: str,
+        consumer: str,
+        *,
+        batch: int = BATCH,
+        ahead: bool = True,
+        gives_back: bool = False,
     ) -> None:
         self._client = client
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch = batch
         self._low = batch // 2 if ahead else -1
+        self._gives_back = gives_back
         self._outstanding = 0
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
         self._inbox = client.new_inbox()
@@ -118,9 +128,19 @@ class Pull:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening; what was not acknowledged comes again elsewhere."""
-        if self._subscription and not self._client.is_closed:
+        """Stop listening; what was not acknowledged comes again elsewhere, at once what was not yet handed out."""
+        if self._subscription is None or self._client.is_closed:
+            return
+        if not (self._gives_back and self._client.is_connected):
             await self._subscription.unsubscribe()
+            return
+        with contextlib.suppress(NatsError, TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                await self._subscription.drain()  # type: ignore[no-untyped-call]  # nats-py does not type it
+        while not self._arrived.empty():
+            message = self._arrived.get_nowait()
+            if message.reply.startswith("$JS.ACK."):
+                await Delivery(self._client, message).retry(0)
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Yield deliveries for ever. Raises `Silent`."""
