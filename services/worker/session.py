@@ -81,7 +81,7 @@ class Session:
         except LeaseLost:
             await self._set_aside()
             raise
-        except Exception:
+        except Exception:  # re-raised: only whether it ended in order is noted
             orderly = False
             raise
         finally:

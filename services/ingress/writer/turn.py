@@ -104,8 +104,8 @@ class Turn(msgspec.Struct):
 
 _HANDLERS: dict[type, Any] = {
     events.TextBlock: Turn._text,  # noqa: SLF001 (its own table)
-    events.ToolStarted: Turn._tool_started,  # noqa: SLF001
-    events.ToolFinished: Turn._tool_finished,  # noqa: SLF001
-    events.PlanUpdated: Turn._plan,  # noqa: SLF001
-    events.CommitPushed: Turn._pushed,  # noqa: SLF001
+    events.ToolStarted: Turn._tool_started,  # noqa: SLF001 (its own table)
+    events.ToolFinished: Turn._tool_finished,  # noqa: SLF001 (its own table)
+    events.PlanUpdated: Turn._plan,  # noqa: SLF001 (its own table)
+    events.CommitPushed: Turn._pushed,  # noqa: SLF001 (its own table)
 }

@@ -181,17 +181,17 @@ class View:
 
 _HANDLERS: dict[type, Any] = {
     Said: View._said,  # noqa: SLF001 (its own table)
-    Withdrawn: View._withdrawn,  # noqa: SLF001
-    Continued: View._continued,  # noqa: SLF001
-    TurnEnd: View._turn_ended,  # noqa: SLF001
-    events.Claimed: View._claimed,  # noqa: SLF001
-    events.TurnStarted: View._turn_started,  # noqa: SLF001
-    events.InputTaken: View._input_taken,  # noqa: SLF001
-    events.QuestionAsked: View._asked,  # noqa: SLF001
-    events.QuestionClosed: View._closed,  # noqa: SLF001
-    events.FileShared: View._shared,  # noqa: SLF001
-    events.Notice: View._notice,  # noqa: SLF001
-    events.Titled: View._titled,  # noqa: SLF001
+    Withdrawn: View._withdrawn,  # noqa: SLF001 (its own table)
+    Continued: View._continued,  # noqa: SLF001 (its own table)
+    TurnEnd: View._turn_ended,  # noqa: SLF001 (its own table)
+    events.Claimed: View._claimed,  # noqa: SLF001 (its own table)
+    events.TurnStarted: View._turn_started,  # noqa: SLF001 (its own table)
+    events.InputTaken: View._input_taken,  # noqa: SLF001 (its own table)
+    events.QuestionAsked: View._asked,  # noqa: SLF001 (its own table)
+    events.QuestionClosed: View._closed,  # noqa: SLF001 (its own table)
+    events.FileShared: View._shared,  # noqa: SLF001 (its own table)
+    events.Notice: View._notice,  # noqa: SLF001 (its own table)
+    events.Titled: View._titled,  # noqa: SLF001 (its own table)
 }
 
 
