@@ -151,6 +151,7 @@ async def page(browser: Browser, door: Door) -> AsyncIterator[Page]:
     )
     page.on("request", lambda one: None if one.url.startswith(door.url) else wrong.append(one.url))
     await page.goto(f"{door.url}/")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_enabled()
     yield page
     await page.close()
     assert wrong == []

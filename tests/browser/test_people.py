@@ -1,9 +1,10 @@
 """What people do with messages: react, edit, delete, attach, mention, be somebody else."""
 
+import asyncio
 import re
 from pathlib import Path
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.browser.conftest import Heard
@@ -122,3 +123,21 @@ async def test_a_draft_stays_where_it_was_begun(page: Page, asked: str) -> None:
     await question.hover()
     await question.get_by_role("button", name="Reply in a thread").click()
     await expect(reply).to_have_value("for this thread")
+
+
+async def test_nothing_can_be_written_before_there_is_a_place_for_it(page: Page, heard: Heard) -> None:
+    known = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await page.route("**/sim/workspace*", late)
+    await page.reload()
+    box = page.get_by_role("textbox", name="Message")
+    await expect(box).to_be_disabled()
+    await expect(page.get_by_role("button", name="Attach files").first).to_be_disabled()
+    known.set()
+    await box.fill("tidy the imports")
+    await page.keyboard.press("Enter")
+    assert "tidy the imports" in (await heard.next("app_mention"))["text"]

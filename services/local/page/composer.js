@@ -10,15 +10,15 @@ const TALLEST = 240; // px
 
 /**
  * Builds a composer into `form`. `send(text, files, asked)` answers null where it failed, and then the text stays.
- * `target()` names the place that is written to; each has its own draft, changed at `refresh()`. With `mention()` true
- * the person sees, and can switch off, that the bot is asked.
+ * `target()` names the place that is written to, nothing while there is none; each has its own draft, changed at
+ * `refresh()`. With `mention()` true the person sees, and can switch off, that the bot is asked.
  */
 export function composer(form, { label, target, placeholder, mention = () => false, send }) {
-  const area = h("textarea", { rows: "1", "aria-label": label, autocomplete: "off", spellcheck: "true" });
+  const area = h("textarea", { rows: "1", disabled: true, "aria-label": label, autocomplete: "off", spellcheck: "true" });
   const tray = h("div", { class: "files" });
   const files = basket(tray);
-  const picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-label": "Files" });
-  const attach = h("button", { type: "button", class: "quiet", title: "Attach files", "aria-label": "Attach files" }, icon(ICONS.attach));
+  const picker = h("input", { type: "file", multiple: true, hidden: true, disabled: true, tabindex: "-1", "aria-label": "Files" });
+  const attach = h("button", { type: "button", class: "quiet", disabled: true, title: "Attach files", "aria-label": "Attach files" }, icon(ICONS.attach));
   const toggle = h("button", { type: "button", class: "toggle", "aria-pressed": "true" }, "Ask @threadmill");
   const submit = h("button", { type: "submit", class: "send", title: "Send (Enter)", "aria-label": "Send" }, icon(ICONS.send));
   form.append(tray, area, h("div", { class: "bar" }, attach, picker, toggle, h("span", { class: "hint" }, "Shift+Enter for a new line"), submit));
@@ -38,6 +38,7 @@ export function composer(form, { label, target, placeholder, mention = () => fal
       area.value = drafts.get(here) ?? "";
       files.clear();
     }
+    for (const control of [area, attach, picker]) control.disabled = !here; // what comes before there is a place for it would be lost
     area.placeholder = placeholder();
     toggle.hidden = !mention();
     grow();

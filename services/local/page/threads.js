@@ -19,7 +19,7 @@ let drawn = null; // "channel/ts" of what the list shows
 
 export const threadComposer = composer(byId("thread-composer"), {
   label: "Reply in this thread",
-  target: () => `${place().channel}/${place().thread}`,
+  target: () => place().thread && `${place().channel}/${place().thread}`,
   placeholder: () => "Reply, steer, or say stop",
   send: (text, files) => say(place().channel, text, place().thread, files),
 });
