@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.base import Message, now
+from schemas.base import Family, Message, now
 from schemas.keys import SessionKey, token
 from schemas.people import Person
 
@@ -66,3 +66,10 @@ class Admission(Message, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
+
+
+class NotNow(Message, frozen=True, kw_only=True):
+    """The scheduler's other word on an `Admit`: the asker is behind the log; read on, and ask again if it still matters."""
+
+
+ADMISSIONS = Family.of(Admission, NotNow)

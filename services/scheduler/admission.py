@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from schemas.base import now
 from schemas.buckets import OpenTurn, Turns
 from schemas.keys import SessionKey
-from schemas.work import Admission, Admit
+from schemas.work import Admission, Admit, NotNow
 from services.runtime.errors import Conflict
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
@@ -39,8 +39,8 @@ class Desk:
         self._starting = starting
         self._agenda = agenda
 
-    async def answer(self, request: Admit) -> Admission | None:
-        """Return the answer, None where a refusal would be wrong: another turn is open, or the queue waits after a stop.
+    async def answer(self, request: Admit) -> Admission | NotNow:
+        """Return the answer: not now, where another turn is open or the queue waits after a stop.
 
         Raises `InvalidKey` and `Unavailable`.
         """
@@ -54,7 +54,7 @@ class Desk:
                 self._agenda.soon(key)
                 return answer
 
-    async def _decide(self, key: SessionKey, turn: int) -> Admission | None:
+    async def _decide(self, key: SessionKey, turn: int) -> Admission | NotNow:
         known, revision = await self._memories.get(key)
         memory = await self._recall.to_the_end(key, known)
         if (
@@ -70,7 +70,7 @@ class Desk:
             return self._admission(memory.open)
         if 0 < turn <= memory.heard:
             # It waits behind another one, or has its fate: the asker's log is behind, and a refusal would end it.
-            return None
+            return NotNow()
         return Admission(admitted=False, reason="There is no such message.")
 
     def _run(self, key: SessionKey, memory: Turns) -> Turns:

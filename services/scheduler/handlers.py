@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.keys import InvalidKey
-from schemas.work import Admission, Admit
+from schemas.work import Admission, Admit, NotNow
 from services.runtime.bus import Bus
 from services.runtime.errors import Reject, Unavailable
 from services.runtime.metrics import REFUSED
@@ -75,7 +75,7 @@ class AdmissionRequests:
 
     async def _answer(self, message: Msg) -> None:
         try:
-            answer = await self._desk.answer(Admit.decode(message.data))
+            answer: Admission | NotNow = await self._desk.answer(Admit.decode(message.data))
         except (MalformedMessage, InvalidKey) as e:
             REFUSED.labels("scheduler", "admit").inc()
             answer = Admission(admitted=False, reason=f"This request cannot be read: {e}")
@@ -85,5 +85,5 @@ class AdmissionRequests:
         except Exception:
             log.exception("an admission failed")
             return
-        if answer and message.reply:
+        if message.reply:
             await self._bus.client.publish(message.reply, answer.encode())

@@ -6,7 +6,7 @@ import structlog
 
 from schemas.base import MalformedMessage
 from schemas.keys import SessionKey
-from schemas.work import Admission, Admit
+from schemas.work import ADMISSIONS, Admission, Admit, NotNow
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.lifecycle import cancel
@@ -17,7 +17,7 @@ from services.worker.line import Line
 log = structlog.get_logger(__name__)
 
 ADMIT_SECONDS = 10.0
-# The scheduler stays silent where its log is ahead of ours; a moment later both say the same.
+# Where the scheduler is ahead of us in the log, a moment later both have read the same.
 AGAIN_SECONDS = 0.2
 
 
@@ -50,11 +50,16 @@ class Asker:
 
     async def _ask(self, opener: Waiting) -> None:
         request = Admit(session=str(self._key), turn=opener.sequence, user=opener.said.user)
-        admission: Admission | None = None
+        word = await self._word(request)
+        if not isinstance(word, Admission):
+            await asyncio.sleep(AGAIN_SECONDS)
+        self._line.report(Admitted(opener.sequence, word))
+
+    async def _word(self, request: Admit) -> Admission | NotNow | None:
         try:
             reply = await self._bus.request(Admit.subject(), request, deadline=ADMIT_SECONDS)
-            admission = Admission.decode(reply)
+            word = ADMISSIONS.decode(reply)
         except (Unavailable, MalformedMessage) as e:
             log.warning("the scheduler does not admit yet", session=str(self._key), error=str(e))
-            await asyncio.sleep(AGAIN_SECONDS)
-        self._line.report(Admitted(opener.sequence, admission))
+            return None
+        return word if isinstance(word, Admission | NotNow) else None

@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.base import Message, Unknown
-from schemas.work import Admission
+from schemas.work import Admission, NotNow
 from services.worker.agents.protocol import AgentEvent
 
 
@@ -22,7 +22,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """The scheduler's word on the message at `turn`; None when it did not say any."""
 
     turn: int
-    admission: Admission | None
+    admission: Admission | NotNow | None
 
 
 class Saved(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, HandedOver, Phases
 from schemas.live import Status
-from schemas.work import Admission, Assignment
+from schemas.work import Admission, Assignment, NotNow
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.worker.admission import Asker
@@ -98,6 +98,8 @@ class Turns:
         self._asker.answered()
         said, admission = self._view.said.get(answer.turn), answer.admission
         if said is None or not self._view.is_open(answer.turn):
+            return
+        if isinstance(admission, NotNow):
             return
         if admission is None:
             text = "is waiting for the scheduler..."

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import IO
 
 import pytest
 
@@ -93,6 +94,15 @@ def test_a_command_of_the_page_shows_what_the_page_says(lived_in: RunningDev, bl
         assert words in shown
 
 
+def until_shown(output: IO[bytes], *words: str) -> None:
+    """Read on until all of `words` were shown."""
+    shown = ""
+    while not all(each in shown for each in words):
+        line = output.readline().decode()
+        assert line, f"it ended without {words}; it showed {shown}"
+        shown += line
+
+
 @pytest.mark.parametrize(
     "block",
     [block for block in BLOCKS if block.info == "sh follow"],
@@ -108,14 +118,12 @@ def test_a_command_that_follows_shows_what_happens_next(lived_in: RunningDev, bl
     )
     assert following.stdout
     try:
-        while b"Subscribing on" not in (line := following.stdout.readline()):
-            assert line, "it ended before it listened"
+        until_shown(following.stdout, "Subscribing on")
         lived_in.cli.ok("send", "hear me")
+        until_shown(following.stdout, *expected(block))
     finally:
         os.killpg(following.pid, signal.SIGINT)
-        shown, _ = following.communicate(timeout=90)
-    for words in expected(block):
-        assert words in shown.decode()
+        following.communicate(timeout=90)
 
 
 def test_every_block_of_the_page_is_run() -> None:

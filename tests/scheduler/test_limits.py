@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.buckets import RateWindow
 from schemas.people import Person
-from schemas.work import Admission, Admit
-from services.runtime.errors import Unavailable
+from schemas.work import ADMISSIONS, Admission, Admit, NotNow
 from services.scheduler import rate
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
@@ -91,16 +90,14 @@ async def test_an_admission_asked_for_twice_counts_once(bus, scheduler) -> None:
     assert (await other.ended(await other.say("finish"))).outcome == "completed"
 
 
-async def test_a_holder_cannot_be_admitted_for_a_turn_behind_another_open_one(bus, scheduler) -> None:
+async def test_a_holder_that_is_behind_the_log_is_told_to_ask_later(bus, scheduler) -> None:
     await scheduler()
     thread = Thread(bus)
     await thread.say("hang")
     await until_claimed(thread)
     second = await thread.say("finish")
-    with pytest.raises(Unavailable):
-        await bus.request(
-            Admit.subject(), Admit(session=str(thread.key), turn=second, user=thread.user), deadline=0.5
-        )
+    request = Admit(session=str(thread.key), turn=second, user=thread.user)
+    assert ADMISSIONS.decode(await bus.request(Admit.subject(), request)) == NotNow()
 
 
 @pytest.mark.parametrize(
