@@ -31,12 +31,15 @@ class Status(Live, frozen=True, kw_only=True):
 
 
 class ResourceSample(Live, frozen=True, kw_only=True):
-    """What the worker uses. CPU in cores, memory in bytes (limit None when there is none), time left in seconds."""
+    """What the worker uses. CPU in cores, memory and free disk in bytes, the time that the turn has left in seconds.
+
+    None where there is no limit, and no turn.
+    """
 
     cpu: float
     memory: int
     memory_limit: int | None = None
-    disk: int = 0
+    disk_free: int = 0
     seconds_left: int | None = None
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
-from schemas.inputs import Answered
+from schemas.inputs import Answered, Said
+from schemas.people import Person
 from services.worker.agents.protocol import Agent, Answer
-from services.worker.core import counts
+from services.worker.core import choice_in, counts, takes_words
 
 Write = Callable[[Event], Awaitable[None]]
 
@@ -28,13 +29,29 @@ class Asking:
         question = self._open.get(answered.question)
         if question is None or not counts(answered, question):
             return False
-        del self._open[answered.question]
         await self._write(InputTaken(sequence=sequence, id=answered.id))
-        await self._write(
-            QuestionClosed(id=answered.question, by=answered.user, choice=answered.choice, text=answered.text)
+        await self._settle(
+            question.id, answered.user, Answer(choice=answered.choice, text=answered.text), agent
         )
-        await agent.answer(answered.question, Answer(choice=answered.choice, text=answered.text))
         return True
+
+    async def answer_by_words(self, said: Said, words: str, agent: Agent) -> bool:
+        """Hand what somebody said to the oldest question that words can settle; False where none is open.
+
+        `words` is how the agent reads it. Whoever took `said` wrote that down before.
+        """
+        question = next((each for each in self._open.values() if takes_words(each)), None)
+        if question is None:
+            return False
+        choice = choice_in(said.text, question)
+        answer = Answer(choice=choice) if choice else Answer(text=words)
+        await self._settle(question.id, said.user, answer, agent)
+        return True
+
+    async def _settle(self, question: str, by: Person, answer: Answer, agent: Agent) -> None:
+        del self._open[question]
+        await self._write(QuestionClosed(id=question, by=by, choice=answer.choice, text=answer.text))
+        await agent.answer(question, answer)
 
     async def lapse(self) -> None:
         """Close all that is open: whoever asked is gone."""

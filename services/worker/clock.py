@@ -18,10 +18,19 @@ class Clock:
         self._seconds = seconds
         self._report = report
         self._timers: list[asyncio.TimerHandle] = []
+        self._until: float | None = None
         self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def seconds_left(self) -> int | None:
+        """What is left of the turn's time, None while it does not count."""
+        if self._until is None:
+            return None
+        return max(0, round(self._until - asyncio.get_running_loop().time()))
 
     def start(self) -> None:
         """Begin to count."""
+        self._until = asyncio.get_running_loop().time() + self._seconds
         near = min(WARNING_SECONDS, self._seconds // 5)
         self._timers = [
             self._after(self._seconds - near, DeadlineNear(near)),
@@ -47,6 +56,7 @@ class Clock:
 
     def stop(self) -> None:
         """Report nothing more."""
+        self._until = None
         for timer in (*self._timers, *([self._patience] if self._patience else [])):
             timer.cancel()
 

@@ -143,7 +143,18 @@ def counts(answered: Answered, asked: QuestionAsked) -> bool:
     """Whether `answered` settles `asked`: by a choice that was offered, or by words where words will do."""
     if answered.choice is not None:
         return answered.choice in asked.choices
-    return bool(answered.text) and asked.about != "permission"
+    return bool(answered.text) and takes_words(asked)
+
+
+def takes_words(asked: QuestionAsked) -> bool:
+    """Whether a plain message may settle `asked`: everything but a permission, which is given by its button alone."""
+    return asked.about != "permission"
+
+
+def choice_in(text: str, asked: QuestionAsked) -> str | None:
+    """Return the choice of `asked` that somebody wrote out, None for words of their own."""
+    written = text.strip().casefold()
+    return next((choice for choice in asked.choices if choice.casefold() == written), None)
 
 
 def prompt_text(said: Said, known: Person) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from schemas.events import Event, InputTaken
+from schemas.inputs import Said
 from services.worker.agents.protocol import Agent, Prompt
 from services.worker.core import Attempted, SessionView, Waiting
 from services.worker.feed import Feed
@@ -36,14 +37,16 @@ class Intake:
         """Note an input that the turn took in another way, such as an answer."""
         self._all.append(sequence)
 
-    async def take(self) -> None:
-        """Take everything that waits."""
+    async def take(self, answers: Callable[[Said], Awaitable[bool]]) -> None:
+        """Take everything that waits; what `answers` a question of the agent is not given to it a second time."""
         for waiting in self._view.waiting():
             await self._write(InputTaken(sequence=waiting.sequence, id=waiting.said.id))
             self._view.take(waiting.sequence)
             self._told.append(waiting.sequence)
             self._all.append(waiting.sequence)
-            self._feed.put(waiting.said)
+            # Words answer at once; files take a way of their own.
+            if not await answers(waiting.said) or waiting.said.files:
+                self._feed.put(waiting.said)
 
     def give_again(self, agent: Agent, start: str) -> None:
         """Give a new agent what was taken before, as far as its conversation lacks it; `start` names this start."""

@@ -4,10 +4,19 @@ from dataclasses import dataclass
 
 from services.runtime.files import FileBucket
 from services.worker.agents.protocol import SessionTools
+from services.worker.clock import Clock
 from services.worker.core import SessionView
 from services.worker.line import Line
 from services.worker.session_log import SessionLog
 from services.worker.station import Station
+
+
+@dataclass(frozen=True)
+class Running:
+    """The turn that runs, and its times."""
+
+    turn: int
+    clock: Clock
 
 
 @dataclass(kw_only=True)
@@ -24,3 +33,4 @@ class Place:
     line: Line
     station: Station
     tools: SessionTools
+    running: Running | None = None

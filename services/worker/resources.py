@@ -8,25 +8,37 @@ from pathlib import Path
 import psutil
 
 from schemas.live import ResourceSample
-from services.worker.session_log import SessionLog
+from services.worker.place import Place
 
 PERIOD_SECONDS = 5.0
+# CPU is what was used since the look before, so the first look tells nothing yet.
+FIRST_AFTER_SECONDS = 1.0
 
 
-async def sample_for_ever(log: SessionLog, data: Path) -> None:
-    """Tell CPU, memory and disk of this process and all that it started."""
+async def sample_for_ever(place: Place, data: Path) -> None:
+    """Tell CPU and memory of this process and all that it started, the free disk, and the time that its turn has left."""
     known: dict[int, psutil.Process] = {}
+    _measure(known)
+    await asyncio.sleep(FIRST_AFTER_SECONDS)
     while True:
         # A process may go while it is looked at; the next sample is soon enough.
         with contextlib.suppress(psutil.Error, OSError):
-            log.live(_sample(log.lease, known, data))
+            place.log.live(_sample(place, known, data))
         await asyncio.sleep(PERIOD_SECONDS)
 
 
-def _sample(lease: int, known: dict[int, psutil.Process], data: Path) -> ResourceSample:
+def _sample(place: Place, known: dict[int, psutil.Process], data: Path) -> ResourceSample:
     cpu, memory = _measure(known)
-    disk = shutil.disk_usage(data).used
-    return ResourceSample(lease=lease, turn=0, cpu=cpu, memory=memory, memory_limit=_limit(), disk=disk)
+    running = place.running
+    return ResourceSample(
+        lease=place.log.lease,
+        turn=running.turn if running else 0,
+        cpu=cpu,
+        memory=memory,
+        memory_limit=_limit(),
+        disk_free=shutil.disk_usage(data).free,
+        seconds_left=running.clock.seconds_left if running else None,
+    )
 
 
 def _measure(known: dict[int, psutil.Process]) -> tuple[float, int]:

@@ -123,9 +123,7 @@ class Session:
         await self._hearing.caught_up.wait()
         self._catch_up()
         await self._delivery.ack()
-        sampling = asyncio.create_task(
-            sample_for_ever(self._place.log, self._settings.data), name="resources"
-        )
+        sampling = asyncio.create_task(sample_for_ever(self._place, self._settings.data), name="resources")
         try:
             await self._turns.first(follows)
             await self._turns.others()

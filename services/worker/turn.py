@@ -20,7 +20,7 @@ from services.worker.agents import protocol
 from services.worker.asking import Asking
 from services.worker.clock import Clock
 from services.worker.closing import Closing
-from services.worker.core import Attempted, SessionView, Waiting
+from services.worker.core import Attempted, SessionView, Waiting, prompt_text
 from services.worker.feed import Feed
 from services.worker.happenings import (
     DeadlineNear,
@@ -36,7 +36,7 @@ from services.worker.happenings import Said as AgentSaid
 from services.worker.intake import Intake
 from services.worker.lease import LeaseLost
 from services.worker.narrate import Narrator
-from services.worker.place import Place
+from services.worker.place import Place, Running
 from services.worker.settings import TurnLimits
 from services.worker.station import NotReady
 from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally
@@ -84,12 +84,14 @@ class Turn:
         try:
             if not self._ending:
                 self._clock.start()
+                self._place.running = Running(self.id, self._clock)
                 self._prepare()
                 while not await self._react(await self._place.line.next()):
                     pass
             return await self._finish(self._ending or Ending())
         finally:
             self._clock.stop()
+            self._place.running = None
             await self._feed.stop()
             if self._preparing:
                 await cancel(self._preparing)
@@ -172,7 +174,7 @@ class Turn:
         await self._asking.lapse()
         await self._write(self._started())
         self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
-        await self._intake.take()
+        await self._intake.take(self._answers)
         return False
 
     def _started(self) -> TurnStarted:
@@ -241,8 +243,14 @@ class Turn:
                 if await self._asking.answer(message, logged.sequence, agent):
                     self._intake.note(logged.sequence)
             case Said() if self._ready and not self._ending:
-                await self._intake.take()
+                await self._intake.take(self._answers)
         return False
+
+    async def _answers(self, said: Said) -> bool:
+        station = self._place.station
+        if station.agent is None:
+            return False
+        return await self._asking.answer_by_words(said, prompt_text(said, station.person), station.agent)
 
     # --- ending ------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from schemas.ends import TurnEnd
+from schemas.live import LIVES, ResourceSample
 from services.runtime.follow import read
 from tests.e2e.conftest import System, Thread, finals, shown_text, turns_done
 from tests.messages_api import Call, MessagesApi, Say
@@ -50,6 +51,23 @@ async def test_the_agent_asks_for_permission_and_a_button_lets_it_go_on(
     assert "made it" in shown_text(finals(thread)[0])
     assert not buttons(thread, "threadmill.answer")
     assert "U2" in shown_text(next(m for m in thread["messages"] if m["ts"] == message))
+
+
+async def test_details_tell_what_the_worker_uses_and_the_time_left(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to("take your time", Call("Bash", {"command": "sleep 60"}))
+    ts = await system.say("<@UBOT> take your time")
+    samples = await system.dev.ground.bus.client.subscribe(ResourceSample.subject(system.key(ts)))
+    thread = await system.until(ts, lambda thread: buttons(thread, "threadmill.details"))
+    while not isinstance(LIVES.decode((await samples.next_msg(timeout=20)).data), ResourceSample):
+        continue
+    message, button = buttons(thread, "threadmill.details")[0]
+    await press(system, "U1", message, button)
+    thread = await system.until(ts, lambda thread: "The turn has 59 min" in shown_text(thread))
+    assert "CPU cores" in shown_text(thread)
+    await system.post("stop", user="U1", channel="C1", thread_ts=ts)
+    await system.until(ts, turns_done(1))
 
 
 async def test_an_attached_file_is_in_the_workspace_before_the_agent_hears_of_it(

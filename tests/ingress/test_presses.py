@@ -104,7 +104,9 @@ async def test_details_are_what_the_worker_said_last(bus: Bus, slack: Slack) -> 
         (nobody,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
         samples.note(
             key,
-            ResourceSample(lease=1, turn=1, cpu=0.5, memory=2**28, memory_limit=2**30, seconds_left=754),
+            ResourceSample(
+                lease=1, turn=1, cpu=0.5, memory=2**28, memory_limit=2**30, disk_free=2**33, seconds_left=754
+            ),
         )
         await slack.act("action", user="U2", channel="C1", message_ts=message, action_id=buttons.DETAILS)
 
@@ -115,7 +117,8 @@ async def test_details_are_what_the_worker_said_last(bus: Bus, slack: Slack) -> 
         _, somebody = await eventually(two)
     assert "No worker is busy" in nobody["args"]["text"]
     assert somebody["args"]["text"] == (
-        "The worker uses 0.5 CPU cores, 256 MB of 1,024 MB of memory, 12 min 34 s left."
+        "The worker uses 0.5 CPU cores, 256 MB of 1,024 MB of memory. "
+        "8.0 GB of its disk are free. The turn has 12 min 34 s left."
     )
     assert (nobody["args"]["user"], somebody["args"]["user"]) == ("U1", "U2")
 

@@ -30,7 +30,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
 from services.worker.lease import LeaseLost
 from tests.messages_api import Call, MessagesApi, Say
-from tests.worker.conftest import Thread
+from tests.worker.conftest import ADA, Thread
 
 
 async def test_a_message_becomes_a_file_a_commit_and_an_answer(thread: Thread, model: MessagesApi) -> None:
@@ -216,6 +216,42 @@ async def test_a_question_is_answered_from_the_thread(thread: Thread, model: Mes
         ("Ada", "allow_once")
     ]
     assert (thread.settings.data / "workspaces" / str(thread.key) / "asked.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "choice", "text"), [("Rather the tide", None, "Rather the tide"), ("water ", "Water", "")]
+)
+async def test_a_reply_in_the_thread_answers_the_agents_question(
+    thread: Thread, model: MessagesApi, said: str, choice: str | None, text: str
+) -> None:
+    question = {"question": "Wind or water?", "choices": ["Wind", "Water"]}
+    model.reply_to("begin", Call("mcp__threadmill__ask", question), Say("as you wish"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, QuestionAsked))
+    reply = await thread.say(said)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.text, end.inputs) == ("completed", "as you wish", (turn, reply))
+    (closed,) = [event for event in await thread.events() if isinstance(event, QuestionClosed)]
+    assert (closed.by, closed.choice, closed.text) == (ADA, choice, text)
+    heard = str(model.requests[-1]["messages"])
+    assert heard.count(choice or text) == (2 if choice else 1)
+
+
+async def test_a_permission_is_not_given_by_words(thread: Thread, model: MessagesApi) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, permission_mode="ask")
+    model.reply_to("begin", Call("Bash", {"command": "touch asked.txt"}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    asked = await thread.until(lambda event: isinstance(event, QuestionAsked))
+    assert isinstance(asked, QuestionAsked)
+    reply = await thread.say("allow_once")
+    await thread.until(lambda event: isinstance(event, InputTaken) and event.sequence == reply)
+    await thread.answer(asked.id, "deny")
+    assert (await thread.end_of(turn)).outcome == "completed"
+    assert not (thread.settings.data / "workspaces" / str(thread.key) / "asked.txt").exists()
 
 
 async def test_a_conversation_that_cannot_be_restored_is_told_and_the_transcript_is_read(

@@ -35,7 +35,7 @@ def question(key: SessionKey, asked: QuestionAsked) -> list[Json]:
     row = list(_choices(key, asked))
     if not row:
         return [*_asked(asked), blocks.context("Answer in this thread.")]
-    more = [blocks.context("Or answer in this thread.")] if len(row) < len(asked.choices) else []
+    more = [blocks.context("Or answer in this thread.")] if asked.about != "permission" else []
     return [*_asked(asked), blocks.actions(*row), *more]
 
 
