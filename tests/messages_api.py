@@ -74,6 +74,12 @@ def human_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     return texts
 
 
+def of_the_conversation(body: Mapping[str, Any]) -> bool:
+    """Tell it from what clients ask beside it: titles and the like without tools, what a person may type next."""
+    texts = human_texts(body["messages"])
+    return bool(body.get("tools")) and not (texts and texts[-1].startswith("[SUGGESTION MODE"))
+
+
 def built_in(text: str, answered: int) -> Reply:
     """Decide what the stub says to `text` when it has already answered it `answered` times."""
     if answered:
@@ -149,15 +155,13 @@ class MessagesApi:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        if body.get("tools"):
+        if of_the_conversation(body):
             reply = self._next_reply(body)
             async with self._changed:
                 self.requests.append(body)
                 self._changed.notify_all()
         else:
-            reply = Say(
-                "A title"
-            )  # beside the conversation, clients have titles and the like made without tools
+            reply = Say("A title")
         if isinstance(reply, Hang):
             await self._stopping.wait()
             reply = Fail()

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import msgspec
 
+from services.local.errors import LocalError
+
 # Any of these lets Claude Code reach a model by itself.
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
+ACP_COMMAND, ACP_EXAMPLE = "THREADMILL_ACP_COMMAND", "npx,@agentclientprotocol/claude-agent-acp"
 HINT = (
     "This agent plays a recording. For the real Claude Code set ANTHROPIC_API_KEY (or log in with `claude`, or set "
     "CLAUDE_CODE_USE_BEDROCK=1 or CLAUDE_CODE_USE_VERTEX=1 with your cloud's settings) and start again."
@@ -24,8 +27,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choose(asked: str | None, environ: Mapping[str, str], home: Path) -> Choice:
-    """Return the agent that was `asked` for, or the best that there is."""
+    """Return the agent that was `asked` for, or the best that there is. Raises `LocalError` for one that is not named."""
     if asked == "acp":
+        if not environ.get(ACP_COMMAND):
+            raise LocalError(f"no ACP agent is named: set {ACP_COMMAND}, for example to {ACP_EXAMPLE}")
         return Choice("acp", real=True)
     if asked == "recorded":
         return Choice("recorded", real=False, hint=HINT)

@@ -92,8 +92,9 @@ class AcpAgent:
         if session is not None and self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
+            idle = self._turn is None
             await self._stop_turn()
-            await session.close()
+            await session.close(gently=idle)
             self._events.end()
 
     def _begin_turn(self, session: AcpSession) -> None:

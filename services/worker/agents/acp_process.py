@@ -11,7 +11,7 @@ from uuid import uuid4
 from .process_tree import MARKER, SUPERVISOR, ProcessTree
 from .protocol import AgentError, Launch
 
-GRACE_S = 0.8
+GRACE_S = 1.5
 LARGEST_MESSAGE_BYTES = 64 * 1024**2
 
 
@@ -64,10 +64,10 @@ class AcpProcess:
         """Kill all of it."""
         await self._tree.kill_all()
 
-    async def close(self) -> None:
-        """Let it end by itself, 0.8 s at most, and leave nothing of it."""
+    async def close(self, *, gently: bool) -> None:
+        """Leave nothing of it; gently lets it write its files and end by itself, 1.5 s at most."""
         self.input.close()
         ending = asyncio.create_task(self._process.wait())
-        await asyncio.wait({ending}, timeout=GRACE_S)
+        await asyncio.wait({ending}, timeout=GRACE_S if gently else 0)
         await self._tree.kill_all()
         await ending

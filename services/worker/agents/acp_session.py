@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Self, cast
 
-from acp import PROTOCOL_VERSION, Client, connect_to_agent, text_block
+from acp import PROTOCOL_VERSION, Client, connect_to_agent, image_block, text_block
 from acp.schema import ClientCapabilities, FileSystemCapabilities, Implementation, PromptResponse
 
 from .acp_client import WorkspaceClient
 from .acp_process import AcpProcess
+from .pictures import pictures
 from .prompts import prompt_text
 from .protocol import AgentError, Launch, Prompt
 
@@ -31,6 +32,7 @@ class AcpSession:
         self._process = process
         self._connection = connect_to_agent(cast("Client", client), process.input, process.output)
         self._instructions = instructions
+        self._sees = False
 
     @classmethod
     async def start(cls, launch: Launch, command: Sequence[str], client: WorkspaceClient) -> Self:
@@ -50,9 +52,13 @@ class AcpSession:
 
     async def prompt(self, prompt: Prompt) -> PromptResponse:
         """Have a prompt answered; the first one of a fresh session carries the instructions. Raises `RequestError`."""
+        shown = await pictures(prompt) if self._sees else ()
         texts = [text for text in (self._instructions, prompt_text(prompt)) if text]
         self._instructions = ""
-        return await self._connection.prompt(session_id=self.id, prompt=[text_block(text) for text in texts])
+        blocks = [image_block(each.data, each.media_type) for each in shown]
+        return await self._connection.prompt(
+            session_id=self.id, prompt=[*blocks, *(text_block(text) for text in texts)]
+        )
 
     async def cancel(self) -> None:
         """Ask the agent to stop what it does."""
@@ -74,19 +80,21 @@ class AcpSession:
         """Wait for the agent's end; return its exit status."""
         return await self._process.ended()
 
-    async def close(self) -> None:
-        """End the agent and leave nothing of it."""
-        await self._process.close()
+    async def close(self, *, gently: bool = False) -> None:
+        """End the agent and leave nothing of it; gently lets it write down what it remembers."""
+        await self._process.close(gently=gently)
         await self._connection.close()
 
     async def _open(self, launch: Launch) -> None:
         info = Implementation(name="threadmill", title="Threadmill", version=version("threadmill"))
         agent = await self._connection.initialize(PROTOCOL_VERSION, CAPABILITIES, info)
+        able = agent.agent_capabilities
+        self._sees = bool(able and able.prompt_capabilities and able.prompt_capabilities.image)
         where: dict[str, Any] = {"cwd": str(launch.cwd), "mcp_servers": []}
         if launch.resume is None:
             opened = await self._connection.new_session(**where)
             self.id, modes = opened.session_id, opened.modes
-        elif agent.agent_capabilities is None or not agent.agent_capabilities.load_session:
+        elif able is None or not able.load_session:
             raise AgentError("it cannot resume a session; begin a fresh one instead")
         else:
             self.id = launch.resume

@@ -18,6 +18,7 @@ from .claude_questions import Gate
 from .claude_tools import session_server
 from .claude_turns import Turn, fresh_uuid, prompt_uuid, takes_a_prompt, user_message
 from .events import EventQueue
+from .pictures import pictures
 from .protocol import (
     AgentError,
     AgentEvent,
@@ -76,6 +77,7 @@ class ClaudeAgent:
 
     async def send(self, prompt: Prompt) -> None:
         """Give Claude Code an input; one sent during an interruption waits for its end."""
+        shown = await pictures(prompt)
         async with self._sending:
             await self._calm.wait()
             await self._renew_budget()
@@ -83,7 +85,7 @@ class ClaudeAgent:
             uuid = fresh_uuid(prompt.id, self._known)
             self._known |= {uuid}
             self._turn.sent(uuid)
-            await process.say(user_message(prompt, uuid))
+            await process.say(user_message(prompt, shown, uuid))
 
     def events(self) -> AsyncIterator[AgentEvent]:
         """Yield events until `close` or `Exited`."""

@@ -1,10 +1,12 @@
 """Decides when Claude Code has answered every prompt that it was given: pure."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from claude_agent_sdk import Message, ResultMessage, SystemMessage, UserMessage
 
+from .pictures import Picture
 from .prompts import prompt_text
 from .protocol import Finished, Prompt, Usage
 from .trim import valid
@@ -89,9 +91,13 @@ def takes_a_prompt(message: Message) -> bool:
     return isinstance(message, SystemMessage) and message.subtype == "init"
 
 
-def user_message(prompt: Prompt, uuid: str) -> dict[str, Any]:
-    """Return the prompt as Claude Code takes it."""
-    content = [{"type": "text", "text": prompt_text(prompt)}]
+def user_message(prompt: Prompt, shown: Sequence[Picture], uuid: str) -> dict[str, Any]:
+    """Return the prompt as Claude Code takes it, with its attachments `shown` before its text."""
+    content: list[dict[str, Any]] = [
+        {"type": "image", "source": {"type": "base64", "media_type": each.media_type, "data": each.data}}
+        for each in shown
+    ]
+    content.append({"type": "text", "text": prompt_text(prompt)})
     message = {"role": "user", "content": content}
     return {"type": "user", "message": message, "parent_tool_use_id": None, "uuid": uuid}
 

@@ -16,9 +16,11 @@ from services.worker.agents.acp_client import WorkspaceClient, choose
 from services.worker.agents.protocol import (
     AgentError,
     Answer,
+    Attachment,
     Exited,
     Finished,
     Launch,
+    Prompt,
     QuestionAsked,
     TextBlock,
     TextDelta,
@@ -35,6 +37,7 @@ from tests.agents.stories import (
     sleepers,
     told,
 )
+from tests.agents.test_pictures import drawn, images
 from tests.messages_api import Call, MessagesApi, Say, human_texts
 
 RUNAWAYS = "sleep 301 & setsid nohup sleep 302 >/dev/null 2>&1 & env -i setsid setsid sleep 303 & sleep 300"
@@ -237,3 +240,15 @@ def test_an_answer_without_a_fitting_option_never_allows():
     assert choose([allow, reject], Answer(text="rather not")).outcome.option_id == "no"
     assert choose([allow], Answer(choice="deny")).outcome.outcome == "cancelled"
     assert choose([reject], Answer(choice="allow_once")).outcome.outcome == "cancelled"
+
+
+async def test_an_attached_picture_reaches_the_model(
+    model: MessagesApi, agent: AcpAgent, acp_launch: Launch, tmp_path: Path
+):
+    path = tmp_path / "chart.png"
+    path.write_bytes(drawn("PNG"))
+    picture = Attachment(path=path, media_type="image/png")
+    async with running(agent, acp_launch) as (agent, follower):
+        await agent.send(Prompt(id="p-1", text="What is this?", attachments=(picture,)))
+        assert (await follower.until(Finished)).ok
+    assert list(images(model.requests[-1]["messages"])) == [path.read_bytes()]
