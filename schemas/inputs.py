@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.base import Family, SessionMessage, now
 from schemas.keys import SessionKey, token
-from schemas.people import File, Person
+from schemas.people import File, Person, Remark
 
 
 class Input(SessionMessage, frozen=True, kw_only=True):
@@ -29,12 +29,13 @@ class Input(SessionMessage, frozen=True, kw_only=True):
 class Said(Input, frozen=True, kw_only=True):
     """A message for the agent: it opens a turn, is taken by a running one, or is withdrawn.
 
-    `choice` is what was asked for in the message itself (`repo:`, `branch:`), empty when nothing was.
+    `earlier` is what stood in the thread before, oldest first, where a session begins in the middle of one.
     """
 
     text: str
     files: tuple[File, ...] = ()
     source: str = "slack"
+    earlier: tuple[Remark, ...] = ()
 
 
 class Answered(Input, frozen=True, kw_only=True):

@@ -27,6 +27,11 @@ def ts_token(ts: str) -> str:
     return ts.replace(".", "-")
 
 
+def ts_of(text: str) -> str:
+    """Return Slack's `ts` that `ts_token` made the token `text` of."""
+    return text.replace("-", ".")
+
+
 class SessionKey(msgspec.Struct, frozen=True, order=True):
     """One session: one Slack thread. Every instance is safe by construction."""
 
@@ -55,7 +60,7 @@ class SessionKey(msgspec.Struct, frozen=True, order=True):
     @property
     def thread_ts(self) -> str:
         """Slack's own timestamp of the thread."""
-        return self.thread.replace("-", ".")
+        return ts_of(self.thread)
 
     def __str__(self) -> str:
         """Return the key as it stands in subjects."""

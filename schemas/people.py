@@ -10,6 +10,13 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was said, and by whom."""
+
+    user: Person
+    text: str
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file kept in the object bucket `FILES` under `object`; `size` in bytes."""
 

@@ -15,6 +15,7 @@ from services.ingress.capacity import Capacity
 from services.ingress.decisions import Show
 from services.ingress.details import details
 from services.ingress.directory import Directory
+from services.ingress.earlier import Earlier
 from services.ingress.http import http_routes
 from services.ingress.intake import Intake
 from services.ingress.missing import bring_missing
@@ -97,6 +98,7 @@ async def wire_receiving(bus: Bus, api: SlackApi, settings: IngressSettings, sam
         sessions=sessions,
         directory=directory,
         notices=notices,
+        earlier=Earlier(api, directory, bot),
         attachments=attachments,
         capacity=capacity,
         limits=Limits(settings.files, settings.file_bytes),

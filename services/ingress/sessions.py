@@ -2,6 +2,8 @@
 
 import asyncio
 
+import msgspec
+
 from schemas.buckets import Summary
 from schemas.bus import SESSIONS, SUMMARIES
 from schemas.keys import SessionKey
@@ -18,6 +20,13 @@ NOT_AGAIN = 30.0
 LOOKED_AT = 100
 
 
+class Known(msgspec.Struct, frozen=True):
+    """A thread that is a session: from the message at `since` on, all of it where that is not known; `begun` once stored."""
+
+    since: str = ""
+    begun: bool = False
+
+
 class Sessions:
     """Knows the threads that are sessions. Raises `Unavailable` and `SlackError` where it cannot be told now.
 
@@ -28,16 +37,26 @@ class Sessions:
         self._bus = bus
         self._api = api
         self._summaries = Bucket(bus, SUMMARIES.name, Summary)
-        self._known: Bounded[SessionKey, bool] = Bounded(MOST_KNOWN)
+        self._known: Bounded[SessionKey, Known] = Bounded(MOST_KNOWN)
         self._strange: Bounded[SessionKey, bool] = Bounded(MOST_KNOWN, NOT_AGAIN)
 
+    def announce(self, key: SessionKey, since: str) -> None:
+        """The thread will be a session as soon as the message at `since` is stored."""
+        known = self._known.get(key) or Known(since=since)
+        self._known.put(key, msgspec.structs.replace(known, since=min(known.since, since)))
+
     def remember(self, key: SessionKey) -> None:
-        """The thread is a session, or will be one as soon as what was said there is stored."""
-        self._known.put(key, True)
+        """The thread is a session."""
+        known = self._known.get(key) or Known()
+        self._known.put(key, msgspec.structs.replace(known, begun=True))
 
     async def stored(self, key: SessionKey) -> bool:
+        """Whether the session is there, or about to be."""
+        return self._known.get(key) is not None or await self.begun(key)
+
+    async def begun(self, key: SessionKey) -> bool:
         """Whether the bus knows the session: by its log, or by its summary when the log is archived."""
-        if self._known.get(key):
+        if (known := self._known.get(key)) and known.begun:
             return True
         said, summary = await asyncio.gather(
             self._bus.last(SESSIONS.name, f"session.{key}.in.*"),
@@ -47,26 +66,34 @@ class Sessions:
             self.remember(key)
         return bool(said or summary.value)
 
-    async def is_session(self, key: SessionKey, bot: str) -> bool:
-        """Whether a reply in the thread counts: it is a session, or its mention has not been stored yet."""
-        if await self.stored(key):
-            return True
-        if self._strange.get(key):
-            return False
-        if await self._mentioned(key, bot):
-            self.remember(key)
-            return True
-        self._strange.put(key, True)
-        return False
+    async def is_session(self, key: SessionKey, bot: str, ts: str) -> bool:
+        """Whether the reply at `ts` counts: the thread is a session, or its mention has not been stored yet.
+
+        What was said before the mention, and came here behind it, was not said to anybody here.
+        """
+        if not await self.stored(key) and not self._strange.get(key):
+            since = await self._mentioned(key, bot)
+            if since:
+                self.announce(key, since)
+            else:
+                self._strange.put(key, True)
+        known = self._known.get(key)
+        return known is not None and ts > known.since
 
     async def thread_of(self, channel: str, ts: str) -> str | None:
         """Return the thread of a message, None when Slack does not know the message."""
         page = await self._page(channel, ts, 1)
         return str(page[0].get("thread_ts") or page[0].get("ts") or ts) if page else None
 
-    async def _mentioned(self, key: SessionKey, bot: str) -> bool:
+    async def _mentioned(self, key: SessionKey, bot: str) -> str:
+        """Return the `ts` of the thread's first mention, empty when nobody mentioned the bot there."""
         messages = await self._page(key.channel, key.thread_ts, LOOKED_AT)
-        return any(m.get("user") != bot and text.mentions(str(m.get("text") or ""), bot) for m in messages)
+        mentions = (
+            str(message.get("ts"))
+            for message in messages
+            if message.get("user") != bot and text.mentions(str(message.get("text") or ""), bot)
+        )
+        return next(mentions, "")
 
     async def _page(self, channel: str, ts: str, limit: int) -> list[Json]:
         try:

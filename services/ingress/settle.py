@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.inputs import Said
-from schemas.keys import SessionKey
+from schemas.keys import SessionKey, ts_of
 from services.ingress import access
 from services.ingress.access import Actor, Rules
 from services.ingress.decisions import Ignore, Refuse, Store
@@ -39,13 +39,14 @@ class Settle:
         return store
 
     async def _counts(self, store: Store, bot: str) -> bool:
+        said = isinstance(store.message, Said)
         if not store.only_in_session:
-            if not store.refusal:
-                self._sessions.remember(store.key)
+            if said and not store.refusal:
+                self._sessions.announce(store.key, ts_of(store.id))
             return True
         # Only what somebody says can be early; a stop or an edit of something never stored has nothing to act on.
-        if isinstance(store.message, Said):
-            return await self._sessions.is_session(store.key, bot)
+        if said:
+            return await self._sessions.is_session(store.key, bot, ts_of(store.id))
         return await self._sessions.stored(store.key)
 
     async def _unwelcome(self, store: Store) -> bool:

@@ -6,30 +6,37 @@ import time
 from weakref import WeakValueDictionary
 
 import msgspec
+import structlog
 
 from schemas.base import HEADER_ID
 from schemas.buckets import Turns
 from schemas.bus import SESSIONS, TURNS
 from schemas.inputs import Answered, Continued, Said, Stop
-from schemas.keys import SessionKey
+from schemas.keys import SessionKey, ts_of
 from schemas.operations import Audited
+from schemas.people import Remark
 from services.ingress.attachments import Attachments, choose
 from services.ingress.capacity import Capacity
 from services.ingress.decisions import Refuse, Store
 from services.ingress.directory import Directory
+from services.ingress.earlier import Earlier
 from services.ingress.notices import Notices
 from services.ingress.sessions import Sessions
+from services.ingress.slack_api import SlackError
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict
 from services.runtime.follow import read
 from services.runtime.topology import DUPLICATE_WINDOW
 
+log = structlog.get_logger(__name__)
+
 STORE_WITHIN = 2.0
-FILES_WITHIN = 1.2
+FILES_WITHIN = EARLIER_WITHIN = 1.2
 # The broker knows a stop again by its id during its window alone; with a margin for clocks that differ.
 STOP_IS_LATE = DUPLICATE_WINDOW - 20
 NEARLY_FULL = "The store of sessions is nearly full, so I take no new work for now; try again later, or tell whoever runs me."
+UNREAD = "Slack did not tell me in time what was said in this thread before; tell me what of it matters."
 # What changes the course of somebody's work leaves a trail, before it is acknowledged.
 AUDITED: dict[type, str] = {Answered: "answered", Stop: "stopped", Continued: "continued"}
 
@@ -51,6 +58,7 @@ class Storing:
         sessions: Sessions,
         directory: Directory,
         notices: Notices,
+        earlier: Earlier,
         attachments: Attachments,
         capacity: Capacity,
         limits: Limits,
@@ -59,6 +67,7 @@ class Storing:
         self._sessions = sessions
         self._directory = directory
         self._notices = notices
+        self._earlier = earlier
         self._attachments = attachments
         self._capacity = capacity
         self._limits = limits
@@ -78,23 +87,36 @@ class Storing:
 
     async def _input(self, store: Store) -> Refuse | None:
         if isinstance(store.message, Said):
-            if self._capacity.tight and not await self._steers(store.key):
-                return _refuse(store, "nearly_full", NEARLY_FULL)
-            if store.attached:
-                return await self._with_files(store, store.message)
+            return await self._said(store, store.message)
         await self._publish(store, Fence(0))
         return None
 
-    async def _with_files(self, store: Store, said: Said) -> Refuse | None:
+    async def _said(self, store: Store, said: Said) -> Refuse | None:
+        if self._capacity.tight and not await self._steers(store.key):
+            return _refuse(store, "nearly_full", NEARLY_FULL)
         files, complaint = choose(store.attached, self._limits.files, self._limits.file_bytes)
         if not files and not said.text:
             return _refuse(store, "files", complaint)
-        references = await self._attachments.bring(store.key, files, FILES_WITHIN)
-        message = msgspec.structs.replace(said, files=references)
+        references, earlier = await asyncio.gather(
+            self._attachments.bring(store.key, files, FILES_WITHIN), self._said_before(store)
+        )
+        message = msgspec.structs.replace(said, files=references, earlier=earlier)
         await self._publish(msgspec.structs.replace(store, message=message), Fence(0))
         if complaint:
             self._notices.tell(store.place, complaint, f"{store.place.channel}/{store.id}/files")
         return None
+
+    async def _said_before(self, store: Store) -> tuple[Remark, ...]:
+        """Return what the thread held before a session begins in it; nothing in one that began before."""
+        if store.place.thread_ts is None or await self._sessions.begun(store.key):
+            return ()
+        try:
+            async with asyncio.timeout(EARLIER_WITHIN):
+                return await self._earlier.before(store.key, ts_of(store.id))
+        except (SlackError, TimeoutError) as e:
+            log.warning("a thread was not read", session=str(store.key), error=str(e))
+            self._notices.tell(store.place, UNREAD, f"{store.place.channel}/{store.id}/unread")
+            return ()
 
     async def _steers(self, key: SessionKey) -> bool:
         turns = (await self._turns.get(str(key))).value

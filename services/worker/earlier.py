@@ -4,6 +4,7 @@ from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.inputs import INPUTS, Said
 from schemas.keys import SessionKey
+from schemas.people import Remark
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.worker.archive import archived
@@ -31,7 +32,8 @@ def _words(payload: bytes) -> str:
     try:
         said = INPUTS.decode(payload)
         if isinstance(said, Said):
-            return f"{said.user.name or said.user.id}: {said.text}"
+            remarks = (*said.earlier, Remark(user=said.user, text=said.text))
+            return "\n\n".join(f"{each.user.name or each.user.id}: {each.text}" for each in remarks)
         return f"You: {TurnEnd.decode(payload).text}"
     except MalformedMessage:
         return ""

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.inputs import Edited, Said, Stop, Withdrawn
 from schemas.keys import SessionKey, ts_token
-from schemas.people import Person
+from schemas.people import Person, Remark
+from services.ingress.earlier import MOST_CHARACTERS, latest
 from services.runtime.bus import Bus, Draft, Fence
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
@@ -57,6 +58,20 @@ async def test_a_reply_that_comes_before_its_mention_is_stored_counts(bus: Bus, 
     async with running(bus, slack):
         reply = await slack.says("and add a test", thread_ts=root)
         await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")
+
+
+async def test_what_was_said_before_the_mention_is_nobodys_even_when_it_comes_behind_it(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    root = await slack.says("the import drops the last line", user="U2")
+    before = {"type": "message", "channel": "C1", "user": "U1", "text": "only for CSV", "thread_ts": root}
+    late = slack.event(before | {"ts": slack.now()})
+    asked = await slack.says("@threadmill can you fix it?", thread_ts=root)
+    await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}")
+
+    assert (await slack.post(ingress, late))[0] == 200
+
+    assert list(await stored(bus)) == [f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}"]
 
 
 async def test_what_is_not_said_to_the_bot_is_left_alone(bus: Bus, slack: Slack, ingress: Door) -> None:
@@ -242,3 +257,39 @@ async def test_a_mention_without_words_is_answered_with_what_to_do(
     await slack.settled()
     assert [(call["args"]["user"], "mention me" in call["args"]["text"]) for call in calls] == [("U1", True)]
     assert await stored(bus) == {}
+
+
+async def test_a_session_that_begins_in_a_thread_knows_what_stood_there_before(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    root = await slack.says("the import drops the last line", user="U2")
+    await slack.says("only for CSV, see &lt;issue&gt;", thread_ts=root)
+    asked = await slack.says("@threadmill can you fix it?", thread_ts=root)
+
+    said = await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}")
+
+    assert [(each.user.name, each.text) for each in said.earlier] == [
+        ("Grace Hopper", "the import drops the last line"),
+        ("Ada Lovelace", "only for CSV, see <issue>"),
+    ]
+    again = await slack.says("@threadmill and test it", thread_ts=root)
+    assert (await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(again)}")).earlier == ()
+
+
+async def test_a_thread_that_slack_does_not_tell_is_asked_of_the_person(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    root = await slack.says("the import drops the last line", user="U2")
+    await slack.fault(method="conversations.replies", status=429, retry_after=30, times=5)
+    asked = await slack.says("@threadmill can you fix it?", thread_ts=root)
+
+    assert (await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}")).earlier == ()
+    (told,) = await eventually(lambda: slack.calls("chat.postEphemeral"))
+    assert "tell me what of it matters" in told["args"]["text"]
+
+
+def test_of_a_long_thread_the_end_is_kept() -> None:
+    remarks = [Remark(user=Person(id="U1"), text=f"{place} " + "x" * 300) for place in range(300)]
+    kept = latest(remarks)
+    assert kept == remarks[-len(kept) :]
+    assert 0 < sum(len(each.text) for each in kept) <= MOST_CHARACTERS

@@ -8,7 +8,9 @@ from services.local.agent_choice import choose
 from services.local.errors import LocalError
 
 
-def test_without_a_key_or_a_login_a_recording_plays_and_says_how_to_get_the_real_agent(tmp_path: Path) -> None:
+def test_without_a_key_or_a_login_a_recording_plays_and_says_how_to_get_the_real_agent(
+    tmp_path: Path,
+) -> None:
     choice = choose(None, {}, tmp_path)
     assert (choice.agent, choice.real) == ("recorded", False)
     assert "ANTHROPIC_API_KEY" in choice.hint

@@ -1,0 +1,57 @@
+"""What stood in a thread before a session began there: the agent should know what it is called into."""
+
+import asyncio
+from collections.abc import Iterator
+
+from schemas.keys import InvalidKey, SessionKey, token
+from schemas.people import Person, Remark
+from services.ingress import text
+from services.ingress.directory import Directory
+from services.ingress.slack_api import Json, SlackApi
+
+# Slack's largest page; the latest words are the ones kept of it.
+PAGE = 1_000
+MOST_REMARKS = 100
+MOST_CHARACTERS = 20_000
+
+
+class Earlier:
+    """Reads threads of Slack as the bot `bot`."""
+
+    def __init__(self, api: SlackApi, directory: Directory, bot: str) -> None:
+        self._api = api
+        self._directory = directory
+        self._bot = bot
+
+    async def before(self, key: SessionKey, ts: str) -> tuple[Remark, ...]:
+        """Return what was said in the thread `key` before the message at `ts`, oldest first. Raises `SlackError`."""
+        page = await self._api.replies(key.channel, key.thread_ts, latest=ts, limit=PAGE)
+        remarks = latest([each for message in page.messages if (each := self._remark(message, ts))])
+        people = {remark.user.id: remark.user for remark in remarks}
+        named = await asyncio.gather(*map(self._directory.named, people.values()))
+        names = {person.id: person for person in named}
+        return tuple(Remark(user=names[each.user.id], text=each.text) for each in remarks)
+
+    def _remark(self, message: Json, ts: str) -> Remark | None:
+        who, at = str(message.get("user") or message.get("bot_id") or ""), str(message.get("ts") or "")
+        words = text.plain(str(message.get("text") or ""), self._bot)
+        if not words or who == self._bot or at == ts or message.get("is_ephemeral"):
+            return None
+        try:
+            return Remark(user=Person(id=token(who), name=str(message.get("username") or "")), text=words)
+        except InvalidKey:
+            return None
+
+
+def latest(remarks: list[Remark]) -> list[Remark]:
+    """Return the end of `remarks`, as much as an agent reads without losing sight of its task; oldest first."""
+
+    def kept() -> Iterator[Remark]:
+        room = MOST_CHARACTERS
+        for remark in reversed(remarks[-MOST_REMARKS:]):
+            room -= len(remark.text)
+            if room < 0:
+                return
+            yield remark
+
+    return list(kept())[::-1]
