@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from schemas.base import Message, now
+from schemas.keys import token
 from schemas.people import Person
 
 
@@ -97,6 +98,17 @@ class Summary(Message, frozen=True, kw_only=True):
     last_turn: int = 0
     last_outcome: str = ""
     updated_at: datetime = msgspec.field(default_factory=now)
+
+
+class Preferences(Message, frozen=True, kw_only=True):
+    """What a channel or a person prefers; `instructions` is what every agent that works for them is told."""
+
+    instructions: str = ""
+
+    @staticmethod
+    def key(team: str, of: str) -> str:
+        """Return where the preferences of the channel or person `of` are kept. Raises `InvalidKey`."""
+        return f"{token(team)}.{token(of)}"
 
 
 class PartitionOwner(Message, frozen=True, kw_only=True):

@@ -142,7 +142,10 @@ WRITERS = Bucket(
     name="writers", description="Who writes into which partition of the channels.", ttl=LEASE_LIFE
 )
 CURSORS = Bucket(name="cursors", description="How far each partition's writer has come in SESSIONS.")
-BUCKETS = (LEASES, TURNS, RATELIMITS, SUMMARIES, WRITERS, CURSORS)
+PREFERENCES = Bucket(
+    name="preferences", description="What each channel and person prefers: the agent's instructions."
+)
+BUCKETS = (LEASES, TURNS, RATELIMITS, SUMMARIES, WRITERS, CURSORS, PREFERENCES)
 
 FILES = ObjectBucket(
     name="files",

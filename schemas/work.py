@@ -13,6 +13,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     """One start of one turn, for whichever new worker of the pool takes it; worthless after `expires_at`.
 
     `agent`, `model` and `repo` are None where the worker's own settings decide. Seconds for `turn_seconds`.
+    `instructions` are those of the channel, then those of the person.
     """
 
     session: str
@@ -28,6 +29,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     repo: str | None = None
     agent: str | None = None
     model: str | None = None
+    instructions: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -19,6 +19,7 @@ COMMANDS = {
     "tail": "tail:tail",
     "sessions": "transcripts:sessions",
     "transcript": "transcripts:transcript",
+    "instructions": "instructions:instructions",
     "doctor": "doctor:doctor",
     "dead": "dead:app",
     "decode": "decode:decode",

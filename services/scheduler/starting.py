@@ -14,6 +14,7 @@ from services.runtime.bus import Bus, Draft
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
 from services.scheduler.core import refusal_text
+from services.scheduler.instructions import Instructions
 from services.scheduler.line import Line
 from services.scheduler.metrics import ASSIGNED, REFUSED_TURNS, STARTS
 from services.scheduler.ratelimits import RateLimits
@@ -33,6 +34,7 @@ class Starting:
         self._rates = rates
         self._staff = staff
         self._line = Line(bus)
+        self._instructions = Instructions(bus)
 
     async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
@@ -64,7 +66,7 @@ class Starting:
         if turn.starting_until is None:
             await self._stand_in_line(key, turn)
             return True
-        assignment = self._assignment(key, turn)
+        assignment = self._assignment(key, turn, await self._instructions.of(key, turn.user))
         draft = Draft(
             subject=assignment.subject(),
             message=assignment,
@@ -98,7 +100,7 @@ class Starting:
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
 
-    def _assignment(self, key: SessionKey, turn: OpenTurn) -> Assignment:
+    def _assignment(self, key: SessionKey, turn: OpenTurn, instructions: tuple[str, ...]) -> Assignment:
         assert turn.starting_until is not None
         return Assignment(
             session=str(key),
@@ -110,4 +112,5 @@ class Starting:
             input_at=turn.input_at,
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
             max_budget_usd=self._rules.max_budget_usd,
+            instructions=instructions,
         )

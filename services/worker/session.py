@@ -56,7 +56,14 @@ class Session:
             agent_name=self._assignment.agent or self._settings.agent,
             warm=warm,
             repo=self._assignment.repo,
-            station=Station(self._bus, self._settings, session_log, line, saving),
+            station=Station(
+                self._bus,
+                self._settings,
+                session_log,
+                line,
+                saving=saving,
+                instructions=self._assignment.instructions,
+            ),
             tools=Tools(self._key, session_log, files, self._folder, self._bus.new_id),
         )
 

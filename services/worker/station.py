@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,9 +44,12 @@ class Station:
         settings: WorkerSettings,
         log: SessionLog,
         line: Line,
+        *,
         saving: Saving,
+        instructions: Sequence[str],
     ) -> None:
         self._settings = settings
+        self._instructions = instructions
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
@@ -159,7 +162,13 @@ class Station:
             home=self._home(),
             env=agent_environment(os.environ) | {"THREADMILL_WORKER": settings.worker},
             permission_mode=settings.permission_mode,
-            system_prompt=system_prompt(self._key, opener.said, workspace.branch, self._recall.earlier),
+            system_prompt=system_prompt(
+                self._key,
+                opener.said,
+                workspace.branch,
+                wishes=self._instructions,
+                earlier=self._recall.earlier,
+            ),
             model=settings.model,
             resume=store.conversation or None,
             max_budget_usd=limits.max_budget_usd,

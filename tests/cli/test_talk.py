@@ -190,3 +190,17 @@ def stranger() -> Iterator[tuple[int, list[tuple[str, str]]]]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_instructions_are_set_shown_and_taken_away(dev: RunningDev) -> None:
+    assert dev.cli.ok("instructions", "T1.C2").strip() == "no instructions"
+    dev.cli.ok("instructions", "T1.C2", "Answer in German.")
+    assert dev.cli.ok("instructions", "T1.C2").strip() == "Answer in German."
+    dev.cli.ok("instructions", "T1.C2", "--clear")
+    assert dev.cli.ok("instructions", "T1.C2").strip() == "no instructions"
+
+
+def test_instructions_of_nobody_or_without_end_are_refused(dev: RunningDev) -> None:
+    for whose, text, told in (("C2", "x", "such as T1.C1"), ("T1.C2", "x" * 8_001, "8,000 characters")):
+        done = dev.cli.run("instructions", whose, text)
+        assert (done.returncode != 0, told in " ".join(done.stderr.split())) == (True, True), done.stderr

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from schemas.buckets import Preferences
+from schemas.bus import PREFERENCES
 from schemas.ends import TurnEnd
 from schemas.live import LIVES, ResourceSample
+from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from tests.e2e.conftest import System, Thread, finals, shown_text, turns_done
 from tests.messages_api import Call, MessagesApi, Say
@@ -138,3 +141,22 @@ async def test_the_repositorys_setup_runs_once_before_the_agent(system: System, 
 
 
 SETUP = "mkdir -p .threadmill; printf '#!/bin/sh\\necho set up here > prepared\\n' > .threadmill/setup; chmod +x .threadmill/setup"
+
+
+async def test_an_agent_called_into_a_thread_knows_its_people_and_what_was_said(
+    system: System, model: MessagesApi
+) -> None:
+    preferences = Bucket(system.dev.ground.bus, PREFERENCES.name, Preferences)
+    await preferences.create("T1.C1", Preferences(instructions="Answer in German."))
+    await preferences.create("T1.U1", Preferences(instructions="Call me Countess."))
+    ts = await system.say("the import drops the last line", user="U2")
+    await system.say("<@UBOT> can you fix it?", ts)
+    await system.until(ts, turns_done(1))
+    asked = model.requests[-1]
+    told = str(asked["system"])
+    assert (
+        -1 < told.find("for Ada Lovelace") < told.find("Answer in German.") < told.find("Call me Countess.")
+    )
+    assert "[Grace Hopper] the import drops the last line" in str(asked["messages"])
+    (end,) = await ended(system, ts)
+    assert end.branch.endswith("can-you-fix-it")
