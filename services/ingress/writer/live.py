@@ -13,7 +13,17 @@ from services.ingress.writer.metrics import give_up
 from services.ingress.writer.outbox import Outbox
 from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
 from services.ingress.writer.settings import WriterSettings
-from services.ingress.writer.stream import APPEND, DEAD, FULL, MOST_TEXT, START, STOPPED, Stream, text_of
+from services.ingress.writer.stream import (
+    APPEND,
+    DEAD,
+    FULL,
+    MOST_TEXT,
+    START,
+    STOPPED,
+    Stream,
+    carries,
+    text_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +54,8 @@ class Live:
         self._posted = posted
         self._outbox = Outbox()
         self._stream: Stream | None = None
+        # The streams that were let go: each stands in the thread as a piece of what was shown.
+        self._pieces: list[Stream] = []
         # One stream carries everything so far: then it can become the final message, whatever the end's text is.
         self._whole = True
         self._muted = self._running = self.lost = False
@@ -127,7 +139,10 @@ class Live:
     def _leave(self) -> str:
         """Let the stream go, and return the fence that the next one has to open."""
         stream, self._stream, self._whole = self._stream, None, False
-        return stream.fence.opener if stream else ""
+        if stream is None:
+            return ""
+        self._pieces.append(stream)
+        return stream.fence.opener
 
     # --- rotating ---------------------------------------------------------------------------------------------------
 
@@ -172,20 +187,29 @@ class Live:
             shown = stream.text + text_of(chunks)
             # A successor's stream that says just the final text stands for it: people read it once.
             whole = self._whole or shown.split() == text.split() != []
-            missing = [lead] if _carries(shown, text) else [lead, text]
+            missing = [lead] if carries(shown, text) else [lead, text]
             chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
             rest = len(text_of(chunks))
             if not whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:
+                self._pieces.append(stream)
                 self._spawn(stream.stop([]))
                 return False
             try:
                 await stream.finish(chunks, footer, found, unclear)
             except SlackError as e:
                 log.info("the stream did not become the final message", ts=stream.ts, error=e.error)
+                self._pieces.append(stream)
                 if e.error not in DEAD | {STOPPED}:
                     self._spawn(stream.stop([]))
                 return await unclear() is not None
             return True
+
+    async def tidy(self, text: str) -> None:
+        """The final message stands and says `text`: what shows nothing beyond it goes, so that people read it once."""
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            if piece.is_repeated_by(text):
+                await piece.delete()
 
     async def close(self) -> None:
         """End the stream without an end of the turn: somebody else goes on."""
@@ -194,10 +218,6 @@ class Live:
             stream, self._stream = self._stream, None
             if stream:
                 await stream.stop([])
-
-
-def _carries(shown: str, text: str) -> bool:
-    return " ".join(text.split()) in " ".join(shown.split())
 
 
 def _now() -> float:

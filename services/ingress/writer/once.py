@@ -136,6 +136,11 @@ class Once:
         """End a stream that nobody writes to any more."""
         await self._quietly("chat.stopStream", {"ts": ts})
 
+    async def delete_stream(self, ts: str) -> None:
+        """Take a stream out of the thread that nobody writes to any more."""
+        await self.stop_stream(ts)
+        await self._quietly("chat.delete", {"ts": ts})
+
     async def sweep(self) -> None:
         """Delete what stands in the thread twice."""
         for ts in (await self.look(whole=True)).doubles():

@@ -29,15 +29,28 @@ FILE_RETRY_SECONDS = 1.0
 
 
 class Sayings:
-    """Carries acts out in order. `gone` tells that the thread cannot be written to any more."""
+    """Carries acts out in order. `gone` tells that the thread cannot be written to any more.
 
-    def __init__(self, kit: Kit, key: SessionKey, once: Once, controls: Controls, spawn: Spawn) -> None:
+    `streaming` returns the `ts` of the stream that shows the present turn, empty when there is none.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        key: SessionKey,
+        once: Once,
+        controls: Controls,
+        *,
+        spawn: Spawn,
+        streaming: Callable[[], str],
+    ) -> None:
         self._kit = kit
         self._key = key
         self._once = once
         self._posts = Posts(kit.pen, once, kit.settings, key)
         self._controls = controls
         self._spawn = spawn
+        self._streaming = streaming
         self._jobs: deque[Job] = deque()
         self._working = self.gone = False
 
@@ -108,6 +121,8 @@ class Sayings:
             return
         if not (live and await self._finish_live(mark, finish, live)):
             await self._posts.final(sequence, finish)
+            if live:
+                await live.tidy(redact(finish.text))
         FINAL.observe(max(0.0, (now() - finish.end.at).total_seconds()))
         if self._controls.doubtful or (live and live.lost):
             await self._find_lost()
@@ -122,10 +137,11 @@ class Sayings:
         )
 
     async def _find_lost(self) -> None:
-        """Clean up what Slack may have taken from us without telling where it put it."""
+        """Clean up what Slack may have taken from us without telling where it put it: the final message says it all."""
         ledger = await self._once.look()
         for ts in ledger.streams:
-            await self._once.stop_stream(ts)
+            if ts != self._streaming():
+                await self._once.delete_stream(ts)
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(0)
 

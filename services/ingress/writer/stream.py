@@ -8,12 +8,13 @@ import structlog
 from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, SlackError
 from services.ingress.writer.ledger import Mark, metadata
-from services.ingress.writer.pen import ChannelGone, Pen
+from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
 from services.ingress.writer.split import Fence, fence_after
 
 log = structlog.get_logger(__name__)
 
 START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
+DELETE = "chat.delete"
 # Slack's words for a stream that takes nothing more, for one that is full, and for one that the person stopped.
 DEAD = frozenset({"message_not_in_streaming_state", "message_not_found", "streaming_state_conflict"})
 FULL = frozenset({"msg_too_long", "msg_blocks_too_long"})
@@ -25,13 +26,17 @@ MOST_TEXT = 35_000
 class Stream:
     """A stream that has begun. `text` is what Slack has taken, `since` the loop's time of its start."""
 
-    def __init__(self, pen: Pen, key: SessionKey, turn: int, ts: str, text: str) -> None:
+    def __init__(self, pen: Pen, key: SessionKey, turn: int, ts: str, chunks: list[Json]) -> None:
         self._pen = pen
         self._key = key
         self._turn = turn
         self.ts = ts
         self.since = asyncio.get_running_loop().time()
-        self.text = text
+        self.text = text_of(chunks)
+        # What it shows at most: answers get lost, and what was asked for may have been done.
+        self._shown = list(chunks)
+        self._ending = asyncio.Lock()
+        self._over = False
 
     @classmethod
     async def start(
@@ -48,7 +53,7 @@ class Stream:
         if not key.channel.startswith("D"):
             arguments |= {"recipient_user_id": recipient, "recipient_team_id": key.team}
         answer = await pen.once(START, key.team, key.channel, arguments)
-        return cls(pen, key, turn, str(answer["ts"]), text_of(chunks))
+        return cls(pen, key, turn, str(answer["ts"]), chunks)
 
     @property
     def fence(self) -> Fence:
@@ -57,11 +62,36 @@ class Stream:
 
     async def append(self, chunks: list[Json]) -> None:
         """Add chunks, their budget taken already. Raises `SlackError`, `ChannelGone`."""
-        await self._pen.once(APPEND, self._key.team, self._key.channel, self._place | {"chunks": chunks})
+        try:
+            await self._pen.once(APPEND, self._key.team, self._key.channel, self._place | {"chunks": chunks})
+        except SlackError as e:
+            if e.retriable and not refused_for_pace(e):
+                self._shown += chunks
+            raise
+        self._shown += chunks
         self.text += text_of(chunks)
 
     async def stop(self, chunks: list[Json]) -> None:
-        """End it as a piece of what was shown live; that it cannot be ended any more is no error."""
+        """End it as a piece of what was shown live, once; that it cannot be ended any more is no error."""
+        async with self._ending:
+            if not self._over:
+                await self._stop(chunks)
+            self._over = True
+
+    def is_repeated_by(self, text: str) -> bool:
+        """Whether it shows nothing that does not stand in `text` too."""
+        words = all(chunk["type"] == "markdown_text" for chunk in self._shown)
+        return words and carries(text, text_of(self._shown))
+
+    async def delete(self) -> None:
+        """Take it out of the thread; that it cannot be deleted is no error."""
+        await self.stop([])
+        try:
+            await self._pen.due(DELETE, self._key.team, self._key.channel, self._place)
+        except (SlackError, ChannelGone) as e:
+            log.info("a stream could not be deleted", ts=self.ts, error=str(e))
+
+    async def _stop(self, chunks: list[Json]) -> None:
         arguments = self._place | {
             "chunks": chunks or None,
             "metadata": metadata(self._key, self._turn, Mark("live", self._turn)),
@@ -85,6 +115,11 @@ class Stream:
     @property
     def _place(self) -> Json:
         return {"channel": self._key.channel, "ts": self.ts}
+
+
+def carries(whole: str, part: str) -> bool:
+    """Whether `part` stands in `whole`, whatever the white space between its words."""
+    return " ".join(part.split()) in " ".join(whole.split())
 
 
 def text_of(chunks: list[Json]) -> str:

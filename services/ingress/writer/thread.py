@@ -46,7 +46,14 @@ class Thread:
             kit.settings.status_again_after,
         )
         self._controls = Controls(kit.pen, key, spawn, self._posted)
-        self._sayings = Sayings(kit, key, self._once, self._controls, spawn)
+        self._sayings = Sayings(
+            kit,
+            key,
+            self._once,
+            self._controls,
+            spawn=spawn,
+            streaming=lambda: self._live.place if self._live else "",
+        )
         self._live: Live | None = None
         self.touched = _now()
 
