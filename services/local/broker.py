@@ -16,6 +16,7 @@ import structlog
 from schemas.bus import MAX_PAYLOAD
 from services.local.errors import LocalError
 from services.runtime.lifecycle import cancel
+from services.runtime.tether import tethered
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +99,9 @@ class Broker:
         with tempfile.TemporaryDirectory() as ports:
             config.write_text(_config(self._data, Path(ports), self.port))
             with (self._data / "nats.log").open("ab") as log:
+                command = tethered([nats_server(), "-c", str(config)])
                 self._process = await asyncio.create_subprocess_exec(
-                    nats_server(), "-c", str(config), stdout=log, stderr=log, start_new_session=True
+                    *command, stdout=log, stderr=log, start_new_session=True
                 )
             self.port = await self._listening(Path(ports))
         self._wanted.set()

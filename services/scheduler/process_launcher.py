@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from services.runtime.tether import tethered
 from services.scheduler.environment import DATA, worker_environment
 from services.scheduler.launcher import LaunchFailed
 from services.scheduler.processes import kill_leftovers, kill_worker
@@ -54,10 +56,12 @@ class ProcessLauncher:
     async def launch(self, pool: str) -> str:
         """Start a worker for `pool` and return its name. Raises `LaunchFailed`."""
         name = f"w-{secrets.token_hex(4)}"
+        if shutil.which(self._command[0]) is None:
+            raise LaunchFailed(f"a worker process could not be started: there is no {self._command[0]}")
         try:
             with self._log_file(name).open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
-                    *self._command,
+                    *tethered(self._command),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

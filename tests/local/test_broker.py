@@ -3,6 +3,9 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
+
+import psutil
 
 from services.local.broker import Broker
 from services.runtime.bus import Bus
@@ -28,3 +31,14 @@ async def test_one_that_was_stopped_stays_so_until_it_is_started(broker: Broker)
     assert broker.pid == first
     await broker.start()
     assert broker.pid != first
+
+
+async def test_two_brokers_never_share_a_folder(tmp_path: Path) -> None:
+    left, second = Broker(tmp_path), Broker(tmp_path)
+    await left.start()
+    await second.start()
+    try:
+        assert not psutil.pid_exists(left.pid)
+    finally:
+        await second.stop()
+        await left.stop()
