@@ -8,6 +8,7 @@ import structlog
 from services.runtime.bus import Bus
 from services.runtime.files import FileBucket
 from services.runtime.lifecycle import cancel
+from services.worker.about import about
 from services.worker.assignment import Taken
 from services.worker.core import SessionView
 from services.worker.happenings import DrainAsked, Logged
@@ -64,12 +65,25 @@ class Session:
                 saving=saving,
                 instructions=self._assignment.instructions,
             ),
-            tools=Tools(self._key, session_log, files, self._folder, self._bus.new_id),
+            tools=Tools(
+                self._key,
+                session_log,
+                files,
+                folder=self._folder,
+                describe=self._about,
+                new_id=self._bus.new_id,
+            ),
         )
 
     def _folder(self) -> Path | None:
         workspace = self._place.station.workspace
         return workspace.path if workspace else None
+
+    def _about(self) -> str:
+        place = self._place
+        people = [said.user for said in place.view.said.values()]
+        left = place.running.clock.seconds_left if place.running else None
+        return about(self._key, place.station.workspace, people, left)
 
     def drain(self) -> None:
         """Save, hand over and release as soon as can be."""

@@ -17,20 +17,26 @@ MAX_FILE_BYTES = 20 * 2**20
 
 
 class Tools:
-    """The `SessionTools` of one session. `folder` returns the workspace, None before it is open."""
+    """The `SessionTools` of one session.
+
+    `folder` returns the workspace, None before it is open; `describe` tells what there is to know of the session now.
+    """
 
     def __init__(
         self,
         key: SessionKey,
         log: SessionLog,
         files: FileBucket,
+        *,
         folder: Callable[[], Path | None],
+        describe: Callable[[], str],
         new_id: Callable[[], str],
     ) -> None:
         self._key = key
         self._log = log
         self._files = files
         self._folder = folder
+        self._describe = describe
         self._new_id = new_id
 
     async def set_title(self, title: str) -> str:
@@ -40,7 +46,7 @@ class Tools:
 
     async def session_info(self) -> str:
         """Describe the session."""
-        return f"Session {self._key}, workspace {self._folder()}."
+        return self._describe()
 
     async def share_file(self, path: str, comment: str) -> str:
         """Show a file of the workspace in the thread."""

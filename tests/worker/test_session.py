@@ -239,6 +239,17 @@ async def test_a_reply_in_the_thread_answers_the_agents_question(
     assert heard.count(choice or text) == (2 if choice else 1)
 
 
+async def test_the_agent_can_ask_where_it_is(thread: Thread, model: MessagesApi) -> None:
+    model.reply_to("where", Call("mcp__threadmill__session_info", {}), Say("now I know"))
+    thread.start_worker()
+    turn = await thread.say("where are you?")
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    told = str(model.requests[-1]["messages"])
+    for words in (str(thread.key), "People: Ada", f"Branch: {end.branch}", "Time left for this turn: 59 min"):
+        assert words in told
+
+
 async def test_a_permission_is_not_given_by_words(thread: Thread, model: MessagesApi) -> None:
     thread.settings = msgspec.structs.replace(thread.settings, permission_mode="ask")
     model.reply_to("begin", Call("Bash", {"command": "touch asked.txt"}), Say("done"))
