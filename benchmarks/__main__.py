@@ -15,6 +15,7 @@ REPORT = Path(__file__).with_name("report.md")
 BENCHMARKS = {
     "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
     "start": "a person's message until the agent's start, phase by phase, with a warm pool",
+    "stop": "a person's stop until the turn's end, a tool running",
     "pull": "our pull loop beside nats-py's fetch(100)",
     "deltas": "a worker's live text until Slack's API receives it",
     "memory": "what local mode and an idle warm worker take",

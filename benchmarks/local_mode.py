@@ -96,6 +96,12 @@ class LocalMode:
             said: dict[str, Any] = await answer.json()
         return SessionKey.of_thread("T1", "C1", said["ts"])
 
+    async def stop(self, key: SessionKey) -> None:
+        """Press Slack's Stop in the session's thread."""
+        body = {"user": "U1", "channel": key.channel, "thread_ts": key.thread_ts}
+        async with self.http.post(f"{self.url}/sim/stop", json=body) as answer:
+            answer.raise_for_status()
+
     async def end(self, key: SessionKey) -> None:
         """Return when the session's first turn has ended. Raises `TimeoutError`."""
         async with asyncio.timeout(TURN_SECONDS):

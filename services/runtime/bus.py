@@ -3,15 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
 from schemas.base import CONTENT_TYPE, HEADER_ID, HEADER_SCHEMA, HEADER_SESSION, Message
 from schemas.bus import stream_of
+from services.runtime.asking import ATTEMPT_SECONDS, DEFAULT_DEADLINE, Asking
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.tracing import inject
 
@@ -23,9 +21,6 @@ BATCH_ID, BATCH_SEQUENCE, BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence",
 # The server's words (its errors.json): another write won; the stream is full. All others are worth another try.
 WRONG_LAST_SEQUENCE = {10071, 10201}
 FULL = {10077, 10047, 10023}
-
-ATTEMPT_SECONDS = 1.0
-DEFAULT_DEADLINE = 10.0
 
 
 class Fence(msgspec.Struct, frozen=True):
@@ -46,15 +41,6 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int | None = None
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """A message as the stream keeps it."""
-
-    subject: str
-    sequence: int
-    data: bytes
-    headers: Mapping[str, str]
-
-
 class _ServerError(msgspec.Struct):
     err_code: int = 0
     description: str = ""
@@ -66,11 +52,11 @@ class _Ack(msgspec.Struct):
     duplicate: bool = False
 
 
-class Bus:
-    """One connection's way to publish and to ask."""
+class Bus(Asking):
+    """One connection's way to publish, and to ask."""
 
     def __init__(self, client: Client, *, replicas: int = 1) -> None:
-        self.client = client
+        super().__init__(client)
         self.replicas = replicas
 
     @property
@@ -125,44 +111,6 @@ class Bus:
                 return await self._ours_or_conflict(drafts[-1].subject, ids[-1], until)
             self._give_up_when_due(ack, drafts[-1].subject, until)
 
-    async def last(self, stream: str, subject: str, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
-        """Return the last message of `subject` as the stream's leader knows it, None when there is none."""
-        return await self._get(stream, {"last_by_subj": subject}, deadline)
-
-    async def at(self, stream: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
-        """Return the message at `sequence`, None when it is gone."""
-        return await self._get(stream, {"seq": sequence}, deadline)
-
-    async def following(
-        self, stream: str, subject: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE
-    ) -> Stored | None:
-        """Return the first message after `sequence` whose subject matches `subject`, None when there is none."""
-        return await self._get(stream, {"seq": sequence + 1, "next_by_subj": subject}, deadline)
-
-    async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
-        """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""
-        payload = b"" if request is None else msgspec.json.encode(request)
-        until = time.monotonic() + deadline
-        while True:
-            reply = await self._ask(f"$JS.API.{subject}", payload, None, until)
-            if reply is not None:
-                answer: dict[str, Any] = msgspec.json.decode(reply.data)
-                return answer
-            if time.monotonic() >= until:
-                raise Unavailable(f"JetStream did not answer {subject}")
-
-    async def request(self, subject: str, message: Message, *, deadline: float = DEFAULT_DEADLINE) -> bytes:
-        """Ask a service and return its answer's payload, trying again while nobody answers. Raises `Unavailable`."""
-        headers: dict[str, str] = {HEADER_SCHEMA: message.schema()}
-        inject(headers)
-        until = time.monotonic() + deadline
-        while True:
-            reply = await self._ask(subject, message.encode(), headers, until, attempt=deadline)
-            if reply is not None:
-                return reply.data
-            if time.monotonic() >= until:
-                raise Unavailable(f"nobody answered {subject} within {deadline:g} s")
-
     def _headers(self, draft: Draft, draft_id: str) -> dict[str, str]:
         headers = {
             HEADER_ID: draft_id,
@@ -181,7 +129,7 @@ class Bus:
     async def _attempt(
         self, subject: str, payload: bytes, headers: dict[str, str], until: float
     ) -> _Ack | None:
-        reply = await self._ask(subject, payload, headers, until)
+        reply = await self.ask(subject, payload, headers, until)
         return msgspec.json.decode(reply.data, type=_Ack) if reply else None
 
     async def _attempt_batch(self, drafts: Sequence[Draft], ids: Sequence[str], until: float) -> _Ack | None:
@@ -195,34 +143,6 @@ class Bus:
                 draft.subject, draft.message.encode(), headers | {BATCH_COMMIT: "1"}, until
             )
         return None
-
-    async def _ask(
-        self,
-        subject: str,
-        payload: bytes,
-        headers: dict[str, str] | None,
-        until: float,
-        attempt: float = ATTEMPT_SECONDS,
-    ) -> Msg | None:
-        left = until - time.monotonic()
-        if left <= 0:
-            return None
-        try:
-            return await self._request(subject, payload, headers, min(attempt, left))
-        except (NatsError, TimeoutError, ConnectionError):
-            await asyncio.sleep(min(0.05, max(0.0, until - time.monotonic())))
-            return None
-
-    async def _request(
-        self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
-    ) -> Msg:
-        # The client waits by Python 3.11's `wait_for`, which loses a cancellation that meets the answer.
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        reply = await self.client.request(subject, payload, timeout=timeout, headers=headers)
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return reply
 
     async def _ours_or_conflict(self, subject: str, draft_id: str, until: float) -> int:
         # A retry of our own write is refused as well where the first one was stored: its id tells.
@@ -240,33 +160,7 @@ class Bus:
             word = ack.error.description if ack and ack.error else "no answer"
             raise Unavailable(f"{subject} could not be stored: {word}")
 
-    async def _get(self, stream: str, request: dict[str, Any], deadline: float) -> Stored | None:
-        answer = await self.api(f"STREAM.MSG.GET.{stream}", request, deadline=deadline)
-        if "error" in answer:
-            if answer["error"].get("code") == 404:
-                return None
-            raise Unavailable(f"{stream}: {answer['error'].get('description')}")
-        return _stored(answer["message"])
-
 
 def _fence_headers(fence: Fence) -> dict[str, str]:
     headers = {EXPECT_SEQUENCE: str(fence.sequence)}
     return headers | {EXPECT_SUBJECT: fence.subject} if fence.subject else headers
-
-
-def _stored(raw: dict[str, Any]) -> Stored:
-    message = msgspec.convert(raw, type=_RawMessage)
-    return Stored(message.subject, message.seq, message.data, parse_headers(message.hdrs))
-
-
-class _RawMessage(msgspec.Struct):
-    subject: str
-    seq: int
-    data: bytes = b""
-    hdrs: bytes = b""
-
-
-def parse_headers(raw: bytes) -> dict[str, str]:
-    """Return the headers of NATS's own wire form, `NATS/1.0` line first."""
-    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}

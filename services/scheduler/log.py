@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from schemas.base import MalformedMessage, Unknown
 from schemas.bus import SESSIONS
 from schemas.keys import SessionKey
-from services.runtime.bus import Bus, Stored
+from services.runtime.asking import Stored
+from services.runtime.bus import Bus
 from services.scheduler.subjects import Heard, decode
 
 

@@ -15,7 +15,7 @@ class Clock:
     """Reports when a time of a turn of `seconds` has come."""
 
     def __init__(self, seconds: int, report: Callable[[Happening], None]) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._report = report
         self._timers: list[asyncio.TimerHandle] = []
         self._until: float | None = None
@@ -30,11 +30,11 @@ class Clock:
 
     def start(self) -> None:
         """Begin to count."""
-        self._until = asyncio.get_running_loop().time() + self._seconds
-        near = min(WARNING_SECONDS, self._seconds // 5)
+        self._until = asyncio.get_running_loop().time() + self.seconds
+        near = min(WARNING_SECONDS, self.seconds // 5)
         self._timers = [
-            self._after(self._seconds - near, DeadlineNear(near)),
-            self._after(self._seconds, DeadlinePassed()),
+            self._after(self.seconds - near, DeadlineNear(near)),
+            self._after(self.seconds, DeadlinePassed()),
         ]
 
     def start_patience(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from schemas.events import Notice, Phases
+from schemas.events import Phases
 from schemas.keys import SessionKey
 from schemas.people import Person
 from services.runtime.bus import Bus
@@ -20,11 +20,12 @@ from services.worker.core import Waiting
 from services.worker.happenings import Said as AgentSaid
 from services.worker.instructions import system_prompt
 from services.worker.line import Line
+from services.worker.opening import Opening
 from services.worker.recall import Recall
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
 from services.worker.settings import TurnLimits, WorkerSettings, agent_environment
-from services.worker.workspace import Workspace, WorkspaceError, ensure_bare, open_workspace
+from services.worker.workspace import Workspace, WorkspaceError
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Station:
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
+        self._opening = Opening(settings, log)
         self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0
@@ -107,39 +109,13 @@ class Station:
         restoring = asyncio.create_task(self._recall.restore(opener.sequence, tell), name="restore")
         try:
             if self.workspace is None:
-                tell("is preparing the workspace...")
-                self.workspace = await self._clone(opener, repo, tell)
-            await self._set_up(self.workspace, opener, tell)
+                self.workspace = await self._opening.clone(opener, repo, tell)
+            await self._opening.set_up(self.workspace, opener.sequence, tell)
             await restoring
         finally:
             await cancel(restoring)
         self.saving.began(opener.said)
         return self.workspace
-
-    async def _clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
-        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
-        return await open_workspace(
-            path=self._settings.data / "workspaces" / str(self._key),
-            url=repo or self._settings.repo or await self._own_repository(opener, deadline),
-            thread=self._key.thread,
-            title=opener.said.text,
-            worker=self._settings.worker,
-            deadline=deadline,
-            progress=tell,
-        )
-
-    async def _own_repository(self, opener: Waiting, deadline: float) -> str:
-        path = self._settings.data / "repos" / f"{self._key.team}-{opener.said.user.id}.git"
-        await ensure_bare(path, deadline=deadline)
-        return str(path)
-
-    async def _set_up(self, workspace: Workspace, opener: Waiting, tell: Tell) -> None:
-        deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
-        result = await workspace.run_setup(agent_environment(os.environ), deadline=deadline, progress=tell)
-        if result is not None and not result.ok:
-            tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
-            told = Notice(turn=opener.sequence, level="warning", text=f"{result.problem}{tail}")
-            await self._log.event(told)
 
     async def _start(
         self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell

@@ -27,6 +27,11 @@ STOPPED = Ending(outcome="cancelled", reason="stopped")
 WITHDRAWN = Ending(outcome="cancelled", reason="the message was deleted")
 
 
+def timed_out(seconds: int) -> Ending:
+    """Return the ending of a turn that used up its time."""
+    return Ending(outcome="timed_out", reason=f"the turn's {max(1, seconds // 60)} min are over")
+
+
 class Tally:
     """Adds up what the agent reports when it has answered."""
 

@@ -1,7 +1,5 @@
 """One turn: an actor that reacts to one happening after another until the turn has its end. Nothing in it waits long."""
 
-import asyncio
-
 import msgspec
 import structlog
 
@@ -11,11 +9,8 @@ from schemas.events import (
     Outcome,
     Phases,
     QuestionAsked,
-    TurnStarted,
 )
 from schemas.inputs import Answered, Close, Said, Stop
-from schemas.live import Status
-from services.runtime.lifecycle import cancel
 from services.worker.agents import protocol
 from services.worker.asking import Asking
 from services.worker.clock import Clock
@@ -34,12 +29,11 @@ from services.worker.happenings import (
 )
 from services.worker.happenings import Said as AgentSaid
 from services.worker.intake import Intake
-from services.worker.lease import LeaseLost
 from services.worker.narrate import Narrator
 from services.worker.place import Place, Running
+from services.worker.preparing import Preparing
 from services.worker.settings import TurnLimits
-from services.worker.station import NotReady
-from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally
+from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally, timed_out
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +50,6 @@ class Turn:
         self._place = place
         self._view: SessionView = place.view
         self._opener = opener
-        self._limits = limits
         self._attempt = attempt
         self._narrator = Narrator(opener.sequence, before.blocks)
         self._clock = Clock(limits.seconds, place.line.report)
@@ -65,8 +58,7 @@ class Turn:
         self._intake = Intake(opener, before, place.view, self._feed, self._write)
         self._tally = Tally()
         self._closing = Closing(place, opener, self._clock)
-        self._preparing: asyncio.Task[None] | None = None
-        self._phases = Phases()
+        self._preparing = Preparing(place, opener, limits)
         self._restarts = 0
         self._ready = False
         self._ending: Ending | None = None
@@ -79,13 +71,13 @@ class Turn:
 
     async def run(self, phases: Phases) -> bool:
         """Work until the turn has ended (True) or is handed over (False). Raises `LeaseLost`."""
-        self._phases = phases
+        self._preparing.phases = phases
         self._ending = self._over_already()
         try:
             if not self._ending:
                 self._clock.start()
                 self._place.running = Running(self.id, self._clock)
-                self._prepare()
+                self._preparing.start()
                 while not await self._react(await self._place.line.next()):
                     pass
             return await self._finish(self._ending or Ending())
@@ -93,8 +85,7 @@ class Turn:
             self._clock.stop()
             self._place.running = None
             await self._feed.stop()
-            if self._preparing:
-                await cancel(self._preparing)
+            await self._preparing.stop()
             self._place.line.forget_turn()
 
     def _over_already(self) -> Ending | None:
@@ -130,37 +121,12 @@ class Turn:
             case DrainAsked():
                 return Ending(handed_over=True)
             case DeadlinePassed():
-                minutes = max(1, self._limits.seconds // 60)
-                return Ending(outcome="timed_out", reason=f"the turn's {minutes} min are over")
-
-    def _status(self, text: str) -> None:
-        self._place.log.live(Status(lease=self._place.log.lease, turn=self.id, text=text[:200]))
+                return timed_out(self._clock.seconds)
 
     async def _write(self, event: Event) -> None:
         await self._place.log.event(msgspec.structs.replace(event, turn=self.id))
 
     # --- beginning ---------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        self._ready = False
-        self._preparing = asyncio.create_task(self._make_ready(), name="prepare")
-
-    async def _make_ready(self) -> None:
-        place = self._place
-        try:
-            took = await place.station.prepare(
-                self._opener, place.repo, self._limits, place.tools, self._status
-            )
-        except NotReady as e:
-            place.line.report(Prepared(problem=str(e)))
-        except LeaseLost:
-            return  # the session is told by the log
-        except Exception as e:  # whatever it is, the turn must not wait for its deadline
-            log.exception("the turn could not be prepared", session=str(place.log.key), turn=self.id)
-            place.line.report(Prepared(problem=f"The worker could not be prepared ({type(e).__name__})."))
-        else:
-            self._phases = msgspec.structs.replace(self._phases, workspace=took.workspace, agent=took.agent)
-            place.line.report(Prepared())
 
     async def _begin(self, prepared: Prepared) -> bool:
         agent = self._place.station.agent
@@ -172,22 +138,10 @@ class Turn:
             return self._settled()
         self._ready = True
         await self._asking.lapse()
-        await self._write(self._started())
+        await self._write(self._preparing.started(self._attempt))
         self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
         await self._intake.take(self._answers)
         return False
-
-    def _started(self) -> TurnStarted:
-        place = self._place
-        return TurnStarted(
-            attempt=self._attempt,
-            worker=place.worker,
-            agent=place.agent_name,
-            resumed=place.station.resumed,
-            warm=place.warm,
-            phases=self._phases,
-            branch=place.station.branch,
-        )
 
     # --- while it runs -------------------------------------------------------------------------------------------
 
@@ -228,7 +182,8 @@ class Turn:
         self._restarts += 1
         await self._asking.lapse()
         await self._write(Notice(level="warning", text=f"{exited.reason} It is started again."))
-        self._prepare()
+        self._ready = False
+        self._preparing.start()
         return False
 
     async def _logged(self, logged: Logged) -> bool:

@@ -82,7 +82,7 @@ async def test_a_file_that_comes_late_is_named_at_once_and_brought_behind(
     loop = asyncio.get_running_loop()
     since = loop.time()
     assert (await slack.post(ingress, body))[0] == 200
-    assert loop.time() - since < 2.5
+    assert loop.time() - since < 5
 
     said = await eventually(lambda: first(bus))
     bucket = FileBucket(bus.client, "files")

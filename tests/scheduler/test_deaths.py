@@ -18,7 +18,7 @@ async def test_a_dead_worker_is_replaced_at_once(bus, scheduler) -> None:
     before = time.monotonic()
     end = await thread.ended(await thread.say("die 1"))
     assert (end.outcome, end.attempt) == ("completed", 2)
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 5
 
 
 async def test_the_third_death_fails_the_turn_and_costs_no_quota(bus, scheduler) -> None:

@@ -62,7 +62,7 @@ async def test_a_worker_that_does_not_obey_is_killed_and_its_turn_ended(bus, sch
     await thread.stop()
     end = await thread.ended(turn)
     assert end.outcome == "cancelled"
-    assert 0.9 < time.monotonic() - before < 3
+    assert 0.9 < time.monotonic() - before < 10
     assert len(replica.launcher.killed) == 1
 
 
@@ -76,7 +76,7 @@ async def test_without_a_worker_the_scheduler_ends_the_turn(bus, scheduler) -> N
     await waiting.stop()
     end = await waiting.ended(turn)
     assert (end.outcome, end.inputs) == ("cancelled", (turn,))
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 5
 
 
 async def test_a_stop_never_touches_a_later_turn(bus, scheduler) -> None:

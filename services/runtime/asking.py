@@ -1,0 +1,127 @@
+"""Asking over the bus, again until the deadline: services, JetStream's API, and streams for what they keep."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from schemas.base import HEADER_SCHEMA, Message
+from services.runtime.errors import Unavailable
+from services.runtime.tracing import inject
+
+ATTEMPT_SECONDS = 1.0
+DEFAULT_DEADLINE = 10.0
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A message as the stream keeps it."""
+
+    subject: str
+    sequence: int
+    data: bytes
+    headers: Mapping[str, str]
+
+
+class Asking:
+    """One connection's way to ask. Everything raises `Unavailable` when there is no answer by its deadline."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
+        """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""
+        payload = b"" if request is None else msgspec.json.encode(request)
+        until = time.monotonic() + deadline
+        while True:
+            reply = await self.ask(f"$JS.API.{subject}", payload, None, until)
+            if reply is not None:
+                answer: dict[str, Any] = msgspec.json.decode(reply.data)
+                return answer
+            if time.monotonic() >= until:
+                raise Unavailable(f"JetStream did not answer {subject}")
+
+    async def request(self, subject: str, message: Message, *, deadline: float = DEFAULT_DEADLINE) -> bytes:
+        """Ask a service and return its answer's payload, trying again while nobody answers. Raises `Unavailable`."""
+        headers: dict[str, str] = {HEADER_SCHEMA: message.schema()}
+        inject(headers)
+        until = time.monotonic() + deadline
+        while True:
+            reply = await self.ask(subject, message.encode(), headers, until, attempt=deadline)
+            if reply is not None:
+                return reply.data
+            if time.monotonic() >= until:
+                raise Unavailable(f"nobody answered {subject} within {deadline:g} s")
+
+    async def last(self, stream: str, subject: str, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
+        """Return the last message of `subject` as the stream's leader knows it, None when there is none."""
+        return await self._get(stream, {"last_by_subj": subject}, deadline)
+
+    async def at(self, stream: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
+        """Return the message at `sequence`, None when it is gone."""
+        return await self._get(stream, {"seq": sequence}, deadline)
+
+    async def following(
+        self, stream: str, subject: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE
+    ) -> Stored | None:
+        """Return the first message after `sequence` whose subject matches `subject`, None when there is none."""
+        return await self._get(stream, {"seq": sequence + 1, "next_by_subj": subject}, deadline)
+
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: dict[str, str] | None,
+        until: float,
+        attempt: float = ATTEMPT_SECONDS,
+    ) -> Msg | None:
+        """Ask once, for `attempt` seconds at most; None without an answer."""
+        left = until - time.monotonic()
+        if left <= 0:
+            return None
+        try:
+            return await self._request(subject, payload, headers, min(attempt, left))
+        except (NatsError, TimeoutError, ConnectionError):
+            await asyncio.sleep(min(0.05, max(0.0, until - time.monotonic())))
+            return None
+
+    async def _request(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
+    ) -> Msg:
+        # The client waits by Python 3.11's `wait_for`, which loses a cancellation that meets the answer.
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        reply = await self.client.request(subject, payload, timeout=timeout, headers=headers)
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return reply
+
+    async def _get(self, stream: str, request: dict[str, Any], deadline: float) -> Stored | None:
+        answer = await self.api(f"STREAM.MSG.GET.{stream}", request, deadline=deadline)
+        if "error" in answer:
+            if answer["error"].get("code") == 404:
+                return None
+            raise Unavailable(f"{stream}: {answer['error'].get('description')}")
+        return _stored(answer["message"])
+
+
+def _stored(raw: dict[str, Any]) -> Stored:
+    message = msgspec.convert(raw, type=_RawMessage)
+    return Stored(message.subject, message.seq, message.data, parse_headers(message.hdrs))
+
+
+class _RawMessage(msgspec.Struct):
+    subject: str
+    seq: int
+    data: bytes = b""
+    hdrs: bytes = b""
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """Return the headers of NATS's own wire form, `NATS/1.0` line first."""
+    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}

@@ -1,0 +1,48 @@
+"""Opening a session's workspace: its repository, its setup, each step told."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from schemas.events import Notice
+from services.worker.core import Waiting
+from services.worker.session_log import SessionLog
+from services.worker.settings import WorkerSettings, agent_environment
+from services.worker.workspace import Workspace, ensure_bare, open_workspace
+
+Tell = Callable[[str], None]
+
+
+class Opening:
+    """Opens the workspace of the session behind `log`. Raises `WorkspaceError`."""
+
+    def __init__(self, settings: WorkerSettings, log: SessionLog) -> None:
+        self._settings = settings
+        self._log = log
+
+    async def clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
+        """Return the workspace on `repo`, else on the settings' repository, else on the person's own."""
+        tell("is preparing the workspace...")
+        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+        return await open_workspace(
+            path=self._settings.data / "workspaces" / str(self._log.key),
+            url=repo or self._settings.repo or await self._own_repository(opener, deadline),
+            thread=self._log.key.thread,
+            title=opener.said.text,
+            worker=self._settings.worker,
+            deadline=deadline,
+            progress=tell,
+        )
+
+    async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
+        """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
+        deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
+        result = await workspace.run_setup(agent_environment(os.environ), deadline=deadline, progress=tell)
+        if result is not None and not result.ok:
+            tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
+            await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))
+
+    async def _own_repository(self, opener: Waiting, deadline: float) -> str:
+        path = self._settings.data / "repos" / f"{self._log.key.team}-{opener.said.user.id}.git"
+        await ensure_bare(path, deadline=deadline)
+        return str(path)
