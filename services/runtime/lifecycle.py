@@ -28,6 +28,10 @@ Endpoint = Annotated[str | None, msgspec.Meta(extra={"env": "OTEL_EXPORTER_OTLP_
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
+# Longer than any of our tasks takes to clean up.
+CANCEL_AGAIN_SECONDS = 5.0
+
+
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service process is told. `health_port` 0 serves no health page."""
 
@@ -66,12 +70,18 @@ async def run_service(service: Service, stop: asyncio.Event, readiness: Readines
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel `tasks` and wait for their end."""
+    """Cancel `tasks` and wait for their end; raises what one of them ended with instead.
+
+    A cancellation of the caller itself is not swallowed. A task that lost its cancellation is cancelled again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
     for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        if not task.cancelled() and (error := task.exception()):
+            raise error
 
 
 Wire = Callable[[Bus, Readiness], Awaitable[Service]]

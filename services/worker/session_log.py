@@ -1,7 +1,8 @@
 """The holder's pen: everything that a worker writes into its session's log, fenced and in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -31,6 +32,7 @@ class SessionLog:
         self._out = f"session.{key}.out"
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
+        self._writing: set[asyncio.Task[int]] = set()
         self._lease = 0
         # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
         self.lost = asyncio.Event()
@@ -59,6 +61,9 @@ class SessionLog:
 
     async def event(self, event: Event) -> int:
         """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session."""
+        return await self._whole(self._append(event))
+
+    async def _append(self, event: Event) -> int:
         async with self._one_at_a_time:
             draft = self._draft(event, Fence(self._last))
             self._last = await self._until_stored(lambda: self._bus.publish(draft))
@@ -77,12 +82,27 @@ class SessionLog:
 
         Raises `LeaseLost` when it was ended by another: whoever did so has claimed the session.
         """
+        return await self._whole(self._finish(end))
+
+    async def _finish(self, end: TurnEnd) -> int:
         async with self._one_at_a_time:
             finished = TurnFinished(turn=end.turn, outcome=end.outcome)
             drafts = [self._draft(finished, Fence(self._last)), self._draft(end, Fence(0))]
             sequence = await self._until_stored(lambda: self._bus.publish_batch(drafts))
             self._last = sequence - 1
             return sequence
+
+    async def _whole(self, writing: Coroutine[Any, Any, int]) -> int:
+        """Write in a task of its own: what a cancelled writer began is finished, and the next one follows it."""
+        task = asyncio.create_task(writing, name="write")
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[int]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; `lost` tells everybody else
 
     def live(self, message: Live) -> None:
         """Tell what happens this moment; nobody waits for it."""

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from services.local.broker import Broker
+from services.runtime import lifecycle
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel, run_service
 
@@ -170,3 +171,40 @@ async def test_cancelling_waits_until_the_task_has_tidied_up() -> None:
     await begun.wait()
     await cancel(task)
     assert tidy == ["up"]
+
+
+async def test_whoever_is_cancelled_while_cancelling_others_stays_cancelled() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def reluctant() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+
+    other = asyncio.create_task(reluctant())
+    await begun.wait()
+    caller = asyncio.create_task(cancel(other))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    may_end.set()
+    await asyncio.wait([other])
+
+
+async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "CANCEL_AGAIN_SECONDS", 0.01)
+    begun = asyncio.Event()
+
+    async def forgetful() -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forgetful())
+    await begun.wait()
+    await cancel(task)
+    assert task.cancelled()
