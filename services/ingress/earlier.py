@@ -1,7 +1,7 @@
 """What stood in a thread before a session began there: the agent should know what it is called into."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from schemas.keys import InvalidKey, SessionKey, token
 from schemas.people import Person, Remark
@@ -9,7 +9,7 @@ from services.ingress import text
 from services.ingress.directory import Directory
 from services.ingress.slack_api import Json, SlackApi
 
-# Slack's largest page; the latest words are the ones kept of it.
+# Slack's largest page; it may give less. The latest words are the ones kept, and a thread is told oldest first.
 PAGE = 1_000
 MOST_REMARKS = 100
 MOST_CHARACTERS = 20_000
@@ -25,12 +25,21 @@ class Earlier:
 
     async def before(self, key: SessionKey, ts: str) -> tuple[Remark, ...]:
         """Return what was said in the thread `key` before the message at `ts`, oldest first. Raises `SlackError`."""
-        page = await self._api.replies(key.channel, key.thread_ts, latest=ts, limit=PAGE)
-        remarks = latest([each for message in page.messages if (each := self._remark(message, ts))])
+        remarks = latest(
+            [each async for message in self._messages(key, ts) if (each := self._remark(message, ts))]
+        )
         people = {remark.user.id: remark.user for remark in remarks}
         named = await asyncio.gather(*map(self._directory.named, people.values()))
         names = {person.id: person for person in named}
         return tuple(Remark(user=names[each.user.id], text=each.text) for each in remarks)
+
+    async def _messages(self, key: SessionKey, ts: str) -> AsyncIterator[Json]:
+        cursor: str | None = None
+        while cursor != "":
+            page = await self._api.replies(key.channel, key.thread_ts, latest=ts, limit=PAGE, cursor=cursor)
+            for message in page.messages:
+                yield message
+            cursor = page.cursor
 
     def _remark(self, message: Json, ts: str) -> Remark | None:
         who, at = str(message.get("user") or message.get("bot_id") or ""), str(message.get("ts") or "")

@@ -1,15 +1,19 @@
 """Which threads are sessions: remembered, else asked of the log, else of the thread itself in Slack."""
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import msgspec
 
+from schemas.base import MalformedMessage
 from schemas.buckets import Summary
 from schemas.bus import SESSIONS, SUMMARIES
-from schemas.keys import SessionKey
-from services.ingress import text
+from schemas.inputs import INPUTS, Said
+from schemas.keys import SessionKey, ts_of
 from services.ingress.bounded import Bounded
 from services.ingress.slack_api import Json, SlackApi, SlackError
+from services.runtime.asking import Stored
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 
@@ -18,6 +22,8 @@ MOST_KNOWN = 50_000
 NOT_AGAIN = 30.0
 # A mention further down starts a session too; one page of a thread is what a reply may cost.
 LOOKED_AT = 100
+# Slack brings what was not taken again at once, after 1 minute and after 5 more; after that, nobody took it.
+STILL_COMES = 600.0
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -46,9 +52,9 @@ class Sessions:
         self._known.put(key, msgspec.structs.replace(known, since=min(known.since, since)))
 
     def remember(self, key: SessionKey) -> None:
-        """The thread is a session."""
-        known = self._known.get(key) or Known()
-        self._known.put(key, msgspec.structs.replace(known, begun=True))
+        """What was announced is stored."""
+        if known := self._known.get(key):
+            self._known.put(key, msgspec.structs.replace(known, begun=True))
 
     async def stored(self, key: SessionKey) -> bool:
         """Whether the session is there, or about to be."""
@@ -58,21 +64,22 @@ class Sessions:
         """Whether the bus knows the session: by its log, or by its summary when the log is archived."""
         if (known := self._known.get(key)) and known.begun:
             return True
-        said, summary = await asyncio.gather(
-            self._bus.last(SESSIONS.name, f"session.{key}.in.*"),
+        first, summary = await asyncio.gather(
+            self._bus.following(SESSIONS.name, f"session.{key}.in.*", 0),
             self._summaries.get(str(key)),
         )
-        if said or summary.value:
-            self.remember(key)
-        return bool(said or summary.value)
+        if first or summary.value:
+            self._known.put(key, Known(since=_beginning(key, first), begun=True))
+        return bool(first or summary.value)
 
-    async def is_session(self, key: SessionKey, bot: str, ts: str) -> bool:
+    async def is_session(self, key: SessionKey, ts: str, mentions: Callable[[Json], bool]) -> bool:
         """Whether the reply at `ts` counts: the thread is a session, or its mention has not been stored yet.
 
-        What was said before the mention, and came here behind it, was not said to anybody here.
+        What was said before the mention, and came here behind it, was not said to anybody here. `mentions` tells of a
+        message in Slack's thread whether it may begin a session.
         """
         if not await self.stored(key) and not self._strange.get(key):
-            since = await self._mentioned(key, bot)
+            since = await self._mentioned(key, mentions)
             if since:
                 self.announce(key, since)
             else:
@@ -85,15 +92,12 @@ class Sessions:
         page = await self._page(channel, ts, 1)
         return str(page[0].get("thread_ts") or page[0].get("ts") or ts) if page else None
 
-    async def _mentioned(self, key: SessionKey, bot: str) -> str:
-        """Return the `ts` of the thread's first mention, empty when nobody mentioned the bot there."""
+    async def _mentioned(self, key: SessionKey, mentions: Callable[[Json], bool]) -> str:
+        """Return the `ts` of the thread's first mention that may still come, empty when there is none."""
         messages = await self._page(key.channel, key.thread_ts, LOOKED_AT)
-        mentions = (
-            str(message.get("ts"))
-            for message in messages
-            if message.get("user") != bot and text.mentions(str(message.get("text") or ""), bot)
-        )
-        return next(mentions, "")
+        oldest = f"{time.time() - STILL_COMES:.6f}"
+        found = (str(each["ts"]) for each in messages if str(each.get("ts")) > oldest and mentions(each))
+        return next(found, "")
 
     async def _page(self, channel: str, ts: str, limit: int) -> list[Json]:
         try:
@@ -102,3 +106,15 @@ class Sessions:
             if e.retriable:
                 raise
             return []
+
+
+def _beginning(key: SessionKey, first: Stored | None) -> str:
+    """Return the `ts` of the message that began the session, empty where the log does not hold it any more."""
+    id_ = first.subject.rpartition(".")[2] if first else ""
+    if first is None or id_ == key.thread:
+        return ts_of(id_)
+    try:
+        message = INPUTS.decode(first.data)
+    except MalformedMessage:
+        return ""
+    return ts_of(id_) if isinstance(message, Said) and message.earlier else ""

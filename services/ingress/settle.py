@@ -4,12 +4,12 @@ import msgspec
 
 from schemas.inputs import Said
 from schemas.keys import SessionKey, ts_of
-from services.ingress import access
+from services.ingress import access, text
 from services.ingress.access import Actor, Rules
 from services.ingress.decisions import Ignore, Refuse, Store
 from services.ingress.directory import Directory
 from services.ingress.sessions import Sessions
-from services.ingress.slack_api import SlackError
+from services.ingress.slack_api import Json, SlackError
 
 
 class Settle:
@@ -39,15 +39,25 @@ class Settle:
         return store
 
     async def _counts(self, store: Store, bot: str) -> bool:
-        said = isinstance(store.message, Said)
         if not store.only_in_session:
-            if said and not store.refusal:
-                self._sessions.announce(store.key, ts_of(store.id))
             return True
         # Only what somebody says can be early; a stop or an edit of something never stored has nothing to act on.
-        if said:
-            return await self._sessions.is_session(store.key, bot, ts_of(store.id))
-        return await self._sessions.stored(store.key)
+        if not isinstance(store.message, Said):
+            return await self._sessions.stored(store.key)
+
+        def mentions(message: Json) -> bool:
+            return text.mentions(str(message.get("text") or ""), bot) and self._welcome(store, message)
+
+        return await self._sessions.is_session(store.key, ts_of(store.id), mentions)
+
+    def _welcome(self, store: Store, message: Json) -> bool:
+        """Whether the author of a message of Slack's may begin a session; of whom more has to be asked may not."""
+        user, home = str(message.get("user") or ""), message.get("user_team") or message.get("team")
+        if message.get("bot_id") or home not in {None, store.key.team}:
+            return False
+        place, team = store.place.channel, store.key.team
+        actor = Actor(user=user, channel=place, team=team, kind=access.kind_of(place, None))
+        return bool(user) and not access.refusal(self._rules, actor)
 
     async def _unwelcome(self, store: Store) -> bool:
         try:

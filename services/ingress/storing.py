@@ -97,6 +97,7 @@ class Storing:
         files, complaint = choose(store.attached, self._limits.files, self._limits.file_bytes)
         if not files and not said.text:
             return _refuse(store, "files", complaint)
+        self._sessions.announce(store.key, ts_of(said.id))
         references, earlier = await asyncio.gather(
             self._attachments.bring(store.key, files, FILES_WITHIN), self._said_before(store)
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from services.worker.agents.claude import ClaudeAgent
 from services.worker.agents.pictures import LONGEST_SIDE, picture
@@ -21,6 +21,16 @@ from tests.messages_api import Call, MessagesApi
 def drawn(form: str, size: tuple[int, int] = (40, 30)) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, "teal").save(out, form)
+    return out.getvalue()
+
+
+def photo() -> bytes:
+    """A picture as cameras make them: larger than a model looks at, lying on its side."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "Camera"
+    out = io.BytesIO()
+    Image.new("RGB", (LONGEST_SIDE + 200, 40), "teal").save(out, "JPEG", exif=exif)
     return out.getvalue()
 
 
@@ -51,6 +61,13 @@ def test_a_large_picture_is_scaled_down(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(base64.b64decode(shown.data))).size == (LONGEST_SIDE, LONGEST_SIDE // 4)
 
 
+def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
+    shown = picture(attached(tmp_path, "photo.jpg", photo()).path)
+    assert shown is not None
+    width, height = Image.open(io.BytesIO(base64.b64decode(shown.data))).size
+    assert (width < height, height) == (True, LONGEST_SIDE)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"no image", drawn("BMP"), drawn("PNG")[:-30], drawn("JPEG")[:200], drawn("GIF", (9000, 9000))],
@@ -62,11 +79,11 @@ def test_what_a_model_cannot_look_at_is_no_picture(tmp_path: Path, data: bytes) 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]),
+    st.sampled_from([*map(drawn, ("PNG", "JPEG", "GIF", "WEBP")), photo()]),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=20),
 )
-def test_no_damage_makes_it_fail(tmp_path: Path, form: str, damage: list[tuple[int, int]]) -> None:
-    data = bytearray(drawn(form))
+def test_no_damage_makes_it_fail(tmp_path: Path, whole: bytes, damage: list[tuple[int, int]]) -> None:
+    data = bytearray(whole)
     for place, value in damage:
         data[place % len(data)] = value
     shown = picture(attached(tmp_path, "damaged", bytes(data)).path)

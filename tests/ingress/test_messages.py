@@ -7,6 +7,7 @@ import pytest
 from schemas.inputs import Edited, Said, Stop, Withdrawn
 from schemas.keys import SessionKey, ts_token
 from schemas.people import Person, Remark
+from services.ingress import earlier
 from services.ingress.earlier import MOST_CHARACTERS, latest
 from services.runtime.bus import Bus, Draft, Fence
 from tests.ingress.stage import Door, Slack, eventually, running, stored
@@ -72,6 +73,18 @@ async def test_what_was_said_before_the_mention_is_nobodys_even_when_it_comes_be
     assert (await slack.post(ingress, late))[0] == 200
 
     assert list(await stored(bus)) == [f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}"]
+    async with running(bus, slack) as another:
+        assert (await slack.post(another, late))[0] == 200
+    assert list(await stored(bus)) == [f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}"]
+
+
+async def test_a_mention_that_was_refused_makes_no_session_of_the_thread(bus: Bus, slack: Slack) -> None:
+    async with running(bus, slack, access={"block_users": ["U2"]}):
+        root = await slack.says("@threadmill do something", user="U2")
+        await eventually(lambda: slack.calls("chat.postEphemeral"))
+        await slack.says("let us not use the bot here", user="U1", thread_ts=root)
+        await slack.settled()
+    assert await stored(bus) == {}
 
 
 async def test_what_is_not_said_to_the_bot_is_left_alone(bus: Bus, slack: Slack, ingress: Door) -> None:
@@ -274,6 +287,20 @@ async def test_a_session_that_begins_in_a_thread_knows_what_stood_there_before(
     ]
     again = await slack.says("@threadmill and test it", thread_ts=root)
     assert (await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(again)}")).earlier == ()
+
+
+async def test_a_thread_of_several_pages_is_read_to_its_end(
+    bus: Bus, slack: Slack, ingress: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earlier, "PAGE", 3)
+    root = await slack.says("m0", user="U2")
+    for number in range(1, 8):
+        await slack.says(f"m{number}", thread_ts=root)
+    asked = await slack.says("@threadmill what now?", thread_ts=root)
+
+    said = await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}")
+
+    assert [each.text for each in said.earlier] == [f"m{number}" for number in range(8)]
 
 
 async def test_a_thread_that_slack_does_not_tell_is_asked_of_the_person(

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from acp import RequestError
-
 from .acp_client import WorkspaceClient
 from .acp_events import INTERRUPTED, Translator, finished, merged
 from .acp_session import AcpSession
@@ -120,7 +118,9 @@ class AcpAgent:
         self._last_text = ""
         try:
             response = await session.prompt(prompt)
-        except RequestError as e:
+        except (
+            Exception
+        ) as e:  # whatever it is, a prompt without an end would be waited for until the deadline
             return Finished(ok=False, text=f"The agent could not answer: {e}", stop_reason="api_error")
         await self._publish(self._translator.flush())
         return finished(response, self._last_text)
