@@ -25,7 +25,7 @@ class Asking:
         self._open[question.id] = question
 
     async def answer(self, answered: Answered, sequence: int, agent: Agent) -> bool:
-        """Hand a person's answer to the agent; False for one that settles nothing."""
+        """Hand a person's answer to the agent; False for one to nothing that is open."""
         question = self._open.get(answered.question)
         if question is None or not counts(answered, question):
             return False
@@ -40,18 +40,20 @@ class Asking:
 
         `words` is how the agent reads it. Whoever took `said` wrote that down before.
         """
-        question = next((each for each in self._open.values() if takes_words(each)), None)
-        if question is None:
-            return False
-        choice = choice_in(said.text, question)
-        answer = Answer(choice=choice) if choice else Answer(text=words)
-        await self._settle(question.id, said.user, answer, agent)
-        return True
+        for question in [each for each in self._open.values() if takes_words(each)]:
+            choice = choice_in(said.text, question)
+            answer = Answer(choice=choice) if choice else Answer(text=words)
+            if await self._settle(question.id, said.user, answer, agent):
+                return True
+        return False
 
-    async def _settle(self, question: str, by: Person, answer: Answer, agent: Agent) -> None:
+    async def _settle(self, question: str, by: Person, answer: Answer, agent: Agent) -> bool:
+        """Hand the answer over and close the question; False where the agent took it back meanwhile: it lapses."""
         del self._open[question]
-        await self._write(QuestionClosed(id=question, by=by, choice=answer.choice, text=answer.text))
-        await agent.answer(question, answer)
+        heard = await agent.answer(question, answer)
+        closed = QuestionClosed(id=question, by=by, choice=answer.choice, text=answer.text)
+        await self._write(closed if heard else QuestionClosed(id=question))
+        return heard
 
     async def lapse(self) -> None:
         """Close all that is open: whoever asked is gone."""

@@ -41,20 +41,30 @@ class Closing:
     async def _while_saving(self, saving: asyncio.Task[tuple[CommitPushed, ...]], ending: Ending) -> Ending:
         while not saving.done():
             happening = await self._place.line.next()
-            if self._stops(happening) and not ending.handed_over and ending.outcome != "cancelled":
-                ending = STOPPED
-                self._clock.start_saving()
+            ending = self._stopped(ending, happening)
             if isinstance(happening, PatienceOver) and ending.outcome == "cancelled":
                 break
         return ending
 
-    def _stops(self, happening: Happening) -> bool:
+    def _stopped(self, ending: Ending, happening: Happening) -> Ending:
+        """Return how the turn ends after `happening`; the log tells who stopped what was heard to be stopped."""
+        stopped = self._stop_in(happening)
+        if stopped is None or ending.handed_over:
+            return ending
+        if ending.outcome != "cancelled":
+            self._clock.start_saving()
+            return stopped
+        return stopped if ending == STOPPED else ending
+
+    def _stop_in(self, happening: Happening) -> Ending | None:
         if not isinstance(happening, Logged):
-            return isinstance(happening, StopHeard)
+            return STOPPED if isinstance(happening, StopHeard) else None
         sequence, message = happening.sequence, happening.message
-        stops = isinstance(message, Stop | Close) and self._place.view.stops(sequence, self._opener.sequence)
+        stops = self._place.view.stops(sequence, self._opener.sequence)
         self._place.view.apply(sequence, message)
-        return stops
+        if isinstance(message, Stop | Close) and stops:
+            return msgspec.structs.replace(STOPPED, stop_reason=message.user.id)
+        return None
 
     async def end(self, end: TurnEnd, attempt: int, commits: tuple[CommitPushed, ...]) -> None:
         """Write `end`, with what is known only now. Raises `LeaseLost`."""

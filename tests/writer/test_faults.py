@@ -251,6 +251,7 @@ async def test_a_poisonous_event_is_passed_over(bus: Bus, slack: Slack, writer: 
     await session.start()
     await bus.publish_raw(f"session.{session.key}.out", b'{"kind":"text-block","turn":"nonsense"}', {})
     await bus.publish_raw(f"session.{session.key}.out", b"\xff\x00", {})
+    await bus.publish_raw("session.-x.C1.1-1.in.1-1", b"{}", {})
 
     await ended_once(session, "fine")
 

@@ -87,7 +87,11 @@ class Partition:
         message = _decode(leaf, payload)
 
         def taken(thread: Thread) -> None:
-            thread.take(sequence, message)
+            try:
+                thread.take(sequence, message)
+            except Exception:  # one event that cannot be shown keeps no other from being shown
+                give_up("event", "failed")
+                log.exception("an event is passed over", session=str(key), sequence=sequence)
             release()
 
         if first and self.horizon is not None and key not in self._waiting:

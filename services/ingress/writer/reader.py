@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
+import structlog
 from nats.aio.msg import Msg
 
 from schemas.base import MalformedMessage
 from schemas.bus import END, IN, OUT, SESSIONS
-from schemas.keys import SessionKey
+from schemas.keys import InvalidKey, SessionKey
 from schemas.live import LIVES, ResourceSample
+from services.ingress.writer.metrics import give_up
 from services.ingress.writer.partition import Partition, partition_of
 from services.ingress.writer.samples import Samples
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow
 from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
+
+log = structlog.get_logger(__name__)
 
 
 class Reader:
@@ -61,7 +65,12 @@ class Reader:
 
     def _give(self, delivery: Delivery) -> None:
         _, team, channel, thread, leaf, *rest = delivery.subject.split(".")
-        key = SessionKey(team, channel, thread)
+        try:
+            key = SessionKey(team, channel, thread)
+        except InvalidKey as e:
+            give_up("event", "malformed")
+            log.warning("an event of no session is passed over", subject=delivery.subject, error=str(e))
+            return
         if partition := self._partitions().get(partition_of(key)):
             first = leaf == "in" and rest == [thread]
             partition.take(key, delivery.sequence, leaf, delivery.data, first=first)
