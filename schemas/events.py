@@ -151,9 +151,13 @@ class Titled(Event, frozen=True, kw_only=True):
 
 
 class HandedOver(Event, frozen=True, kw_only=True):
-    """The worker saved everything and releases the session in the middle of a turn; the next one goes on."""
+    """The worker saved everything and releases the session in the middle of a turn; the next one goes on.
+
+    `cost_usd` is what the turn has cost so far.
+    """
 
     reason: str
+    cost_usd: float = 0.0
 
 
 class TurnFinished(Event, frozen=True, kw_only=True):

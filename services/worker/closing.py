@@ -36,7 +36,7 @@ class Closing:
 
     async def _save(self) -> tuple[CommitPushed, ...]:
         station = self._place.station
-        return await station.saving.save(station.workspace, self._opener.said, self._opener.sequence)
+        return await station.saving.save(station.work, self._opener.said, self._opener.sequence)
 
     async def _while_saving(self, saving: asyncio.Task[tuple[CommitPushed, ...]], ending: Ending) -> Ending:
         while not saving.done():

@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from schemas.base import Message, Unknown
 from schemas.ends import TurnEnd
-from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
+from schemas.events import (
+    CommitPushed,
+    Event,
+    HandedOver,
+    InputTaken,
+    QuestionAsked,
+    QuestionClosed,
+    TextBlock,
+    TurnStarted,
+)
 from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.people import Person
 
@@ -113,12 +123,17 @@ class SessionView:
 
 
 class Attempted(msgspec.Struct, frozen=True):
-    """What earlier attempts at an open turn left in the log: inputs taken, questions open, blocks of text written."""
+    """What earlier attempts at an open turn left in the log: inputs taken, questions open, text written, commits made.
+
+    `began` is when the first agent did; `cost_usd` is what those cost that handed over.
+    """
 
     taken: tuple[int, ...] = ()
     questions: tuple[str, ...] = ()
-    blocks: int = 0
-    commits: tuple[Event, ...] = ()
+    texts: tuple[str, ...] = ()
+    commits: tuple[CommitPushed, ...] = ()
+    began: datetime | None = None
+    cost_usd: float = 0.0
 
     def after(self, event: Message | Unknown, turn: int) -> "Attempted":
         """Return what is known after one more `out` of `turn`."""
@@ -138,11 +153,15 @@ class Attempted(msgspec.Struct, frozen=True):
 
 
 def _work_left(left: Attempted, event: Event) -> Attempted:
-    match event.kind():
-        case "text-block":
-            return msgspec.structs.replace(left, blocks=left.blocks + 1)
-        case "commit-pushed":
+    match event:
+        case TextBlock():
+            return msgspec.structs.replace(left, texts=(*left.texts, event.text))
+        case CommitPushed():
             return msgspec.structs.replace(left, commits=(*left.commits, event))
+        case TurnStarted():
+            return msgspec.structs.replace(left, began=left.began or event.at)
+        case HandedOver():
+            return msgspec.structs.replace(left, cost_usd=event.cost_usd)
         case _:
             return left
 

@@ -1,5 +1,7 @@
 """Agent events into the session's events: pure."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from schemas import events, live
@@ -17,12 +19,13 @@ TOLD: dict[type, type[events.Event]] = {
 
 
 class Narrator:
-    """Tells what the agent of one turn does; counts its blocks of text."""
+    """Tells what the agent of one turn does. `texts` are the turn's blocks of text, those of attempts `before` included."""
 
-    def __init__(self, turn: int, first_block: int = 0) -> None:
+    def __init__(self, turn: int, before: Sequence[str] = ()) -> None:
         self._turn = turn
-        self._block = first_block
+        self._block = len(before)
         self._offset = 0
+        self.texts = list(before)
 
     def delta(self, event: protocol.TextDelta, lease: int) -> live.TextDelta:
         """Return the live piece of the block that is being written."""
@@ -36,6 +39,7 @@ class Narrator:
         """Return what the thread hears of `event`; None for what is not told."""
         if isinstance(event, protocol.TextBlock):
             block, self._block, self._offset = self._block, self._block + 1, 0
+            self.texts.append(event.text)
             return events.TextBlock(turn=self._turn, block=block, text=event.text)
         kind = TOLD.get(type(event))
         if kind is None:

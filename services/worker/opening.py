@@ -14,11 +14,15 @@ Tell = Callable[[str], None]
 
 
 class Opening:
-    """Opens the workspace of the session behind `log`. Raises `WorkspaceError`."""
+    """Opens the workspace of the session behind `log`. Raises `WorkspaceError`.
+
+    `half_done` tells that a setup was cut short: what it left is nobody's work.
+    """
 
     def __init__(self, settings: WorkerSettings, log: SessionLog) -> None:
         self._settings = settings
         self._log = log
+        self.half_done = False
 
     async def clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
         """Return the workspace on `repo`, else on the settings' repository, else on the person's own."""
@@ -37,7 +41,9 @@ class Opening:
     async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
         deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
+        self.half_done = True
         result = await workspace.run_setup(agent_environment(os.environ), deadline=deadline, progress=tell)
+        self.half_done = False
         if result is not None and not result.ok:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
             await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))

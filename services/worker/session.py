@@ -134,7 +134,7 @@ class Session:
         self._place.log.lost.set()
         await station.end_agent()
         await station.saving.settled()
-        await station.saving.aside(station.workspace)
+        await station.saving.aside(station.work)
 
     async def _work(self) -> None:
         follows = await self._place.log.claim(
@@ -149,7 +149,7 @@ class Session:
             await self._turns.first(follows)
             await self._turns.others()
             await self._place.station.end_agent()
-            await self._place.station.saving.again(self._place.station.workspace)
+            await self._place.station.saving.again(self._place.station.work)
         finally:
             await self._turns.stop()
             await cancel(sampling)

@@ -72,6 +72,11 @@ class Station:
         return self.workspace.branch if self.workspace else ""
 
     @property
+    def work(self) -> Workspace | None:
+        """The workspace, as far as there is work in it that can be saved."""
+        return None if self._opening.half_done else self.workspace
+
+    @property
     def state_complete(self) -> bool:
         """Whether everything that the agent needs to resume is stored."""
         return self.agent.state_complete if self.agent else self._state_complete

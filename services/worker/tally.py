@@ -1,13 +1,14 @@
 """What a turn came to: its texts, its usage, its cost."""
 
-import time
+from collections.abc import Sequence
 
 import msgspec
 
+from schemas.base import now
 from schemas.ends import TurnEnd, Usage
 from schemas.events import Outcome
 from services.worker.agents import protocol
-from services.worker.core import Waiting
+from services.worker.core import Attempted, Waiting
 
 # Far more than people read, and below what the broker takes in one message.
 MOST_CHARACTERS = 256 * 1024
@@ -33,36 +34,40 @@ def timed_out(seconds: int) -> Ending:
 
 
 class Tally:
-    """Adds up what the agent reports when it has answered."""
+    """Adds up what the agent reports when it has answered; `before` is what earlier attempts came to."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Attempted) -> None:
         self._text = ""
         self._usage = Usage()
-        self._cost = 0.0
-        self._began = time.monotonic()
+        self._began = before.began or now()
+        self.cost_usd = before.cost_usd
 
     def add(self, finished: protocol.Finished) -> None:
         """Add one answer."""
-        self._text = "\n\n".join(filter(None, (self._text, finished.text)))
-        if len(self._text) > MOST_CHARACTERS:
-            self._text = CUT + self._text[-MOST_CHARACTERS:]
+        self._text = joined((self._text, finished.text))
         self._usage = _sum(self._usage, finished.usage)
-        self._cost += finished.cost_usd
+        self.cost_usd += finished.cost_usd
 
-    def end(self, opener: Waiting, ending: Ending, inputs: tuple[int, ...]) -> TurnEnd:
-        """Return the turn's end, as far as it is known here."""
+    def end(self, opener: Waiting, ending: Ending, inputs: tuple[int, ...], texts: Sequence[str]) -> TurnEnd:
+        """Return the turn's end, as far as it is known here; an agent that was cut short said `texts`."""
         return TurnEnd(
             turn=opener.sequence,
             outcome=ending.outcome,
             inputs=inputs,
             user=opener.said.user,
-            text=self._text,
+            text=self._text or joined(texts),
             reason=ending.reason,
             stop_reason=ending.stop_reason,
             usage=self._usage,
-            cost_usd=self._cost,
-            duration_ms=round((time.monotonic() - self._began) * 1000),
+            cost_usd=self.cost_usd,
+            duration_ms=max(0, round((now() - self._began).total_seconds() * 1000)),
         )
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return `texts` as one, its beginning left out where it is too long."""
+    whole = "\n\n".join(filter(None, texts))
+    return whole if len(whole) <= MOST_CHARACTERS else CUT + whole[-MOST_CHARACTERS:]
 
 
 def _sum(one: Usage, other: protocol.Usage) -> Usage:

@@ -5,6 +5,7 @@ import structlog
 
 from schemas.events import (
     Event,
+    HandedOver,
     Notice,
     Outcome,
     Phases,
@@ -51,12 +52,13 @@ class Turn:
         self._view: SessionView = place.view
         self._opener = opener
         self._attempt = attempt
-        self._narrator = Narrator(opener.sequence, before.blocks)
+        self._before = before
+        self._narrator = Narrator(opener.sequence, before.texts)
         self._clock = Clock(limits.seconds, place.line.report)
         self._asking = Asking(before.questions, self._write)
         self._feed = Feed(place, self._write)
         self._intake = Intake(opener, before, place.view, self._feed, self._write)
-        self._tally = Tally()
+        self._tally = Tally(before)
         self._closing = Closing(place, opener, self._clock)
         self._preparing = Preparing(place, opener, limits)
         self._restarts = 0
@@ -69,8 +71,8 @@ class Turn:
         """The sequence of the input that opened it."""
         return self._opener.sequence
 
-    async def run(self, phases: Phases) -> bool:
-        """Work until the turn has ended (True) or is handed over (False). Raises `LeaseLost`."""
+    async def run(self, phases: Phases) -> None:
+        """Work until the turn has ended or is handed over. Raises `LeaseLost`."""
         self._preparing.phases = phases
         self._ending = self._over_already()
         try:
@@ -80,7 +82,7 @@ class Turn:
                 self._preparing.start()
                 while not await self._react(await self._place.line.next()):
                     pass
-            return await self._finish(self._ending or Ending())
+            await self._finish(self._ending or Ending())
         finally:
             self._clock.stop()
             self._place.running = None
@@ -230,11 +232,12 @@ class Turn:
         """Whether all is said: the agent is done, and the log has the stop that was heard ahead of it."""
         return self._ending is not None and not self._working() and not self._awaits_log
 
-    async def _finish(self, ending: Ending) -> bool:
+    async def _finish(self, ending: Ending) -> None:
+        await self._preparing.stop()
         await self._asking.lapse()
         ending, commits = await self._closing.save(ending)
         if ending.handed_over:
-            return False
-        end = self._tally.end(self._opener, ending, self._intake.all)
-        await self._closing.end(end, self._attempt, commits)
-        return True
+            await self._write(HandedOver(reason="the worker has to go", cost_usd=self._tally.cost_usd))
+            return
+        end = self._tally.end(self._opener, ending, self._intake.all, self._narrator.texts)
+        await self._closing.end(end, self._attempt, (*self._before.commits, *commits))

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, HandedOver, Phases
+from schemas.events import EVENTS, Phases
 from schemas.live import Status
 from schemas.work import Admission, Assignment, NotNow
 from services.runtime.bus import Bus
@@ -61,8 +61,7 @@ class Turns:
         return attempted
 
     async def _run_turn(self, turn: Turn, phases: Phases) -> None:
-        if not await turn.run(phases):
-            await self._place.log.event(HandedOver(turn=turn.id, reason="the worker has to go"))
+        await turn.run(phases)
 
     async def others(self) -> None:
         """Work on what is said from now on, until the session is idle, closed, or has to go."""
@@ -85,7 +84,7 @@ class Turns:
                 happening = await self._line.next()
         except TimeoutError:
             if saving.unsaved:
-                saving.goes_on(asyncio.create_task(saving.again(self._place.station.workspace)))
+                saving.goes_on(asyncio.create_task(saving.again(self._place.station.work)))
             return loop.time() < until
         match happening:
             case Logged():

@@ -90,7 +90,8 @@ async def test_who_is_fenced_notices_in_the_agents_own_task_and_its_work_is_kept
 async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
     thread: Thread, model: MessagesApi
 ) -> None:
-    await prepared_repository(thread, ".threadmill/setup", "#!/bin/sh\ntouch began\nsleep 300\n")
+    script = "#!/bin/sh\ntouch began\nwhile :; do echo half >> made; sleep 0.01; done\n"
+    await prepared_repository(thread, ".threadmill/setup", script)
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
@@ -101,8 +102,12 @@ async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
     at = time.monotonic()
     await thread.stop()
     end = await thread.end_of(turn, seconds=5)
-    assert (end.outcome, end.stop_reason) == ("cancelled", ADA.id)
+    assert (end.outcome, end.stop_reason, end.commits) == ("cancelled", ADA.id, ())
     assert time.monotonic() - at < 5
+    made = began.with_name("made")
+    size = made.stat().st_size
+    await asyncio.sleep(0.05)
+    assert made.stat().st_size == size, "the script is gone before the end is told"
 
 
 async def test_a_stop_while_a_file_is_waited_for_ends_the_turn_at_once(
