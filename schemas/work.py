@@ -13,7 +13,8 @@ class Assignment(Message, frozen=True, kw_only=True):
     """One start of one turn, for whichever new worker of the pool takes it; worthless after `expires_at`.
 
     `agent`, `model` and `repo` are None where the worker's own settings decide. Seconds for `turn_seconds`.
-    `instructions` are those of the channel, then those of the person.
+    `instructions` are those of the channel, then those of the person. `owner` began the session: where nothing else
+    decides, it works on their repository.
     """
 
     session: str
@@ -30,6 +31,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     agent: str | None = None
     model: str | None = None
     instructions: tuple[str, ...] = ()
+    owner: Person | None = None
 
     @property
     def id(self) -> str:

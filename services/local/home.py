@@ -50,11 +50,18 @@ class Home:
             ) from e
         try:
             self._lock(lock)
-            self.keep(self._token.name, secrets.token_hex(32))
+            with self._told():
+                yield
+        finally:
+            os.close(lock)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        self.keep(self._token.name, secrets.token_hex(32))
+        try:
             yield
         finally:
             self._address.unlink(missing_ok=True)
-            os.close(lock)
 
     def _lock(self, lock: int) -> None:
         try:

@@ -38,7 +38,9 @@ class Scheduler:
         self._staff = Staff(launcher, settings, self._memories, self._leases, self._worker_left)
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
         recall = Recall(SessionLog(bus), self._leases, rates, summaries)
-        self._starting = Starting(bus, settings, self._agenda, rates, self._staff)
+        self._starting = Starting(
+            bus, settings, self._agenda, rates=rates, staff=self._staff, summaries=summaries
+        )
         self._conductor = Conductor(
             bus=bus,
             rules=settings,

@@ -1,5 +1,6 @@
 """Opening and starting turns: admit, find room or stand in line, hand out the assignment."""
 
+import asyncio
 import math
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from schemas.base import now
 from schemas.buckets import OpenTurn, Turns
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
+from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bus import Bus, Draft
 from services.scheduler import memory as transitions
@@ -20,13 +22,21 @@ from services.scheduler.metrics import ASSIGNED, REFUSED_TURNS, STARTS
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
+from services.scheduler.summaries import Summaries
 
 
 class Starting:
     """Gets turns to workers."""
 
     def __init__(
-        self, bus: Bus, rules: SchedulerSettings, agenda: Agenda, rates: RateLimits, staff: Staff
+        self,
+        bus: Bus,
+        rules: SchedulerSettings,
+        agenda: Agenda,
+        *,
+        rates: RateLimits,
+        staff: Staff,
+        summaries: Summaries,
     ) -> None:
         self._bus = bus
         self._rules = rules
@@ -35,6 +45,7 @@ class Starting:
         self._staff = staff
         self._line = Line(bus)
         self._instructions = Instructions(bus)
+        self._summaries = summaries
 
     async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
@@ -66,7 +77,10 @@ class Starting:
         if turn.starting_until is None:
             await self._stand_in_line(key, turn)
             return True
-        assignment = self._assignment(key, turn, await self._instructions.of(key, turn.user))
+        owner, instructions = await asyncio.gather(
+            self._summaries.owner(key), self._instructions.of(key, turn.user)
+        )
+        assignment = self._assignment(key, turn, owner or turn.user, instructions)
         draft = Draft(
             subject=assignment.subject(),
             message=assignment,
@@ -100,7 +114,9 @@ class Starting:
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
 
-    def _assignment(self, key: SessionKey, turn: OpenTurn, instructions: tuple[str, ...]) -> Assignment:
+    def _assignment(
+        self, key: SessionKey, turn: OpenTurn, owner: Person, instructions: tuple[str, ...]
+    ) -> Assignment:
         assert turn.starting_until is not None
         return Assignment(
             session=str(key),
@@ -113,4 +129,5 @@ class Starting:
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
             max_budget_usd=self._rules.max_budget_usd,
             instructions=instructions,
+            owner=owner,
         )

@@ -60,6 +60,11 @@ class Summaries:
         user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None
         await self._change(key, user, lambda summary: replace(summary, status=status))
 
+    async def owner(self, key: SessionKey) -> Person | None:
+        """Return who began the session, None where nobody is known to have. Raises `Unavailable`."""
+        entry = self._known.get(key) or await self._bucket.get(str(key))
+        return entry.value.user if entry.value else None
+
     async def _change(
         self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]
     ) -> None:

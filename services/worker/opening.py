@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from schemas.events import Notice
+from schemas.people import Person
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings, agent_environment
@@ -14,23 +15,24 @@ Tell = Callable[[str], None]
 
 
 class Opening:
-    """Opens the workspace of the session behind `log`. Raises `WorkspaceError`.
+    """Opens the workspace of the session behind `log`, which `owner` began. Raises `WorkspaceError`.
 
     `half_done` tells that a setup was cut short: what it left is nobody's work.
     """
 
-    def __init__(self, settings: WorkerSettings, log: SessionLog) -> None:
+    def __init__(self, settings: WorkerSettings, log: SessionLog, owner: Person) -> None:
         self._settings = settings
         self._log = log
+        self._owner = owner
         self.half_done = False
 
     async def clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
-        """Return the workspace on `repo`, else on the settings' repository, else on the person's own."""
+        """Return the workspace on `repo`, else on the settings' repository, else on its owner's."""
         tell("is preparing the workspace...")
         deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
         return await open_workspace(
             path=self._settings.data / "workspaces" / str(self._log.key),
-            url=repo or self._settings.repo or await self._own_repository(opener, deadline),
+            url=repo or self._settings.repo or await self._own_repository(deadline),
             thread=self._log.key.thread,
             title=opener.said.text,
             worker=self._settings.worker,
@@ -48,7 +50,7 @@ class Opening:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
             await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))
 
-    async def _own_repository(self, opener: Waiting, deadline: float) -> str:
-        path = self._settings.data / "repos" / f"{self._log.key.team}-{opener.said.user.id}.git"
+    async def _own_repository(self, deadline: float) -> str:
+        path = self._settings.data / "repos" / f"{self._log.key.team}-{self._owner.id}.git"
         await ensure_bare(path, deadline=deadline)
         return str(path)

@@ -63,7 +63,7 @@ class Session:
                 session_log,
                 line,
                 saving=saving,
-                instructions=self._assignment.instructions,
+                assignment=self._assignment,
             ),
             tools=Tools(
                 self._key,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ import structlog
 from schemas.events import Phases
 from schemas.keys import SessionKey
 from schemas.people import Person
+from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.lifecycle import cancel
 from services.worker.agents.factory import AgentSettings, make_agent
@@ -47,14 +48,14 @@ class Station:
         line: Line,
         *,
         saving: Saving,
-        instructions: Sequence[str],
+        assignment: Assignment,
     ) -> None:
         self._settings = settings
-        self._instructions = instructions
+        self._instructions = assignment.instructions
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
-        self._opening = Opening(settings, log)
+        self._opening = Opening(settings, log, assignment.owner or assignment.user)
         self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0

@@ -56,6 +56,16 @@ def test_a_kill_leaves_nothing_running_and_the_next_start_goes_on(tmp_path: Path
     assert left_behind(dev.data) == []
 
 
+def test_one_that_is_refused_leaves_the_running_one_alone(tmp_path: Path) -> None:
+    dev = RunningDev(tmp_path).wait()
+    try:
+        second = dev.cli.run("dev", "--port", 0)
+        assert (second.returncode, "another threadmill dev runs" in second.stderr) == (1, True)
+        assert "Turn 1" in dev.cli.ok("send", "still there?")
+    finally:
+        dev.started.stop()
+
+
 def test_the_simulator_alone_hands_out_what_ingress_needs(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     sim = cli.start("sim", "--port", 0, "--data", tmp_path / "data")

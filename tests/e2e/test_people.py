@@ -160,3 +160,20 @@ async def test_an_agent_called_into_a_thread_knows_its_people_and_what_was_said(
     assert "[Grace Hopper] the import drops the last line" in str(asked["messages"])
     (end,) = await ended(system, ts)
     assert end.branch.endswith("can-you-fix-it")
+
+
+async def test_a_session_stays_on_the_repository_of_whoever_began_it(
+    system: System, model: MessagesApi
+) -> None:
+    ts = await system.say("<@UBOT> write first.txt")
+    await system.until(ts, turns_done(1))
+    await system.stop()
+    await system.start()
+    await system.say("write second.txt", ts, user="U2")
+    await system.until(ts, turns_done(2))
+    ends = await ended(system, ts)
+    assert [(end.outcome, end.user.id) for end in ends] == [("completed", "U1"), ("completed", "U2")]
+    assert sorted(each.name for each in (system.data / "repos").iterdir()) == ["T1-U1.git"]
+    command = ["git", "-C", system.data / "repos" / "T1-U1.git", "ls-tree", "--name-only", ends[1].branch]
+    files = await asyncio.to_thread(subprocess.check_output, command, text=True)
+    assert {"first.txt", "second.txt"} <= set(files.split())
