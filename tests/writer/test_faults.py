@@ -171,7 +171,7 @@ async def test_streams_rotate_before_slack_ends_them(bus: Bus, slack: Slack) -> 
     async with writing(bus, slack, msgspec.structs.replace(FAST, rotate_after=0.4)):
         session = await streaming(bus, slack, "Look:\n\n```python\na = 1\n")
         await session.until(lambda t: [m.get("streaming_state") for m in kinds(t, "live")] == ["completed"])
-        await session.delta("b = 2\n```\n")
+        await session.delta("b = 2\n```")
         seen = await session.until(lambda t: any("b = 2" in m["text"] for m in ours(t)))
 
         streams = [m["text"] for m in ours(seen) if m.get("streaming_state")]

@@ -146,7 +146,7 @@ def test_a_ledger_knows_its_own_and_no_strangers() -> None:
     )
     assert ledger.posted[mark] == ["2.1", "3.1"]
     assert ledger.doubles() == ["3.1"]
-    assert ledger.streams == ["8.1"]
+    assert [stream.ts for stream in ledger.streams] == ["8.1"]
     assert ledger.reactions == {"1.1": {"eyes"}}
 
 

@@ -16,6 +16,8 @@ LAST_SIGNS = {
     "timed_out": "hourglass",
     "rejected": "x",
 }
+# What the ids of a plan's steps begin with; all other cards are tools' and commits'.
+STEP = "step-"
 SIGNS = frozenset({SEEN, WORKING, *LAST_SIGNS.values()})
 
 

@@ -8,6 +8,7 @@ from services.ingress.slack_api import Json
 
 What = Literal["turn", "part", "question", "notice", "live", "controls"]
 PREFIX = "threadmill_"
+CARDS = frozenset({"task_card", "plan"})
 
 
 class Mark(NamedTuple):
@@ -26,6 +27,15 @@ class Shared(NamedTuple):
     ts: str
 
 
+class Piece(NamedTuple):
+    """A stream of ours that shows a part of a turn (0 while nothing tells which); `cards` tells of more than text."""
+
+    ts: str
+    turn: int
+    text: str
+    cards: bool
+
+
 def metadata(key: SessionKey, turn: int, mark: Mark) -> Json:
     """Return the metadata that a message carries, so that whoever comes later knows what it is."""
     payload: Json = {"session": str(key), "turn": turn, "sequence": mark.sequence}
@@ -35,11 +45,15 @@ def metadata(key: SessionKey, turn: int, mark: Mark) -> Json:
 
 
 class Ledger:
-    """The messages of ours in one thread: by what they show, the streams that nobody stopped, files, reactions."""
+    """The messages of ours in one thread: by what they show, the streams that nobody stopped, files, reactions.
+
+    `pieces` are the streams that were stopped before their turn's end.
+    """
 
     def __init__(self) -> None:
         self.posted: dict[Mark, list[str]] = {}
-        self.streams: list[str] = []
+        self.streams: list[Piece] = []
+        self.pieces: list[Piece] = []
         self.files: list[Shared] = []
         self.reactions: dict[str, set[str]] = {}
 
@@ -63,8 +77,10 @@ class Ledger:
     def _note(self, key: SessionKey, message: Json, ts: str) -> None:
         if mark := _mark(key, message.get("metadata") or {}):
             self.posted.setdefault(mark, []).append(ts)
+            if mark.what == "live":
+                self.pieces.append(_piece(message, ts, mark.sequence))
         elif message.get("streaming_state") == "in_progress":
-            self.streams.append(ts)
+            self.streams.append(_piece(message, ts, 0))
         self.files += [
             Shared(str(file.get("name", "")), int(file.get("size", 0)), ts)
             for file in message.get("files", ())
@@ -83,12 +99,30 @@ class Ledger:
         """Return the `ts` of every message of one kind."""
         return [ts for mark, places in self.posted.items() if mark.what == what for ts in places]
 
+    def repeated(self, turn: int, whole: str) -> list[str]:
+        """Return the `ts` of every piece of `turn` that shows nothing but what stands in `whole` too."""
+        return [
+            each.ts
+            for each in self.pieces
+            if each.turn == turn and not each.cards and carries(whole, each.text)
+        ]
+
     def doubles(self) -> list[str]:
         """Return the `ts` of every message that says again what an earlier one says.
 
         The streams of a turn share their mark and are no doubles: each shows another piece of it.
         """
         return [ts for mark, places in self.posted.items() if mark.what != "live" for ts in places[1:]]
+
+
+def carries(whole: str, part: str) -> bool:
+    """Whether `part` stands in `whole`, whatever the white space between its words."""
+    return " ".join(part.split()) in " ".join(whole.split())
+
+
+def _piece(message: Json, ts: str, turn: int) -> Piece:
+    cards = any(block.get("type") in CARDS for block in message.get("blocks") or ())
+    return Piece(ts, turn, str(message.get("text") or ""), cards)
 
 
 def _mark(key: SessionKey, found: Json) -> Mark | None:

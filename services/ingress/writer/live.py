@@ -9,6 +9,7 @@ from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.acts import Act, Card, Plan, Text
+from services.ingress.writer.ledger import carries
 from services.ingress.writer.metrics import give_up
 from services.ingress.writer.outbox import Outbox
 from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
@@ -21,7 +22,6 @@ from services.ingress.writer.stream import (
     START,
     STOPPED,
     Stream,
-    carries,
     text_of,
 )
 
@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 class Live:
     """Shows a turn while it runs. `show` never waits; `finish` makes the stream the final message if it can.
 
-    `lost` tells that a stream may have begun whose place nobody told us.
+    `lost` tells that a stream may have begun whose place nobody told us, `unsure` that Slack knows better than we do what
+    the thread shows of the turn, `said` what the stream says that became the final message.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class Live:
         self._pieces: list[Stream] = []
         # One stream carries everything so far: then it can become the final message, whatever the end's text is.
         self._whole = True
-        self._muted = self._running = self.lost = False
+        self._muted = self._running = self.unsure = self.lost = False
+        self.said = ""
         self._last = -1e9
         self._lock = asyncio.Lock()
 
@@ -68,8 +70,8 @@ class Live:
         return self._stream.ts if self._stream else ""
 
     def broken(self) -> None:
-        """A part of the turn was shown elsewhere."""
-        self._whole = False
+        """A part of the turn was shown elsewhere, by a predecessor."""
+        self._whole, self.unsure = False, True
 
     def show(self, act: Act) -> None:
         """Add a piece of text, a card or the plan's title."""
@@ -134,7 +136,8 @@ class Live:
         elif not (begun and error.retriable):
             self._muted = True
             self.lost = error.retriable
-        # Else the append was carried out or not, nobody knows: its text may be missing, but never stands twice.
+        else:  # the append was carried out or not, nobody knows: its text may be missing, but never stands twice
+            self.unsure = True
 
     def _leave(self) -> str:
         """Let the stream go, and return the fence that the next one has to open."""
@@ -185,8 +188,8 @@ class Live:
                 return False
             chunks = self._outbox.take_all()
             shown = stream.text + text_of(chunks)
-            # A successor's stream that says just the final text stands for it: people read it once.
-            whole = self._whole or shown.split() == text.split() != []
+            # A stream that carries the final text whole stands for it, whatever else was shown elsewhere.
+            whole = self._whole or (bool(text.strip()) and carries(shown, text))
             missing = [lead] if carries(shown, text) else [lead, text]
             chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
             rest = len(text_of(chunks))
@@ -202,14 +205,18 @@ class Live:
                 if e.error not in DEAD | {STOPPED}:
                     self._spawn(stream.stop([]))
                 return await unclear() is not None
+            self.said = stream.text + text_of(chunks)
             return True
 
-    async def tidy(self, text: str) -> None:
-        """The final message stands and says `text`: what shows nothing beyond it goes, so that people read it once."""
-        pieces, self._pieces = self._pieces, []
-        for piece in pieces:
-            if piece.is_repeated_by(text):
-                await piece.delete()
+    def shows(self, text: str) -> bool:
+        """Whether a piece that stands in the thread carries `text`."""
+        return any(carries(piece.text, text) for piece in self._pieces)
+
+    async def repeated(self, whole: str) -> list[str]:
+        """Return the `ts` of our pieces, once they have ended, that show nothing but what stands in `whole` too."""
+        for piece in self._pieces:
+            await piece.stop([])
+        return [piece.ts for piece in self._pieces if not piece.cards and carries(whole, piece.text)]
 
     async def close(self) -> None:
         """End the stream without an end of the turn: somebody else goes on."""

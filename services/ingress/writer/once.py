@@ -132,13 +132,13 @@ class Once:
 
     # --- cleaning up --------------------------------------------------------------------------------------------
 
-    async def stop_stream(self, ts: str) -> None:
-        """End a stream that nobody writes to any more."""
-        await self._quietly("chat.stopStream", {"ts": ts})
+    async def stop_stream(self, ts: str, turn: int = 0) -> None:
+        """End a stream that nobody writes to any more, as a piece of `turn` where that is known."""
+        known = {"metadata": metadata(self._key, turn, Mark("live", turn))} if turn else {}
+        await self._quietly("chat.stopStream", {"ts": ts} | known)
 
-    async def delete_stream(self, ts: str) -> None:
-        """Take a stream out of the thread that nobody writes to any more."""
-        await self.stop_stream(ts)
+    async def delete(self, ts: str) -> None:
+        """Take a message of ours out of the thread."""
         await self._quietly("chat.delete", {"ts": ts})
 
     async def sweep(self) -> None:

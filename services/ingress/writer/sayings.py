@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
 from schemas.base import now
@@ -120,12 +121,23 @@ class Sayings:
                 await live.close()
             return
         if not (live and await self._finish_live(mark, finish, live)):
+            if live and finish.end.outcome == "cancelled" and live.shows(redact(finish.text)):
+                finish = msgspec.structs.replace(finish, text="")
             await self._posts.final(sequence, finish)
-            if live:
-                await live.tidy(redact(finish.text))
         FINAL.observe(max(0.0, (now() - finish.end.at).total_seconds()))
-        if self._controls.doubtful or (live and live.lost):
-            await self._find_lost()
+        await self._tidy(finish, live)
+
+    async def _tidy(self, finish: acts.Finish, live: Live | None) -> None:
+        """The final message stands: what says nothing beyond it goes, and what Slack took from us in silence ends."""
+        whole = (live.said if live else "") or redact(finish.text)
+        repeated = await live.repeated(whole) if live else []
+        lost = self._controls.doubtful or (live is not None and live.lost)
+        if lost:
+            await self._find_lost(finish.turn)
+        if lost or (live and live.unsure):
+            repeated += (await self._once.look()).repeated(finish.turn, whole)
+        for ts in dict.fromkeys(repeated):
+            await self._once.delete(ts)
 
     async def _finish_live(self, mark: Mark, finish: acts.Finish, live: Live) -> bool:
         return await live.finish(
@@ -136,12 +148,12 @@ class Sayings:
             lambda: self._once.find(mark),
         )
 
-    async def _find_lost(self) -> None:
-        """Clean up what Slack may have taken from us without telling where it put it: the final message says it all."""
+    async def _find_lost(self, turn: int) -> None:
+        """End the streams, and take away the controls, that Slack began without telling us where."""
         ledger = await self._once.look()
-        for ts in ledger.streams:
-            if ts != self._streaming():
-                await self._once.delete_stream(ts)
+        for stream in ledger.streams:
+            if stream.ts != self._streaming():
+                await self._once.stop_stream(stream.ts, turn)
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(0)
 

@@ -7,14 +7,14 @@ import structlog
 
 from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, SlackError
+from services.ingress.writer.acts import STEP
 from services.ingress.writer.ledger import Mark, metadata
-from services.ingress.writer.pen import ChannelGone, Pen, refused_for_pace
+from services.ingress.writer.pen import ChannelGone, Pen
 from services.ingress.writer.split import Fence, fence_after
 
 log = structlog.get_logger(__name__)
 
 START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
-DELETE = "chat.delete"
 # Slack's words for a stream that takes nothing more, for one that is full, and for one that the person stopped.
 DEAD = frozenset({"message_not_in_streaming_state", "message_not_found", "streaming_state_conflict"})
 FULL = frozenset({"msg_too_long", "msg_blocks_too_long"})
@@ -24,7 +24,7 @@ MOST_TEXT = 35_000
 
 
 class Stream:
-    """A stream that has begun. `text` is what Slack has taken, `since` the loop's time of its start."""
+    """A stream that has begun. `text` and `cards` are what it shows, `since` the loop's time of its start."""
 
     def __init__(self, pen: Pen, key: SessionKey, turn: int, ts: str, chunks: list[Json]) -> None:
         self._pen = pen
@@ -33,8 +33,8 @@ class Stream:
         self.ts = ts
         self.since = asyncio.get_running_loop().time()
         self.text = text_of(chunks)
-        # What it shows at most: answers get lost, and what was asked for may have been done.
-        self._shown = list(chunks)
+        self.cards: dict[str, Json] = {}
+        self._note(chunks)
         self._ending = asyncio.Lock()
         self._over = False
 
@@ -62,34 +62,33 @@ class Stream:
 
     async def append(self, chunks: list[Json]) -> None:
         """Add chunks, their budget taken already. Raises `SlackError`, `ChannelGone`."""
-        try:
-            await self._pen.once(APPEND, self._key.team, self._key.channel, self._place | {"chunks": chunks})
-        except SlackError as e:
-            if e.retriable and not refused_for_pace(e):
-                self._shown += chunks
-            raise
-        self._shown += chunks
+        # Cards first: an answer may get lost whose card is shown.
+        self._note(chunks)
+        await self._pen.once(APPEND, self._key.team, self._key.channel, self._place | {"chunks": chunks})
         self.text += text_of(chunks)
 
     async def stop(self, chunks: list[Json]) -> None:
         """End it as a piece of what was shown live, once; that it cannot be ended any more is no error."""
         async with self._ending:
             if not self._over:
-                await self._stop(chunks)
+                await self._stop([*chunks, *self._left("pending")])
             self._over = True
 
-    def is_repeated_by(self, text: str) -> bool:
-        """Whether it shows nothing that does not stand in `text` too."""
-        words = all(chunk["type"] == "markdown_text" for chunk in self._shown)
-        return words and carries(text, text_of(self._shown))
+    def _note(self, chunks: list[Json]) -> None:
+        self.cards |= {chunk["id"]: chunk for chunk in chunks if chunk["type"] == "task_update"}
 
-    async def delete(self) -> None:
-        """Take it out of the thread; that it cannot be deleted is no error."""
-        await self.stop([])
-        try:
-            await self._pen.due(DELETE, self._key.team, self._key.channel, self._place)
-        except (SlackError, ChannelGone) as e:
-            log.info("a stream could not be deleted", ts=self.ts, error=str(e))
+    def _left(self, tool: str) -> list[Json]:
+        """Return what changes the cards that would go on for ever in a stream that ends: `tool` is a tool's last status."""
+        return [
+            {
+                "type": "task_update",
+                "id": card["id"],
+                "title": card["title"],
+                "status": "pending" if card["id"].startswith(STEP) else tool,
+            }
+            for card in self.cards.values()
+            if card["status"] == "in_progress"
+        ]
 
     async def _stop(self, chunks: list[Json]) -> None:
         arguments = self._place | {
@@ -109,17 +108,14 @@ class Stream:
         unclear: Callable[[], Awaitable[Json | None]],
     ) -> None:
         """End it as the turn's final message, with the metadata `found`. Raises `SlackError`, `ChannelGone`."""
-        arguments = self._place | {"chunks": chunks or None, "blocks": footer, "metadata": found}
+        self._note(chunks)
+        whole = [*chunks, *self._left("error")]
+        arguments = self._place | {"chunks": whole or None, "blocks": footer, "metadata": found}
         await self._pen.due(STOP, self._key.team, self._key.channel, arguments, unclear=unclear)
 
     @property
     def _place(self) -> Json:
         return {"channel": self._key.channel, "ts": self.ts}
-
-
-def carries(whole: str, part: str) -> bool:
-    """Whether `part` stands in `whole`, whatever the white space between its words."""
-    return " ".join(part.split()) in " ".join(whole.split())
 
 
 def text_of(chunks: list[Json]) -> str:

@@ -174,9 +174,9 @@ class Thread:
         self._once.ledger = ledger
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(self.view.turn.number if self.view.turn else 0)
-        for ts in ledger.streams:
-            if not self._live or ts != self._live.place:
-                await self._once.stop_stream(ts)
+        for stream in ledger.streams:
+            if not self._live or stream.ts != self._live.place:
+                await self._once.stop_stream(stream.ts)
 
     async def sweep(self) -> None:
         """Delete what a predecessor, who did not know that it was over, said a second time."""

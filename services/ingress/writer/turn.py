@@ -7,7 +7,7 @@ import msgspec
 from schemas import events, live
 from schemas.ends import TurnEnd
 from schemas.people import Person
-from services.ingress.writer.acts import Act, Card, Finish, Plan, Text
+from services.ingress.writer.acts import STEP, Act, Card, Finish, Plan, Text
 
 
 class Turn(msgspec.Struct):
@@ -87,7 +87,7 @@ class Turn(msgspec.Struct):
         current = next((step.text for step in plan.steps if step.status == "in_progress"), "")
         title = f"Plan, {done} of {len(plan.steps)} done" + (f": {current}" if current else "")
         changed = [
-            self._card(f"step-{place}", step.text, "complete" if step.status == "completed" else step.status)
+            self._card(f"{STEP}{place}", step.text, "complete" if step.status == "completed" else step.status)
             for place, step in enumerate(plan.steps)
             if place >= len(known) or known[place] != step
         ]
