@@ -1,5 +1,6 @@
 """`instructions`: what every agent that works for a channel or a person is told."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,12 @@ import uvloop
 from schemas.buckets import Preferences
 from schemas.bus import PREFERENCES
 from schemas.keys import InvalidKey
+from schemas.operations import Audited
 from services.cli.place import Data, connected
 from services.cli.words import err, fail
 from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus, Draft
+from services.runtime.errors import Conflict
 
 # An agent reads them at each start, ahead of its task.
 MOST_CHARACTERS = 8_000
@@ -34,6 +38,8 @@ def instructions(
     threadmill instructions T1.C1 "Answer in German, and never touch the generated files."
     """
     key = _key(whose)
+    if clear and text is not None:
+        fail("give new instructions, or --clear, not both")
     if text is None and not clear:
         typer.echo(uvloop.run(_shown(key, data)) or "no instructions")
         return
@@ -42,7 +48,8 @@ def instructions(
             f"instructions have at most {MOST_CHARACTERS:,} characters; keep the rest in the repository's CLAUDE.md"
         )
     uvloop.run(_set(key, "" if clear else text or "", data))
-    err.print("the next agent that starts there is told")
+    done = f"{key} has no instructions any more" if clear or not text else f"{key} has new instructions"
+    err.print(f"{done}; the next agent that starts there is told")
 
 
 def _key(whose: str) -> str:
@@ -50,7 +57,9 @@ def _key(whose: str) -> str:
     try:
         return Preferences.key(team, of)
     except InvalidKey as e:
-        raise typer.BadParameter(f"{e}; write the workspace and the channel or person, such as T1.C1") from e
+        raise typer.BadParameter(
+            "write the workspace and the channel or person, such as T1.C1 or T1.U1"
+        ) from e
 
 
 async def _shown(key: str, data: Path | None) -> str:
@@ -62,4 +71,15 @@ async def _shown(key: str, data: Path | None) -> str:
 async def _set(key: str, text: str, data: Path | None) -> None:
     async with connected(data) as bus:
         bucket = Bucket(bus, PREFERENCES.name, Preferences)
-        await bucket.put(key, Preferences(instructions=text), (await bucket.get(key)).revision)
+        try:
+            await bucket.put(key, Preferences(instructions=text), (await bucket.get(key)).revision)
+        except Conflict:
+            fail("somebody else changed them in the same moment; look at them, and set them again")
+        await _audit(bus, key, text)
+
+
+async def _audit(bus: Bus, key: str, text: str) -> None:
+    changed = Audited(
+        team=key.partition(".")[0], who=getpass.getuser(), did="instructed", session=key, detail=text
+    )
+    await bus.publish(Draft(subject=changed.subject(), message=changed))

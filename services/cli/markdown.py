@@ -19,6 +19,11 @@ def _quote(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
+def _said(said: inputs.Said) -> str:
+    files = [f"> - `{file.name.replace('`', '')}`" for file in said.files]
+    return "\n".join([_quote(said.text), *(["> Attached:", *files] if files else [])])
+
+
 def _end(end: TurnEnd, at: str) -> str:
     cost = f", {end.cost_usd:.4f} USD" if end.cost_usd else ""
     reason = f": {end.reason}" if end.reason else ""
@@ -26,7 +31,7 @@ def _end(end: TurnEnd, at: str) -> str:
 
 
 TELL: dict[type, Callable[[Any, str], str]] = {
-    inputs.Said: lambda said, at: f"## {said.user.name or said.user.id}, {at}\n\n{_quote(said.text)}",
+    inputs.Said: lambda said, at: f"## {said.user.name or said.user.id}, {at}\n\n{_said(said)}",
     inputs.Answered: lambda said, _: (
         f"**{said.user.name or said.user.id}** answered: {said.choice or said.text}"
     ),

@@ -17,8 +17,8 @@ class Name(StrEnum):
     archiver = "archiver"
 
 
-def run(service: Annotated[Name, typer.Argument(help="Which service.")]) -> None:
-    """Run one service as a process of its own.
+def run(service: Annotated[Name, typer.Argument(help="Which service.", metavar="SERVICE")]) -> None:
+    """Run ingress, scheduler, worker or archiver as a process of its own.
 
     Its settings come from the environment: THREADMILL_..., SLACK_...
     """

@@ -42,6 +42,11 @@ def _who(person: Person) -> str:
     return escape(person.name or person.id)
 
 
+def _attached(said: inputs.Said) -> str:
+    names = ", ".join(file.name for file in said.files)
+    return f" [dim](attached: {escape(names)})[/dim]" if names else ""
+
+
 def _end(end: TurnEnd) -> str:
     colour = COLOURS[end.outcome]
     cost = f", {end.cost_usd:.4f} USD" if end.cost_usd else ""
@@ -50,7 +55,7 @@ def _end(end: TurnEnd) -> str:
 
 
 def _started(started: events.TurnStarted) -> str:
-    return f"[dim]{started.agent} works on {started.worker}{', resumed' if started.resumed else ''}[/dim]"
+    return f"[dim]the agent {started.agent} works on {started.worker}{', resumed' if started.resumed else ''}[/dim]"
 
 
 def _finished(tool: events.ToolFinished) -> str:
@@ -62,7 +67,9 @@ def _commit(commit: events.CommitPushed) -> str:
 
 
 TELL: dict[type, Callable[[Any], str]] = {
-    inputs.Said: lambda said: f"[bold cyan]{_who(said.user)}[/bold cyan] {escape(said.text)}",
+    inputs.Said: lambda said: (
+        f"[bold cyan]{_who(said.user)}[/bold cyan] {escape(said.text)}{_attached(said)}"
+    ),
     inputs.Answered: lambda said: (
         f"[cyan]{_who(said.user)} answered[/cyan] {escape(said.choice or said.text)}"
     ),

@@ -42,8 +42,13 @@ def send(
         SessionKey | None,
         typer.Option(parser=parsed_key, metavar="KEY", help="The thread to say it in; a new one without it."),
     ] = None,
-    user: Annotated[str, typer.Option(help="Who says it.")] = "U1",
-    channel: Annotated[str, typer.Option(help="Where the new thread begins.")] = "C1",
+    user: Annotated[str, typer.Option(help="Who says it: U1 is Ada, U2 is Grace.")] = "U1",
+    channel: Annotated[
+        str,
+        typer.Option(
+            help="Where the new thread begins: C1 is #general, C2 #backend, D1 Ada's direct messages."
+        ),
+    ] = "C1",
     as_json: Annotated[bool, typer.Option("--json", help="Print the turn's end as one JSON object.")] = False,
     data: Data = None,
 ) -> None:
@@ -51,13 +56,20 @@ def send(
 
     The exit code is 0 when the turn completed, 1 when it ended otherwise.
     """
+    if not text.strip():
+        fail("there is nothing to say; give the message as one argument in quotes")
     end, key = uvloop.run(_send(Saying(text, user, channel, session), data))
     if as_json:
         typer.echo(msgspec.json.encode({"session": str(key)} | msgspec.to_builtins(end)).decode())
     else:
-        out.print(end.text or end.reason, markup=False, soft_wrap=True)
+        out.print(end.text or _reason(end), markup=False, soft_wrap=True)
         err.print(f"[dim]{end.outcome} · session {key}[/dim]", soft_wrap=True)
     raise typer.Exit(0 if end.outcome == "completed" else 1)
+
+
+def _reason(end: TurnEnd) -> str:
+    again = f" You can start the next one at {end.retry_at.astimezone():%H:%M:%S}." if end.retry_at else ""
+    return end.reason + again
 
 
 async def _send(saying: Saying, data: Path | None) -> tuple[TurnEnd, SessionKey]:

@@ -41,9 +41,8 @@ def sessions(
             told = msgspec.json.encode({"session": key} | msgspec.to_builtins(summary)).decode()
             typer.echo(key if as_keys else told)
         return
-    out.print(
-        _table(found) if found else "no sessions yet: write to the bot in a thread, or `threadmill send`"
-    )
+    nothing = f"no sessions that {user} began" if user else "no sessions yet"
+    out.print(_table(found) if found else f"{nothing}: write to the bot in a thread, or `threadmill send`")
 
 
 async def _sessions(data: Path | None) -> list[tuple[str, Summary]]:

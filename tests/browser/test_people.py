@@ -85,7 +85,7 @@ async def test_a_mention_completes_by_the_keyboard(page: Page, asked: str, heard
 
 async def test_one_can_be_grace_and_stays_so(page: Page, heard: Heard) -> None:
     await page.get_by_text("Grace Hopper").click()
-    await expect(page.locator("#directs")).to_be_hidden()
+    await expect(page.locator("#directs a")).to_have_attribute("href", "#/D2")
     await page.reload()
     await page.get_by_role("textbox", name="Message").fill("hello")
     await page.keyboard.press("Enter")

@@ -206,6 +206,27 @@ async def test_stop_reaches_the_bot_and_the_stream_is_over(
     )
 
 
+async def test_a_card_of_a_stream_that_was_stopped_runs_no_more(
+    page: Page, asked: str, bot: AsyncWebClient, heard: Heard
+) -> None:
+    ts = await stream(bot, asked)
+    chunk = {"type": "task_update", "id": "t9", "title": "sleep 30", "status": "in_progress"}
+    await bot.api_call("chat.appendStream", json={"channel": "C1", "ts": ts, "chunks": [chunk]})
+    card = page.locator('[data-key="task:t9"]')
+    await expect(card).to_have_attribute("data-state", "in_progress")
+    await page.get_by_role("button", name="Stop").click()
+    await expect(card).to_have_attribute("data-state", "stopped")
+
+
+async def test_whoever_replies_sees_the_reply(page: Page, asked: str, bot: AsyncWebClient) -> None:
+    await bot.chat_postMessage(channel="C1", thread_ts=asked, text="line\n" * 100)
+    await expect(page.locator("#thread-messages")).to_contain_text("line")
+    await page.locator("#thread-messages").evaluate("list => { list.scrollTop = 0; }")
+    await page.get_by_role("textbox", name="Reply in this thread").fill("mine")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#thread-messages > li").last).to_be_in_viewport()
+
+
 async def test_escape_twice_stops_while_one_does_not(
     page: Page, asked: str, bot: AsyncWebClient, heard: Heard
 ) -> None:

@@ -45,7 +45,7 @@ def test_sessions_are_listed_whole_the_latest_first(dev: RunningDev) -> None:
     assert [line.split()[0] for line in table] == ["session", newer, older]
     lines = [json.loads(line) for line in dev.cli.ok("sessions", "--json", "--user", "U2").splitlines()]
     assert [line["session"] for line in lines] == [newer, older]
-    assert dev.cli.ok("sessions", "--user", "U8").startswith("no sessions yet")
+    assert dev.cli.ok("sessions", "--user", "U8").startswith("no sessions that U8 began")
 
 
 def test_a_narrow_terminal_shows_whole_keys(dev: RunningDev) -> None:

@@ -65,7 +65,12 @@ async def test_the_workspace_tells_who_and_where_and_which_agent() -> None:
     async with world(simulator) as here:
         seen = await here.look("workspace")
         assert [one["id"] for one in seen["users"]] == ["U1", "U2"]
-        assert {one["id"]: one["is_im"] for one in seen["channels"]} == {"C1": False, "C2": False, "D1": True}
+        assert {one["id"]: one["is_im"] for one in seen["channels"]} == {
+            "C1": False,
+            "C2": False,
+            "D1": True,
+            "D2": True,
+        }
         assert (seen["bot"]["id"], seen["agent"]) == ("UBOT", {"name": "recorded"})
         ts = await here.say("x")
         thread = await here.thread(ts)

@@ -27,6 +27,7 @@ export const channelComposer = composer(byId("channel-composer"), {
   mention: () => !isDirect(place().channel),
   async send(text, files, asked) {
     const { channel } = place();
+    scroll.follow();
     const sent = await say(channel, asked ? mentionBot(text) : text, null, files);
     if (sent?.ts && (asked || isDirect(channel))) go(channel, sent.ts);
     return sent;

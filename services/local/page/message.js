@@ -14,6 +14,7 @@ import { inWords, renderMrkdwn } from "./mrkdwn.js";
 import { awaitModal } from "./modals.js";
 import { avatar, isBot, nameOf } from "./names.js";
 import { chips, openPicker } from "./reactions.js";
+import { settled } from "./tasks.js";
 import { ago, clock, fullTime, iso } from "./time.js";
 
 /** An empty message node for `updateMessage`. */
@@ -69,7 +70,7 @@ function drawContent(node, message, view) {
 }
 
 function drawKind(kind, node, message, view) {
-  if (kind === "blocks") renderBlocks(node.content, message.blocks, (action) => pressed(view.channel, message.ts, action));
+  if (kind === "blocks") renderBlocks(node.content, message.streaming_state === "in_progress" ? message.blocks : settled(message.blocks), (action) => pressed(view.channel, message.ts, action));
   else if (kind === "markdown") renderMarkdown(node.content, message.text ?? "");
   else renderMrkdwn(node.content, message.text ?? "");
 }

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { angle, bareAddress, between, codeSpan, link, scan } from "./inline.js";
 import { channelNameOf, mentionOf } from "./names.js";
 import { copyable } from "./copy.js";
+import { moment } from "./time.js";
 
 const plain = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
@@ -15,7 +16,7 @@ const mark = (tag, options) => (text, at, nest, barren) => {
 const BROADCAST = /^<!(here|channel|everyone)(?:\|[^>]*)?>/;
 const CHANNEL = /^<#([A-Z0-9]{1,24})(?:\|([^<>\n]*))?>/;
 const LABELLED = /^<((?:https?:\/\/|mailto:)[^<>|\s]+)\|([^<>]*)>/;
-const DATE = /^<!date\^\d+\^[^|>]*\|([^<>]*)>/;
+const DATE = /^<!date\^(\d{1,11})\^[^|>]*\|[^<>]*>/;
 
 function bracket(text, at) {
   const rest = text.slice(at, at + 2000);
@@ -26,7 +27,7 @@ function bracket(text, at) {
   match = BROADCAST.exec(rest);
   if (match) return [h("span", { class: "mention" }, `@${match[1]}`), at + match[0].length];
   match = DATE.exec(rest);
-  return match ? [match[1], at + match[0].length] : angle(text, at);
+  return match ? [moment(match[1]), at + match[0].length] : angle(text, at);
 }
 
 function entity(text, at) {

@@ -2,7 +2,7 @@
 
 const NEAR = 60; // px from the end that still count as the end
 
-/** `{before(), after(jump)}` around each drawing of `list`; `pill` is shown when something new is below. */
+/** `{follow(), before(), after(jump)}` around each drawing of `list`; `pill` is shown when something new is below. */
 export function pinned(list, pill) {
   let atEnd = true;
   let top = 0;
@@ -23,6 +23,10 @@ export function pinned(list, pill) {
   new ResizeObserver(() => atEnd && toEnd()).observe(list); // a composer that grows takes room from the list
   let height = 0;
   return {
+    /** Whoever writes wants to see it: the next drawing goes to the end. */
+    follow() {
+      atEnd = true;
+    },
     before() {
       height = list.scrollHeight;
     },

@@ -7,8 +7,15 @@ import { link } from "./inline.js";
 import { richText } from "./richtext.js";
 
 const STATES = {
-  pending: "Waiting", in_progress: "Running", complete: "Done", error: "Failed",
+  pending: "Waiting", in_progress: "Running", complete: "Done", error: "Failed", stopped: "Stopped",
 };
+
+/** The blocks of a message that nobody writes to any more: what runs in them was stopped. */
+export const settled = (blocks) => blocks.map((block) => ({
+  ...block,
+  ...(block.status === "in_progress" ? { status: "stopped" } : {}),
+  ...(block.tasks ? { tasks: settled(block.tasks) } : {}),
+}));
 
 /** Draws a `task_card` into `node`; a card that a person opened stays open. */
 export function renderTask(node, task) {

@@ -21,7 +21,10 @@ export const threadComposer = composer(byId("thread-composer"), {
   label: "Reply in this thread",
   target: () => place().thread && `${place().channel}/${place().thread}`,
   placeholder: () => "Reply, steer, or say stop",
-  send: (text, files) => say(place().channel, text, place().thread, files),
+  send(text, files) {
+    scroll.follow();
+    return say(place().channel, text, place().thread, files);
+  },
 });
 
 /** Fetches and draws the thread that the address names, or shows that none is open. */

@@ -13,6 +13,13 @@ export function clock(ts) {
   return today ? CLOCK.format(when) : `${DAY.format(when)}, ${CLOCK.format(when)}`;
 }
 
+/** `today at 10:42`, or `Nov 3 at 10:42`. */
+export function moment(ts) {
+  const when = date(ts);
+  const today = when.toDateString() === new Date().toDateString();
+  return `${today ? "today" : DAY.format(when)} at ${CLOCK.format(when)}`;
+}
+
 export const fullTime = (ts) => FULL.format(date(ts));
 export const iso = (ts) => date(ts).toISOString();
 

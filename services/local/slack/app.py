@@ -51,6 +51,8 @@ class Simulator:
         clock = clock or ScaledClock(time_scale)
         state = (persistence.load(persist) if persist else None) or seed(credentials)
         self.workspace = Workspace(state, clock)
+        for person in [each.id for each in state.people.values() if not each.is_bot]:
+            self.workspace.open_direct(person)
         self.bot_token = state.credentials.bot_token
         self.app_token = state.credentials.app_token
         self.signing_secret = state.credentials.signing_secret
