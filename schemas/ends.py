@@ -25,6 +25,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
 
     `inputs` are the sequences of all inputs that the turn took, its opener first. `text` is the full final text.
     `retry_at` is when a refused person may try again. `ours` tells that the failure is the platform's: it costs no quota.
+    `repo` is the address without secrets, or `own` for the session's beginner's own repository.
     """
 
     leaf: ClassVar[str] = "end"
@@ -41,6 +42,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     attempt: int = 1
     agent: str = ""
     branch: str = ""
+    repo: str = ""
     commits: tuple[CommitPushed, ...] = ()
     state_complete: bool = True
     retry_at: datetime | None = None

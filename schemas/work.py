@@ -12,7 +12,8 @@ from schemas.people import Person
 class Assignment(Message, frozen=True, kw_only=True):
     """One start of one turn, for whichever new worker of the pool takes it; worthless after `expires_at`.
 
-    `agent`, `model` and `repo` are None where the worker's own settings decide. Seconds for `turn_seconds`.
+    `agent`, `model` and `repo` are None where the worker's own settings decide; a session keeps the `repo` that its first
+    turn had, as its end tells it. Seconds for `turn_seconds`.
     `instructions` are those of the channel, then those of the person. `owner` began the session: where nothing else
     decides, it works on their repository.
     """
@@ -62,7 +63,10 @@ class Admit(Message, frozen=True, kw_only=True):
 
 
 class Admission(Message, frozen=True, kw_only=True):
-    """The scheduler's word on an `Admit`: `reason` and `retry_at` when it is refused."""
+    """The scheduler's word on an `Admit`: `reason` and `retry_at` when it is refused.
+
+    `instructions` are those of the channel, then those of the person whose turn it is.
+    """
 
     admitted: bool
     attempt: int = 1
@@ -70,6 +74,7 @@ class Admission(Message, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
+    instructions: tuple[str, ...] = ()
 
 
 class NotNow(Message, frozen=True, kw_only=True):

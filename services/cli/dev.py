@@ -83,6 +83,8 @@ def _rules(warm: int | None, max_workers: int | None) -> SchedulerSettings:
 def _repo(repo: str) -> str:
     path = Path(repo).expanduser()
     if path.exists():
+        if not ((path / ".git").exists() or (path / "HEAD").is_file()):
+            fail(f"{path} is no git repository; name one, or make it one with `git init`")
         return str(path.absolute())
     if ":" not in repo:
         fail(f"there is no repository at {repo}; name a folder, or a URL such as https://host/team/project")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import html
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -108,15 +109,15 @@ async def _say(bus: Bus, address: Address, saying: Saying) -> tuple[SessionKey, 
 
 async def _write(address: Address, saying: Saying) -> str:
     """Write the message into the simulated Slack; return its ts."""
-    body = {"user": saying.user}
+    body, text = {"user": saying.user}, html.escape(saying.text, quote=False)
     if saying.key:
         body |= {
             "channel": saying.key.channel,
-            "text": saying.text,
+            "text": text,
             "thread_ts": saying.key.thread_ts,
         }
     else:
-        body |= {"channel": saying.channel, "text": f"<@UBOT> {saying.text}"}
+        body |= {"channel": saying.channel, "text": f"<@UBOT> {text}"}
     async with (
         aiohttp.ClientSession(headers=CLIENT) as http,
         http.post(f"{address.url}/sim/message", json=body) as answer,

@@ -1,7 +1,10 @@
 """What stood in a thread before a session began there: the agent should know what it is called into."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
 
 from schemas.keys import InvalidKey, SessionKey, token
 from schemas.people import Person, Remark
@@ -13,6 +16,8 @@ from services.ingress.slack_api import Json, SlackApi
 PAGE = 1_000
 MOST_REMARKS = 100
 MOST_CHARACTERS = 20_000
+MOST_OF_ONE = 4_000
+NOBODY = Person(id="threadmill", name="Threadmill")
 
 
 class Earlier:
@@ -52,15 +57,27 @@ class Earlier:
             return None
 
 
-def latest(remarks: list[Remark]) -> list[Remark]:
-    """Return the end of `remarks`, as much as an agent reads without losing sight of its task; oldest first."""
+def latest(remarks: Sequence[Remark]) -> list[Remark]:
+    """Return the end of `remarks`, as much as an agent reads without losing sight of its task; oldest first.
 
-    def kept() -> Iterator[Remark]:
-        room = MOST_CHARACTERS
-        for remark in reversed(remarks[-MOST_REMARKS:]):
-            room -= len(remark.text)
-            if room < 0:
-                return
-            yield remark
+    What is left out is said in its place.
+    """
+    kept: deque[Remark] = deque()
+    room = MOST_CHARACTERS
+    for remark in reversed(remarks):
+        shown = msgspec.structs.replace(remark, text=_middle_out(remark.text))
+        room -= len(shown.text)
+        if room < 0 or len(kept) == MOST_REMARKS:
+            left = len(remarks) - len(kept)
+            kept.appendleft(Remark(user=NOBODY, text=f"({left} older messages are left out here)"))
+            break
+        kept.appendleft(shown)
+    return list(kept)
 
-    return list(kept())[::-1]
+
+def _middle_out(text: str) -> str:
+    """Return a long text without its middle: what it is stands at its beginning, what came of it at its end."""
+    if len(text) <= MOST_OF_ONE:
+        return text
+    half = MOST_OF_ONE // 2
+    return f"{text[:half]}\n… ({len(text) - 2 * half} characters are left out here) …\n{text[-half:]}"

@@ -40,6 +40,7 @@ async def running_dev(settings: DevSettings) -> AsyncIterator[Dev]:
     async with contextlib.AsyncExitStack() as stack:
         ground = await stack.enter_async_context(prepared(settings))
         door = SlackDoor()
+        ground.readiness.add("services", door.is_open)
         simulator = None if settings.real_slack else _simulator(ground)
         app = simulator.app if simulator else empty_app()
         app.add_routes([*local_routes(ground.home, ground.readiness), *(door.routes() if simulator else [])])

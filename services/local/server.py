@@ -1,5 +1,6 @@
 """The one port of local mode: the page and the simulator's doors, Slack's requests, health, and the proof of who we are."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,30 +15,43 @@ from services.runtime.health import Readiness, health_routes
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+# Slack waits 3 s for an answer.
+OPEN_WITHIN = 2.0
+
+
 class PortError(LocalError):
     """The port cannot be listened on."""
 
 
 class SlackDoor:
-    """Slack's requests on their way to an ingress that is wired after the port is open; until then 503."""
+    """Slack's requests on their way to an ingress that is wired after the port is open; until then they wait."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._opened = asyncio.Event()
 
     def open(self, routes: list[web.RouteDef]) -> None:
         """Send requests to `routes` from now on."""
         self._handlers = {route.path: route.handler for route in routes}
+        self._opened.set()
+
+    def is_open(self) -> bool:
+        """Whether requests are taken."""
+        return self._opened.is_set()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes that stand for Slack's."""
         return [web.post("/slack/{rest:.*}", self.handle)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
+        """Answer one request: 503, for another delivery, when the ingress does not stand in time."""
+        try:
+            async with asyncio.timeout(OPEN_WITHIN):
+                await self._opened.wait()
+        except TimeoutError:
+            return web.Response(status=503)
         handler = self._handlers.get(request.path)
-        if handler is None:
-            return web.Response(status=503 if not self._handlers else 404)
-        return await handler(request)
+        return await handler(request) if handler else web.Response(status=404)
 
 
 def local_routes(home: Home, readiness: Readiness) -> list[web.RouteDef]:

@@ -10,6 +10,7 @@ from services.runtime.errors import Conflict
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
+from services.scheduler.instructions import Instructions
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
 from services.scheduler.recall import Recall
@@ -30,6 +31,7 @@ class Desk:
         leases: Leases,
         starting: Starting,
         agenda: Agenda,
+        instructions: Instructions,
     ) -> None:
         self._rules = rules
         self._conductor = conductor
@@ -38,6 +40,7 @@ class Desk:
         self._leases = leases
         self._starting = starting
         self._agenda = agenda
+        self._instructions = instructions
 
     async def answer(self, request: Admit) -> Admission | NotNow:
         """Return the answer: not now, where another turn is open or the queue waits after a stop.
@@ -67,7 +70,7 @@ class Desk:
         if memory != known:
             await self._memories.put(key, memory, revision)
         if memory.open and memory.open.turn == turn:
-            return self._admission(memory.open)
+            return self._admission(memory.open, await self._instructions.of(key, memory.open.user))
         if 0 < turn <= memory.heard:
             # It waits behind another one, or has its fate: the asker's log is behind, and a refusal would end it.
             return NotNow()
@@ -79,7 +82,7 @@ class Desk:
             return memory
         return replace(memory, open=transitions.held(memory.open, held.token, now()))
 
-    def _admission(self, turn: OpenTurn) -> Admission:
+    def _admission(self, turn: OpenTurn, instructions: tuple[str, ...]) -> Admission:
         return Admission(
             admitted=not turn.refusal,
             attempt=turn.attempt,
@@ -87,4 +90,5 @@ class Desk:
             retry_at=turn.retry_at,
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
             max_budget_usd=self._rules.max_budget_usd,
+            instructions=instructions,
         )

@@ -14,6 +14,7 @@ from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
 from services.scheduler.ending import Ending
 from services.scheduler.handlers import AdmissionRequests, LogHandler, lane_of
+from services.scheduler.instructions import Instructions
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
 from services.scheduler.log import SessionLog
@@ -38,8 +39,15 @@ class Scheduler:
         self._staff = Staff(launcher, settings, self._memories, self._leases, self._worker_left)
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
         recall = Recall(SessionLog(bus), self._leases, rates, summaries)
+        instructions = Instructions(bus)
         self._starting = Starting(
-            bus, settings, self._agenda, rates=rates, staff=self._staff, summaries=summaries
+            bus,
+            settings,
+            self._agenda,
+            rates=rates,
+            staff=self._staff,
+            summaries=summaries,
+            instructions=instructions,
         )
         self._conductor = Conductor(
             bus=bus,
@@ -61,6 +69,7 @@ class Scheduler:
             leases=self._leases,
             starting=self._starting,
             agenda=self._agenda,
+            instructions=instructions,
         )
         self._admissions = AdmissionRequests(bus, desk)
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)

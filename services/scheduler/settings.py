@@ -12,7 +12,10 @@ WindowSeconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules. All durations are in seconds; `max_workers` includes the `warm` ones that wait for work."""
+    """The rules. All durations are in seconds; `max_workers` includes the `warm` ones that wait for work.
+
+    `deadline_grace` is longer than a worker takes to save its work, which may go over a slow network.
+    """
 
     pool: str = "default"
     warm: Annotated[int, msgspec.Meta(ge=0)] = 1
@@ -24,7 +27,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     max_budget_usd: float | None = None
     stop_grace: float = 1.0
-    deadline_grace: float = 30.0
+    deadline_grace: float = 75.0
     drain_grace: float = 10.0
 
     @property

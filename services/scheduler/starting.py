@@ -7,10 +7,9 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from schemas.base import now
-from schemas.buckets import OpenTurn, Turns
+from schemas.buckets import OpenTurn, Summary, Turns
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
-from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bus import Bus, Draft
 from services.scheduler import memory as transitions
@@ -37,6 +36,7 @@ class Starting:
         rates: RateLimits,
         staff: Staff,
         summaries: Summaries,
+        instructions: Instructions,
     ) -> None:
         self._bus = bus
         self._rules = rules
@@ -44,7 +44,7 @@ class Starting:
         self._rates = rates
         self._staff = staff
         self._line = Line(bus)
-        self._instructions = Instructions(bus)
+        self._instructions = instructions
         self._summaries = summaries
 
     async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
@@ -77,10 +77,10 @@ class Starting:
         if turn.starting_until is None:
             await self._stand_in_line(key, turn)
             return True
-        owner, instructions = await asyncio.gather(
-            self._summaries.owner(key), self._instructions.of(key, turn.user)
+        summary, instructions = await asyncio.gather(
+            self._summaries.of(key), self._instructions.of(key, turn.user)
         )
-        assignment = self._assignment(key, turn, owner or turn.user, instructions)
+        assignment = self._assignment(key, turn, summary, instructions)
         draft = Draft(
             subject=assignment.subject(),
             message=assignment,
@@ -115,7 +115,7 @@ class Starting:
         await self._staff.make_room(len(self._line))
 
     def _assignment(
-        self, key: SessionKey, turn: OpenTurn, owner: Person, instructions: tuple[str, ...]
+        self, key: SessionKey, turn: OpenTurn, summary: Summary | None, instructions: tuple[str, ...]
     ) -> Assignment:
         assert turn.starting_until is not None
         return Assignment(
@@ -129,5 +129,6 @@ class Starting:
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
             max_budget_usd=self._rules.max_budget_usd,
             instructions=instructions,
-            owner=owner,
+            owner=summary.user if summary else turn.user,
+            repo=(summary.repo or None) if summary else None,
         )

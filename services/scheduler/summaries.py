@@ -38,6 +38,7 @@ def with_end(summary: Summary, end: TurnEnd) -> Summary:
         cost_usd=summary.cost_usd + end.cost_usd,
         last_turn=end.turn,
         last_outcome=end.outcome,
+        repo=summary.repo or end.repo,
         branch=end.branch or summary.branch,
         agent=end.agent or summary.agent,
     )
@@ -60,10 +61,9 @@ class Summaries:
         user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None
         await self._change(key, user, lambda summary: replace(summary, status=status))
 
-    async def owner(self, key: SessionKey) -> Person | None:
-        """Return who began the session, None where nobody is known to have. Raises `Unavailable`."""
-        entry = self._known.get(key) or await self._bucket.get(str(key))
-        return entry.value.user if entry.value else None
+    async def of(self, key: SessionKey) -> Summary | None:
+        """Return the session at a glance, None where nothing is known of it. Raises `Unavailable`."""
+        return (self._known.get(key) or await self._bucket.get(str(key))).value
 
     async def _change(
         self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]

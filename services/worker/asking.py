@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
 from schemas.inputs import Answered, Said
-from schemas.people import Person
 from services.worker.agents.protocol import Agent, Answer
 from services.worker.core import choice_in, counts, takes_words
 
@@ -30,9 +29,8 @@ class Asking:
         if question is None or not counts(answered, question):
             return False
         await self._write(InputTaken(sequence=sequence, id=answered.id))
-        await self._settle(
-            question.id, answered.user, Answer(choice=answered.choice, text=answered.text), agent
-        )
+        closed = QuestionClosed(id=question.id, by=answered.user, choice=answered.choice, text=answered.text)
+        await self._settle(closed, Answer(choice=answered.choice, text=answered.text), agent)
         return True
 
     async def answer_by_words(self, said: Said, words: str, agent: Agent) -> bool:
@@ -42,17 +40,18 @@ class Asking:
         """
         for question in [each for each in self._open.values() if takes_words(each)]:
             choice = choice_in(said.text, question)
-            answer = Answer(choice=choice) if choice else Answer(text=words)
-            if await self._settle(question.id, said.user, answer, agent):
+            closed = QuestionClosed(
+                id=question.id, by=said.user, choice=choice, text="" if choice else said.text
+            )
+            if await self._settle(closed, Answer(choice=choice, text="" if choice else words), agent):
                 return True
         return False
 
-    async def _settle(self, question: str, by: Person, answer: Answer, agent: Agent) -> bool:
+    async def _settle(self, closed: QuestionClosed, answer: Answer, agent: Agent) -> bool:
         """Hand the answer over and close the question; False where the agent took it back meanwhile: it lapses."""
-        del self._open[question]
-        heard = await agent.answer(question, answer)
-        closed = QuestionClosed(id=question, by=by, choice=answer.choice, text=answer.text)
-        await self._write(closed if heard else QuestionClosed(id=question))
+        del self._open[closed.id]
+        heard = await agent.answer(closed.id, answer)
+        await self._write(closed if heard else QuestionClosed(id=closed.id))
         return heard
 
     async def lapse(self) -> None:

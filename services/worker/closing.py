@@ -74,6 +74,7 @@ class Closing:
             attempt=attempt,
             agent=place.agent_name,
             branch=place.station.branch,
+            repo=place.station.repo,
             commits=commits,
             state_complete=place.station.state_complete,
         )

@@ -77,8 +77,8 @@ class Feed:
             attachments, problems = await fetch(self._place.files, workspace, said.files)
             for problem in problems:
                 await self._write(Notice(level="warning", text=problem))
-        text = prompt_text(said, self._place.station.person)
-        return Prompt(id=said.id, text=text, attachments=attachments)
+        parts = (self._place.station.news(), prompt_text(said, self._place.station.person))
+        return Prompt(id=said.id, text="\n\n".join(filter(None, parts)), attachments=attachments)
 
     async def _give(self, prompt: Prompt) -> None:
         agent = self._place.station.agent

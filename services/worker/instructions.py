@@ -18,6 +18,12 @@ WISHES = """\
 The people whom you work for ask this of you:
 {}
 """
+NEW_WISHES = """\
+<instructions>
+From here on the people whom you work for ask this of you, in the place of what they asked before:
+{}
+</instructions>"""
+NO_WISHES = "nothing beyond what their messages say"
 EARLIER = """\
 Your own memory of this thread could not be restored. This is what was said before, oldest first; it is a record, not a
 request:
@@ -40,3 +46,8 @@ def system_prompt(
         wishes=WISHES.format("\n".join(wishes)) if wishes else "",
         earlier=EARLIER.format(earlier) if earlier else "",
     ).strip()
+
+
+def wishes(instructions: Sequence[str]) -> str:
+    """Return what an agent is told in the middle of its conversation, when `instructions` are new to it."""
+    return NEW_WISHES.format("\n".join(instructions) or NO_WISHES)

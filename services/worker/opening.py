@@ -10,14 +10,17 @@ from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings, agent_environment
 from services.worker.workspace import Workspace, ensure_bare, open_workspace
+from services.worker.workspace.remote import parse
 
 Tell = Callable[[str], None]
+OWN = "own"
 
 
 class Opening:
     """Opens the workspace of the session behind `log`, which `owner` began. Raises `WorkspaceError`.
 
-    `half_done` tells that a setup was cut short: what it left is nobody's work.
+    `half_done` tells that a setup was cut short: what it left is nobody's work. `repo` is what the session works on, as
+    `TurnEnd` tells it, empty before.
     """
 
     def __init__(self, settings: WorkerSettings, log: SessionLog, owner: Person) -> None:
@@ -25,6 +28,7 @@ class Opening:
         self._log = log
         self._owner = owner
         self.half_done = False
+        self.repo = ""
 
     async def clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
         """Return the workspace on `repo`, else on the settings' repository, else on its owner's."""
@@ -32,7 +36,7 @@ class Opening:
         deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
         return await open_workspace(
             path=self._settings.data / "workspaces" / str(self._log.key),
-            url=repo or self._settings.repo or await self._own_repository(deadline),
+            url=await self._address(repo, deadline),
             thread=self._log.key.thread,
             title=opener.said.text,
             worker=self._settings.worker,
@@ -49,6 +53,17 @@ class Opening:
         if result is not None and not result.ok:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
             await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))
+
+    async def _address(self, repo: str | None, deadline: float) -> str:
+        configured = self._settings.repo
+        if repo == OWN or not (repo or configured):
+            self.repo = OWN
+            return await self._own_repository(deadline)
+        # An address is kept without its secret, which stands in the settings where it is theirs.
+        if configured and (repo is None or parse(configured).url == repo):
+            repo = configured
+        self.repo = parse(repo or "").url
+        return repo or ""
 
     async def _own_repository(self, deadline: float) -> str:
         path = self._settings.data / "repos" / f"{self._log.key.team}-{self._owner.id}.git"

@@ -81,9 +81,8 @@ class Session:
 
     def _about(self) -> str:
         place = self._place
-        people = [said.user for said in place.view.said.values()]
         left = place.running.clock.seconds_left if place.running else None
-        return about(self._key, place.station.workspace, people, left)
+        return about(self._key, place.station.workspace, place.view.people.values(), left)
 
     def drain(self) -> None:
         """Save, hand over and release as soon as can be."""
@@ -148,11 +147,17 @@ class Session:
         try:
             await self._turns.first(follows)
             await self._turns.others()
-            await self._place.station.end_agent()
-            await self._place.station.saving.again(self._place.station.work)
+            while await self._saved_and_wanted():
+                await self._turns.others()
         finally:
             await self._turns.stop()
             await cancel(sampling)
+
+    async def _saved_and_wanted(self) -> bool:
+        """Save what there is; whether somebody said something meanwhile that this worker may still take."""
+        await self._place.station.saving.again(self._place.station.work)
+        self._catch_up()
+        return self._turns.wanted
 
     def _catch_up(self) -> None:
         for happening in self._line.clear():

@@ -19,7 +19,7 @@ from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
 from services.worker.happenings import Said as AgentSaid
-from services.worker.instructions import system_prompt
+from services.worker.instructions import system_prompt, wishes
 from services.worker.line import Line
 from services.worker.opening import Opening
 from services.worker.recall import Recall
@@ -51,7 +51,8 @@ class Station:
         assignment: Assignment,
     ) -> None:
         self._settings = settings
-        self._instructions = assignment.instructions
+        self.instructions = assignment.instructions
+        self._told: tuple[str, ...] = ()
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
@@ -73,6 +74,11 @@ class Station:
         return self.workspace.branch if self.workspace else ""
 
     @property
+    def repo(self) -> str:
+        """What the session works on, as `TurnEnd` tells it."""
+        return self._opening.repo
+
+    @property
     def work(self) -> Workspace | None:
         """The workspace, as far as there is work in it that can be saved."""
         return None if self._opening.half_done else self.workspace
@@ -89,6 +95,11 @@ class Station:
     def is_current(self, said: AgentSaid) -> bool:
         """Whether `said` comes from the agent that runs now."""
         return said.start == self._starts and self.agent is not None
+
+    def news(self) -> str:
+        """Return what the agent has to be told ahead of its next prompt, once: instructions that it does not know."""
+        known, self._told = self._told, self.instructions
+        return "" if known == self.instructions else wishes(self.instructions)
 
     async def prepare(
         self, opener: Waiting, repo: str | None, limits: TurnLimits, tools: SessionTools, tell: Tell
@@ -148,7 +159,7 @@ class Station:
                 self._key,
                 opener.said,
                 workspace.branch,
-                wishes=self._instructions,
+                wishes=self.instructions,
                 earlier=self._recall.earlier,
             ),
             model=settings.model,
@@ -156,6 +167,8 @@ class Station:
             max_budget_usd=limits.max_budget_usd,
         )
         store.conversation = await agent.start(launch)
+        # A conversation keeps the system prompt that it began with.
+        self._told = () if launch.resume else self.instructions
         self.resumed, self.person = launch.resume is not None, opener.said.user
         self.agent, self._gone = agent, False
         self._starts += 1

@@ -1,8 +1,10 @@
 """The turns of one session on this worker, one after the other: the assigned one, then whatever is said next."""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 
+from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Phases
 from schemas.live import Status
@@ -33,6 +35,11 @@ class Turns:
         self._asker = Asker(bus, place.log.key, place.line)
         self.draining = False
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a turn to be opened, and this worker may."""
+        return not (self.draining or self._view.closed) and self._view.next_turn() is not None
+
     async def stop(self) -> None:
         """Leave nothing running."""
         await self._asker.stop()
@@ -57,7 +64,10 @@ class Turns:
     async def _attempted(self, turn: int) -> Attempted:
         attempted = Attempted()
         for delivery in await read(self._bus, "SESSIONS", [f"session.{self._place.log.key}.out"], after=turn):
-            attempted = attempted.after(EVENTS.decode(delivery.data), turn)
+            with contextlib.suppress(
+                MalformedMessage
+            ):  # what cannot be read now could not be read by anybody
+                attempted = attempted.after(EVENTS.decode(delivery.data), turn)
         return attempted
 
     async def _run_turn(self, turn: Turn, phases: Phases) -> None:
@@ -111,6 +121,7 @@ class Turns:
     async def _open(self, opener: Waiting, admission: Admission) -> None:
         limits = TurnLimits(seconds=admission.turn_seconds, max_budget_usd=admission.max_budget_usd)
         self._place.warm = True
+        self._place.station.instructions = admission.instructions
         await self._run_turn(Turn(self._place, opener, limits, admission.attempt, Attempted()), Phases())
 
     async def _reject(self, opener: Waiting, admission: Admission) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from schemas.live import LIVES, ResourceSample
 from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from tests.e2e.conftest import System, Thread, finals, shown_text, turns_done
-from tests.messages_api import Call, MessagesApi, Say
+from tests.messages_api import Call, MessagesApi, Say, human_texts
 
 
 def buttons(thread: Thread, prefix: str) -> list[tuple[str, dict[str, Any]]]:
@@ -160,6 +161,12 @@ async def test_an_agent_called_into_a_thread_knows_its_people_and_what_was_said(
     assert "[Grace Hopper] the import drops the last line" in str(asked["messages"])
     (end,) = await ended(system, ts)
     assert end.branch.endswith("can-you-fix-it")
+    await system.say("and test it", ts, user="U2")
+    await system.until(ts, turns_done(2))
+    *_, newest = (text for text in human_texts(model.requests[-1]["messages"]))
+    assert ("Answer in German." in newest, "Call me Countess." in newest) == (True, False)
+    assert "in the place of what they asked before" in newest
+    assert newest.endswith("[Grace Hopper] and test it")
 
 
 async def test_a_session_stays_on_the_repository_of_whoever_began_it(
@@ -177,3 +184,27 @@ async def test_a_session_stays_on_the_repository_of_whoever_began_it(
     command = ["git", "-C", system.data / "repos" / "T1-U1.git", "ls-tree", "--name-only", ends[1].branch]
     files = await asyncio.to_thread(subprocess.check_output, command, text=True)
     assert {"first.txt", "second.txt"} <= set(files.split())
+
+
+async def test_a_session_keeps_the_repository_that_it_began_on(
+    system: System, model: MessagesApi, tmp_path: Path
+) -> None:
+    ts = await system.say("<@UBOT> write first.txt")
+    await system.until(ts, turns_done(1))
+    await system.stop()
+    other = tmp_path / "other.git"
+    await asyncio.to_thread(subprocess.check_call, ["git", "init", "-q", "--bare", other])
+    system.settings = msgspec.structs.replace(system.settings, repo=str(other))
+    await system.start()
+    await system.say("write second.txt", ts)
+    await system.until(ts, turns_done(2))
+    elsewhere = await system.say("<@UBOT> write third.txt")
+    await system.until(elsewhere, turns_done(1))
+    assert [(end.outcome, end.repo) for end in await ended(system, ts)] == [("completed", "own")] * 2
+    await system.stop()
+    system.settings = msgspec.structs.replace(system.settings, repo=None)
+    await system.start()
+    await system.say("write fourth.txt", elsewhere)
+    await system.until(elsewhere, turns_done(2))
+    ends = await ended(system, elsewhere)
+    assert [(end.outcome, end.repo) for end in ends] == [("completed", str(other))] * 2

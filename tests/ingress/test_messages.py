@@ -315,8 +315,21 @@ async def test_a_thread_that_slack_does_not_tell_is_asked_of_the_person(
     assert "tell me what of it matters" in told["args"]["text"]
 
 
-def test_of_a_long_thread_the_end_is_kept() -> None:
+def test_of_a_long_thread_the_end_is_kept_and_the_rest_is_owned_up_to() -> None:
     remarks = [Remark(user=Person(id="U1"), text=f"{place} " + "x" * 300) for place in range(300)]
-    kept = latest(remarks)
+    left_out, *kept = latest(remarks)
     assert kept == remarks[-len(kept) :]
+    assert left_out.text == f"({300 - len(kept)} older messages are left out here)"
     assert 0 < sum(len(each.text) for each in kept) <= MOST_CHARACTERS
+
+
+def test_of_a_long_message_the_middle_is_left_out_and_its_neighbours_stay() -> None:
+    ada = Person(id="U1")
+    root, long, last = (
+        Remark(user=ada, text=text) for text in ("root", "begin " + "log\n" * 9000 + " end", "last")
+    )
+    kept = latest([root, long, last])
+    assert (kept[0], kept[2]) == (root, last)
+    assert kept[1].text.startswith("begin ")
+    assert kept[1].text.endswith(" end")
+    assert "characters are left out here" in kept[1].text

@@ -13,7 +13,7 @@ from schemas.events import PlanStep, PlanUpdated, TextBlock, ToolFinished
 from schemas.people import Person
 from schemas.state import StateAppended
 from services.worker.agents.protocol import Finished
-from services.worker.core import Waiting
+from services.worker.core import Attempted, Waiting
 from services.worker.fit import MOST_BYTES, fitting
 from services.worker.state import Conversations, _split
 from services.worker.tally import MOST_CHARACTERS, Ending, Tally
@@ -47,10 +47,10 @@ def test_what_fits_is_left_alone() -> None:
 
 
 def test_the_text_of_a_long_turn_stays_bounded_and_keeps_its_end() -> None:
-    tally = Tally()
+    tally = Tally(Attempted())
     for number in range(100):
         tally.add(Finished(ok=True, text=f"{number} " + "x" * 20_000, stop_reason="end_turn", cost_usd=0.01))
-    end = tally.end(Waiting(1, said("a")), Ending(), (1,))
+    end = tally.end(Waiting(1, said("a")), Ending(), (1,), ())
     assert len(end.text) < MOST_CHARACTERS + 100
     assert "99 xxx" in end.text
     assert round(end.cost_usd, 2) == 1.0

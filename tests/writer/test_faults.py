@@ -282,7 +282,7 @@ async def test_a_question_survives_a_refusal_and_its_answer_too(
     await session.put(events.QuestionClosed(turn=session.turn, id="q", choice="A"))
 
     seen = await session.until(
-        lambda t: kinds(t, "question") and "turn is over" in words(kinds(t, "question")[0])
+        lambda t: kinds(t, "question") and "Not answered" in words(kinds(t, "question")[0])
     )
 
     assert len(kinds(seen, "question")) == 1

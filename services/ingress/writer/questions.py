@@ -56,7 +56,7 @@ def answered(asked: QuestionAsked, closed: QuestionClosed) -> list[Json]:
 def answer_line(closed: QuestionClosed) -> str:
     """Who answered what."""
     if closed.by is None:
-        return ":heavy_minus_sign: Not answered; the turn is over."
+        return ":heavy_minus_sign: Not answered."
     who = f"<@{closed.by.id}>"
     words = LABELS.get(closed.choice, closed.choice) if closed.choice else ""
     said = ": ".join(part for part in (words, closed.text) if part)

@@ -40,10 +40,16 @@ class Turn(msgspec.Struct):
 
     def taken_over(self) -> list[Act]:
         """Somebody else writes from here on, an unfinished block from its beginning."""
-        if not self.received:
-            return []
-        self.received = ""
-        return [Text(turn=self.number, text="", closed=True)]
+        text, self.received = self.received, ""
+        return [*([Text(turn=self.number, text="", closed=True)] if text else []), *self.cut_short()]
+
+    def cut_short(self) -> list[Act]:
+        """Whoever ran these tools is gone: their cards are over."""
+        tools, self.tools = self.tools, {}
+        return [
+            self._card(tool.call, tool.title or tool.name, "error", details=tool.detail)
+            for tool in tools.values()
+        ]
 
     def finish(self, end: TurnEnd, queued: int) -> Finish:
         """Return the turn's last word; `queued` is how many messages wait behind it."""

@@ -148,6 +148,7 @@ class View:
                 for asked, each in lapsed
             ),
             *(React(turn=end.turn, ts=ts, name=LAST_SIGNS[end.outcome]) for ts in signed),
+            *turn.cut_short(),
             Refuse(turn=end.turn, end=end) if refused else turn.finish(end, len(self.waiting)),
         ]
 
@@ -172,6 +173,13 @@ class View:
             return []
         return [Tell(turn=notice.turn, text=notice.text, level=notice.level)]
 
+    def _pushed(self, _: int, pushed: events.CommitPushed) -> list[Act]:
+        if turn := self._open(pushed):
+            return turn.fold(pushed)
+        # A save that a stop did not wait for, or of what came after the turn: its final message knows nothing of it.
+        text = f"Pushed {pushed.sha[:7]} to {pushed.branch}: {pushed.title}"
+        return [Tell(turn=pushed.turn, text=text, level="info")]
+
     def _titled(self, _: int, titled: events.Titled) -> list[Act]:
         return [Name(title=titled.title)]
 
@@ -191,6 +199,7 @@ _HANDLERS: dict[type, Any] = {
     events.QuestionClosed: View._closed,  # noqa: SLF001 (its own table)
     events.FileShared: View._shared,  # noqa: SLF001 (its own table)
     events.Notice: View._notice,  # noqa: SLF001 (its own table)
+    events.CommitPushed: View._pushed,  # noqa: SLF001 (its own table)
     events.Titled: View._titled,  # noqa: SLF001 (its own table)
 }
 

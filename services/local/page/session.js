@@ -71,7 +71,7 @@ function facts(session) {
   const { branch, repo, cost_usd: cost, agent, turns } = session;
   const known = [
     branch && ["Branch", h("span", { class: "copied" }, icon(ICONS.branch), h("code", {}, branch), copyButton("Copy branch name", () => branch))],
-    repo && ["Repository", shortened(repo)],
+    repo && repo !== "own" && ["Repository", shortened(repo)],
     agent && ["Agent", agent],
     Number.isFinite(cost) && ["Cost", `$${cost.toFixed(2)}`],
     Number.isFinite(turns) && turns > 0 && ["Turns", String(turns)],

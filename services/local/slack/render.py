@@ -46,7 +46,7 @@ def channel(place: Channel) -> Json:
 
 def file(one: File, base: str) -> Json:
     """A file object. `base` is the simulator's own address; `url_private` wants the bot's token."""
-    address = f"{base}/files/private/{one.id}/{quote(one.name, safe='')}"
+    address = f"{base}/files/private/{one.id}/{quote(one.name, safe='').lstrip('.') or 'file'}"
     return {
         "id": one.id,
         "created": one.created,

@@ -170,7 +170,8 @@ class ClaudeAgent:
             async for message in process.messages():
                 await self._take(process, translator, message)
         except Exception as e:  # whatever ends the reading ends the agent, and is told
-            reason = f"Claude Code has ended: {e}"
+            first, *_ = str(e).splitlines() or [type(e).__name__]
+            reason = f"Claude Code has ended: {first.rstrip('.')}."
         await process.close(gently=False)
         if finished := self._turn.finish():
             await self._finish(process, finished)

@@ -45,7 +45,7 @@ class ClaudeProcess:
         try:
             await self._client.query(stream())
         except ClaudeSDKError as e:
-            raise AgentError("Claude Code has ended; start it again to go on.") from e
+            raise AgentError("Claude Code has ended.") from e
 
     async def interrupt(self) -> None:
         """Tell it to stop what it does and kill what its tools started; kill it when it does not listen."""
