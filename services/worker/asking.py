@@ -1,26 +1,28 @@
 """The questions of one turn: asked by the agent, answered by people, or lapsed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
 from schemas.inputs import Answered, Said
-from services.worker.agents.protocol import Agent, Answer
+from services.worker.agents.protocol import Agent, Answer, Prompt
 from services.worker.core import choice_in, counts, takes_words
 
 Write = Callable[[Event], Awaitable[None]]
+
+LATE = "Before you were interrupted you asked: {title}\n{who} has answered: {what}"
 
 
 class Asking:
     """What is open; `left` are the questions of earlier attempts, which nobody waits for any more."""
 
-    def __init__(self, left: tuple[str, ...], write: Write) -> None:
-        self._left = set(left)
+    def __init__(self, left: Iterable[QuestionAsked], write: Write) -> None:
+        self._left = {each.id: each for each in left}
         self._open: dict[str, QuestionAsked] = {}
         self._write = write
 
     def asked(self, question: QuestionAsked) -> None:
         """Note a question of the agent."""
-        self._left.discard(question.id)
+        self._left.pop(question.id, None)
         self._open[question.id] = question
 
     async def answer(self, answered: Answered, sequence: int, agent: Agent) -> bool:
@@ -32,6 +34,23 @@ class Asking:
         closed = QuestionClosed(id=question.id, by=answered.user, choice=answered.choice, text=answered.text)
         await self._settle(closed, Answer(choice=answered.choice, text=answered.text), agent)
         return True
+
+    async def answered_late(self, answers: Mapping[str, tuple[int, Answered]]) -> dict[int, Prompt]:
+        """Close what was answered while nobody worked; return what the agent has to be told, by the answers' places."""
+        told: dict[int, Prompt] = {}
+        for question in list(self._left.values()):
+            sequence, answered = answers.get(question.id, (0, None))
+            if answered is None or not counts(answered, question):
+                continue
+            del self._left[question.id]
+            await self._write(InputTaken(sequence=sequence, id=answered.id))
+            await self._write(
+                QuestionClosed(id=question.id, by=answered.user, choice=answered.choice, text=answered.text)
+            )
+            who, what = answered.user.name or answered.user.id, answered.choice or answered.text
+            text = LATE.format(title=question.title, who=who, what=what)
+            told[sequence] = Prompt(id=answered.id, text=text)
+        return told
 
     async def answer_by_words(self, said: Said, words: str, agent: Agent) -> bool:
         """Hand what somebody said to the oldest question that words can settle; False where none is open.
@@ -56,7 +75,7 @@ class Asking:
 
     async def lapse(self) -> None:
         """Close all that is open: whoever asked is gone."""
-        for question in sorted((*self._left, *self._open)):
+        for question in [*self._left, *self._open]:
             await self._write(QuestionClosed(id=question))
         self._left.clear()
         self._open.clear()

@@ -48,6 +48,7 @@ class SessionView:
         self._stop_at = 0
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
+        self.answers: dict[str, tuple[int, Answered]] = {}
         self.paused = False
         self.closed = False
 
@@ -67,6 +68,8 @@ class SessionView:
                 self.paused = bool(self._waiting)
                 self._stop_at = max(sequence, self._stop_at)
                 self.closed = self.closed or isinstance(message, Close)
+            case Answered():
+                self.answers.setdefault(message.question, (sequence, message))
             case TurnEnd():
                 self._end(sequence, message)
             case _:
@@ -131,7 +134,7 @@ class Attempted(msgspec.Struct, frozen=True):
     """
 
     taken: tuple[int, ...] = ()
-    questions: tuple[str, ...] = ()
+    questions: tuple[QuestionAsked, ...] = ()
     texts: tuple[str, ...] = ()
     commits: tuple[CommitPushed, ...] = ()
     began: datetime | None = None
@@ -145,10 +148,10 @@ class Attempted(msgspec.Struct, frozen=True):
             case InputTaken() if event.sequence not in self.taken:
                 return msgspec.structs.replace(self, taken=(*self.taken, event.sequence))
             case QuestionAsked():
-                return msgspec.structs.replace(self, questions=(*self.questions, event.id))
+                return msgspec.structs.replace(self, questions=(*self.questions, event))
             case QuestionClosed():
                 return msgspec.structs.replace(
-                    self, questions=tuple(q for q in self.questions if q != event.id)
+                    self, questions=tuple(each for each in self.questions if each.id != event.id)
                 )
             case _:
                 return _work_left(self, event)

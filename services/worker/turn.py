@@ -139,9 +139,13 @@ class Turn:
         if self._ending or agent is None:
             return self._settled()
         self._ready = True
+        late = await self._asking.answered_late(self._view.answers)
         await self._asking.lapse()
         await self._write(self._preparing.started(self._attempt))
         self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
+        for sequence, prompt in late.items():
+            self._intake.note(sequence)
+            self._feed.put(prompt)
         await self._intake.take(self._answers)
         return False
 

@@ -135,7 +135,7 @@ def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> Non
         QuestionClosed(turn=1, id="q1"),
     ):
         left = left.after(event, 1)
-    assert (left.taken, left.questions) == ((1, 4), ("q2",))
+    assert (left.taken, [each.id for each in left.questions]) == ((1, 4), ["q2"])
 
 
 def test_who_speaks_is_named_where_several_do() -> None:

@@ -237,6 +237,29 @@ async def test_a_reply_in_the_thread_answers_the_agents_question(
     assert heard.count(choice or text) == (2 if choice else 1)
 
 
+async def test_an_answer_that_came_while_nobody_worked_reaches_the_next_worker(
+    thread: Thread, model: MessagesApi
+) -> None:
+    question = {"question": "Wind or water?", "choices": ["Wind", "Water"]}
+    model.reply_to("begin", Call("mcp__threadmill__ask", question))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    asked = await thread.until(lambda event: isinstance(event, QuestionAsked))
+    assert isinstance(asked, QuestionAsked)
+    assert thread.worker is not None
+    thread.worker.cancel()
+    await asyncio.gather(thread.worker, return_exceptions=True)
+    await thread.answer(asked.id, "Water")
+    thread.start_worker("w-2")
+    await thread.assign(turn, attempt=2)
+    end = await thread.end_of(turn)
+    assert (end.outcome, len(end.inputs)) == ("completed", 2)
+    (closed,) = [event for event in await thread.events() if isinstance(event, QuestionClosed)]
+    assert (closed.by, closed.choice) == (ADA, "Water")
+    assert "Ada has answered: Water" in str(model.requests[-1]["messages"])
+
+
 async def test_the_agent_can_ask_where_it_is(thread: Thread, model: MessagesApi) -> None:
     model.reply_to("where", Call("mcp__threadmill__session_info", {}), Say("now I know"))
     thread.start_worker()
