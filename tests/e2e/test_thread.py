@@ -81,6 +81,33 @@ async def test_a_killed_worker_loses_nothing_and_the_turn_ends_once(
     assert [(end.outcome, end.attempt) for end in await ends(system, ts)] == [("completed", 2)]
 
 
+async def test_a_restart_in_the_middle_of_a_text_shows_nothing_twice(
+    system: System, model: MessagesApi
+) -> None:
+    model.reply_to("tell", Say("Once upon a time there was a mill. " * 20, pieces=200, pause=0.05))
+    model.reply_to("interrupted", Say("And so it ends."))
+    ts = await system.say("<@UBOT> tell me a story")
+    await system.until(ts, lambda thread: "Once upon a time" in shown_text(thread))
+    await system.stop()
+    await system.start()
+    thread = await system.until(ts, turns_done(1))
+    shown = [message["text"] for message in thread["messages"] if message["user"] == "UBOT"]
+    assert sum("And so it ends." in text for text in shown) == 1, shown
+    assert sum("Once upon a time" in text for text in shown) <= 2, shown
+    (end,) = await ends(system, ts)
+    assert end.text.endswith("And so it ends.")
+
+
+async def test_a_killed_worker_leaves_no_card_that_runs(system: System, model: MessagesApi) -> None:
+    model.reply_to("careful", Call("Bash", {"command": "sleep 2"}), Say("survived"))
+    ts = await system.say("<@UBOT> careful work")
+    await system.until(ts, lambda thread: "task_card" in shown_text(thread))
+    for worker in _workers():
+        worker.kill()
+    thread = await system.until(ts, turns_done(1))
+    assert "in_progress" not in shown_text(thread)
+
+
 def _workers() -> list[psutil.Process]:
     workers = [process for process in _children() if "services.worker" in _command(process)]
     assert workers

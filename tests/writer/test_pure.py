@@ -1,6 +1,7 @@
 """The pure parts: the view of a log, the outbox of a stream, the ledger of a thread, blocks that Slack takes."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +149,24 @@ def test_a_ledger_knows_its_own_and_no_strangers() -> None:
     assert ledger.doubles() == ["3.1"]
     assert [stream.ts for stream in ledger.streams] == ["8.1"]
     assert ledger.reactions == {"1.1": {"eyes"}}
+
+
+def test_a_piece_is_a_double_of_its_own_turns_final_message_alone() -> None:
+    def message(ts: str, mark: Mark, turn: int, text: str, **more: Any) -> dict[str, Any]:
+        return {"user": "UBOT", "ts": ts, "metadata": metadata(KEY, turn, mark), "text": text} | more
+
+    ledger = Ledger.read(
+        KEY,
+        [
+            message("1.1", Mark("live", 7), 7, "One  two"),
+            message("2.1", Mark("live", 7), 7, "One two", blocks=[{"type": "task_card"}]),
+            message("3.1", Mark("live", 8), 8, "One two"),
+            message("4.1", Mark("live", 7), 7, "something else"),
+            message("5.1", Mark("turn", 9), 7, "One two three"),
+        ],
+        "UBOT",
+    )
+    assert ledger.doubles() == ["1.1"]
 
 
 @given(st.lists(st.integers(0, 5), max_size=30))

@@ -47,13 +47,14 @@ def metadata(key: SessionKey, turn: int, mark: Mark) -> Json:
 class Ledger:
     """The messages of ours in one thread: by what they show, the streams that nobody stopped, files, reactions.
 
-    `pieces` are the streams that were stopped before their turn's end.
+    `pieces` are the streams that were stopped before their turn's end, `finals` what the turns' final messages say.
     """
 
     def __init__(self) -> None:
         self.posted: dict[Mark, list[str]] = {}
         self.streams: list[Piece] = []
         self.pieces: list[Piece] = []
+        self.finals: dict[int, str] = {}
         self.files: list[Shared] = []
         self.reactions: dict[str, set[str]] = {}
 
@@ -77,6 +78,9 @@ class Ledger:
     def _note(self, key: SessionKey, message: Json, ts: str) -> None:
         if mark := _mark(key, message.get("metadata") or {}):
             self.posted.setdefault(mark, []).append(ts)
+            if mark.what == "turn":
+                turn = int(message["metadata"]["event_payload"].get("turn", 0))
+                self.finals[turn] = str(message.get("text") or "")
             if mark.what == "live":
                 self.pieces.append(_piece(message, ts, mark.sequence))
         elif message.get("streaming_state") == "in_progress":
@@ -99,20 +103,21 @@ class Ledger:
         """Return the `ts` of every message of one kind."""
         return [ts for mark, places in self.posted.items() if mark.what == what for ts in places]
 
-    def repeated(self, turn: int, whole: str) -> list[str]:
-        """Return the `ts` of every piece of `turn` that shows nothing but what stands in `whole` too."""
+    def repeated(self) -> list[str]:
+        """Return the `ts` of every piece of a turn that shows nothing but what the turn's final message says too."""
         return [
             each.ts
             for each in self.pieces
-            if each.turn == turn and not each.cards and carries(whole, each.text)
+            if each.text.strip() and not each.cards and carries(self.finals.get(each.turn, ""), each.text)
         ]
 
     def doubles(self) -> list[str]:
-        """Return the `ts` of every message that says again what an earlier one says.
+        """Return the `ts` of every message that says again what another one says.
 
         The streams of a turn share their mark and are no doubles: each shows another piece of it.
         """
-        return [ts for mark, places in self.posted.items() if mark.what != "live" for ts in places[1:]]
+        again = [ts for mark, places in self.posted.items() if mark.what != "live" for ts in places[1:]]
+        return again + self.repeated()
 
 
 def carries(whole: str, part: str) -> bool:

@@ -176,9 +176,11 @@ class Live:
         text: str,
         footer: list[Json],
         found: Json,
+        *,
         unclear: Callable[[], Awaitable[Json | None]],
+        shown: Callable[[str], Awaitable[str]],
     ) -> bool:
-        """Make the stream the final message, carrying `lead` and all of `text`.
+        """Make the stream the final message, carrying `lead` and all of `text`; `shown` asks Slack what one shows.
 
         False when the final message must be posted.
         """
@@ -186,11 +188,13 @@ class Live:
         async with self._lock:
             if (stream := self._stream) is None:
                 return False
+            if self.unsure:
+                stream.text = await shown(stream.ts) or stream.text
             chunks = self._outbox.take_all()
-            shown = stream.text + text_of(chunks)
+            said = stream.text + text_of(chunks)
             # A stream that carries the final text whole stands for it, whatever else was shown elsewhere.
-            whole = self._whole or (bool(text.strip()) and carries(shown, text))
-            missing = [lead] if carries(shown, text) else [lead, text]
+            whole = self._whole or (bool(text.strip()) and carries(said, text))
+            missing = [lead] if carries(said, text) else [lead, text]
             chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
             rest = len(text_of(chunks))
             if not whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:

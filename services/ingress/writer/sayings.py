@@ -135,7 +135,7 @@ class Sayings:
         if lost:
             await self._find_lost(finish.turn)
         if lost or (live and live.unsure):
-            repeated += (await self._once.look()).repeated(finish.turn, whole)
+            repeated += (await self._once.look()).repeated()
         for ts in dict.fromkeys(repeated):
             await self._once.delete(ts)
 
@@ -145,8 +145,14 @@ class Sayings:
             redact(finish.text),
             closing.footer(self._key, finish),
             metadata(self._key, finish.turn, mark),
-            lambda: self._once.find(mark),
+            unclear=lambda: self._once.find(mark),
+            shown=self._shown,
         )
+
+    async def _shown(self, ts: str) -> str:
+        """Return what Slack shows of the stream at `ts`."""
+        ledger = await self._once.look()
+        return next((each.text for each in ledger.streams if each.ts == ts), "")
 
     async def _find_lost(self, turn: int) -> None:
         """End the streams, and take away the controls, that Slack began without telling us where."""

@@ -176,7 +176,7 @@ class Thread:
         self._controls.want(self.view.turn.number if self.view.turn else 0)
         for stream in ledger.streams:
             if not self._live or stream.ts != self._live.place:
-                await self._once.stop_stream(stream.ts)
+                await self._once.stop_stream(stream.ts, self.view.latest_turn)
 
     async def sweep(self) -> None:
         """Delete what a predecessor, who did not know that it was over, said a second time."""

@@ -73,6 +73,11 @@ class View:
             return ""
         return self._busy or (BUSY if self.turn else THINKING)
 
+    @property
+    def latest_turn(self) -> int:
+        """The turn that is open, else the last one that ended; 0 before the first."""
+        return self.turn.number if self.turn else self._ended
+
     def fold(self, sequence: int, message: Message | Unknown) -> list[Act]:
         """Take the stored message at `sequence`."""
         if handler := _HANDLERS.get(type(message)):
