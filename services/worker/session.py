@@ -1,6 +1,8 @@
 """One session on this worker: claimed, caught up with, turn after turn, until idle, handed over or lost."""
 
 import asyncio
+import contextlib
+import os
 from pathlib import Path
 
 import structlog
@@ -15,14 +17,17 @@ from services.worker.happenings import DrainAsked, Logged
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.line import Line
+from services.worker.masking import Masking, secrets_in
 from services.worker.place import Place
 from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
-from services.worker.settings import WorkerSettings
+from services.worker.settings import WorkerSettings, agent_environment
 from services.worker.station import Station
 from services.worker.tools import Tools
 from services.worker.turns import Turns
+from services.worker.workspace import WorkspaceError
+from services.worker.workspace.remote import parse
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +49,8 @@ class Session:
         self._turns = Turns(bus, self._place, taken.assignment, settings.idle_seconds)
 
     def _make_place(self, warm: bool) -> Place:
-        session_log, line = SessionLog(self._bus, self._key), Line()
+        masking = Masking(_secrets(self._settings))
+        session_log, line = SessionLog(self._bus, self._key, masking), Line()
         fence = self._lease.fresh
         saving = Saving(session_log, lambda: fence() and not session_log.lost.is_set())
         files = FileBucket(self._bus.client, "files")
@@ -165,3 +171,12 @@ class Session:
                 self._view.apply(happening.sequence, happening.message)
             elif isinstance(happening, DrainAsked):
                 self._line.report(happening)
+
+
+def _secrets(settings: WorkerSettings) -> list[str]:
+    """Return what the session was given and nobody may read: the model's keys, the repository's password."""
+    secrets = secrets_in(agent_environment(os.environ))
+    with contextlib.suppress(WorkspaceError):  # an address that cannot be read is told when it is opened
+        if settings.repo and (auth := parse(settings.repo).auth):
+            secrets.append(auth.password)
+    return secrets

@@ -15,6 +15,7 @@ from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.worker.fit import fitting
 from services.worker.lease import LeaseLost
+from services.worker.masking import Masking
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +25,15 @@ CLAIM_AGAIN_SECONDS = 0.1
 
 
 class SessionLog:
-    """Writes `out`, `end`, `state` and `live` of one session; each `out` expects to follow our own last one."""
+    """Writes `out`, `end`, `state` and `live` of one session; each `out` expects to follow our own last one.
 
-    def __init__(self, bus: Bus, key: SessionKey) -> None:
+    `masking` keeps secrets out of all of it.
+    """
+
+    def __init__(self, bus: Bus, key: SessionKey, masking: Masking | None = None) -> None:
         self._bus = bus
         self.key = key
+        self.masking = masking or Masking()
         self._out = f"session.{key}.out"
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
@@ -107,7 +112,7 @@ class SessionLog:
     def live(self, message: Live) -> None:
         """Tell what happens this moment; nobody waits for it."""
         if self._bus.connected:
-            task = self._bus.live(message.subject(self.key), fitting(message))
+            task = self._bus.live(message.subject(self.key), fitting(self.masking.message(message)))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property
@@ -120,7 +125,7 @@ class SessionLog:
     ) -> Draft:
         return Draft(
             subject=message.subject(self.key),
-            message=fitting(message),
+            message=fitting(self.masking.message(message)),
             session=str(self.key),
             id=msg_id or self._bus.new_id(),
             fence=fence,

@@ -87,7 +87,8 @@ class LogStateStore:
         if not new:
             return
         batch = self._bus.new_id()
-        parts = _split(json.dumps(new, separators=(",", ":")))
+        # Before it is split, so that no border runs through a secret.
+        parts = _split(self._log.masking.text(json.dumps(new, separators=(",", ":"))))
         for number, part in enumerate(parts):
             await self._log.state(
                 StateAppended(

@@ -53,7 +53,7 @@ class Turn:
         self._opener = opener
         self._attempt = attempt
         self._before = before
-        self._narrator = Narrator(opener.sequence, before.texts)
+        self._narrator = Narrator(opener.sequence, place.log.masking, before.texts)
         self._clock = Clock(limits.seconds, place.line.report)
         self._asking = Asking(before.questions, self._write)
         self._feed = Feed(place, self._write)
@@ -154,7 +154,8 @@ class Turn:
     async def _agent_did(self, event: protocol.AgentEvent) -> bool:
         match event:
             case protocol.TextDelta():
-                self._place.log.live(self._narrator.delta(event, self._place.log.lease))
+                if piece := self._narrator.delta(event, self._place.log.lease):
+                    self._place.log.live(piece)
             case protocol.Finished():
                 return self._agent_finished(event)
             case protocol.Exited() if self._ready:

@@ -38,7 +38,7 @@ async def test_the_demo_says_that_it_is_a_recording_and_writes_a_file(state: Mem
 
         first = follower.all(TextBlock)[0].text
         assert "This is a recording" in first
-        assert "threadmill dev --agent claude" in first
+        assert "make dev" in first
         assert "Build a mill" in (launch.cwd / "recorded-turn-1.md").read_text()
         assert "Build a mill" in finished.text
         assert "".join(delta.text for delta in follower.all(TextDelta)) == "".join(

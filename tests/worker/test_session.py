@@ -28,6 +28,7 @@ from schemas.people import Person
 from schemas.state import StateAppended
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
+from services.runtime.follow import read
 from services.worker.lease import LeaseLost
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread
@@ -258,6 +259,24 @@ async def test_an_answer_that_came_while_nobody_worked_reaches_the_next_worker(
     (closed,) = [event for event in await thread.events() if isinstance(event, QuestionClosed)]
     assert (closed.by, closed.choice) == (ADA, "Water")
     assert "Ada has answered: Water" in str(model.requests[-1]["messages"])
+
+
+async def test_a_key_that_the_agent_was_given_is_stored_nowhere(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "corp-proxy-ab12ab12ab12"
+    monkeypatch.setenv("ANTHROPIC_PROXY_TOKEN", key)
+    model.reply_to(
+        "show", Call("Bash", {"command": "env | grep PROXY_TOKEN"}), Say(f"It is {key}.", pieces=9)
+    )
+    thread.start_worker()
+    turn = await thread.say("show me")
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    assert end.text == "It is [redacted]."
+    log = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.>"])
+    assert any("ANTHROPIC_PROXY_TOKEN=[redacted]" in delivery.data.decode() for delivery in log)
+    assert not any(key in delivery.data.decode() for delivery in log)
 
 
 async def test_the_agent_can_ask_where_it_is(thread: Thread, model: MessagesApi) -> None:

@@ -14,6 +14,7 @@ _TOKENS = (
     r"gh[pousr]_[A-Za-z0-9]{16,}",
     r"github_pat_[A-Za-z0-9_]{16,}",
     r"A[KS]IA[A-Z0-9]{16}",
+    r"(?<=://)[^\s/:@]{1,200}:[^\s/@]{1,500}(?=@)",
 )
 _AWS_LINE = r"(?i:aws_secret_access_key)[^\n]*"
 _SECRET = re.compile("|".join((_PEM, *_TOKENS, _AWS_LINE)), re.DOTALL)

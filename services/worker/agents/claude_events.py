@@ -106,8 +106,15 @@ def tool_title(name: str, arguments: Mapping[str, Any], cwd: Path) -> str:
 
 
 def tool_detail(arguments: Mapping[str, Any]) -> str:
-    """Return a tool call's input as JSON, shortened."""
-    return shorten(json.dumps(arguments, ensure_ascii=False), DETAIL_CHARACTERS)
+    """Return a tool call's input as people read it, shortened: a line for each argument, a command as it is."""
+    lines = [f"{name}: {_words(value)}" for name, value in arguments.items() if name != "command"]
+    return shorten(
+        "\n".join([*map(_words, filter(None, [arguments.get("command")])), *lines]), DETAIL_CHARACTERS
+    )
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _delta(message: StreamEvent) -> Iterator[AgentEvent]:
