@@ -103,7 +103,11 @@ def _bundled_claude() -> Path:
 def _model() -> Finding:
     choice = choose(None, os.environ, Path.home())
     return Finding(
-        "model", "reachable by settings" if choice.real else "none", choice.real, choice.hint, needed=False
+        "model from here",
+        "reachable by settings" if choice.real else "none, a dev started from here would play a recording",
+        choice.real,
+        choice.hint.partition(". ")[2] or choice.hint,
+        needed=False,
     )
 
 
@@ -120,7 +124,8 @@ def _dev(data: Path) -> Finding:
         address = uvloop.run(local(data))
     except HomeError:
         return _port()
-    return Finding("threadmill dev", f"runs at {address.url}/, its broker at {address.nats}")
+    found = f"runs at {address.url}/ with the agent {address.agent}, its broker at {address.nats}"
+    return Finding("threadmill dev", found)
 
 
 def _port() -> Finding:

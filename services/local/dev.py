@@ -53,7 +53,9 @@ async def running_dev(settings: DevSettings) -> AsyncIterator[Dev]:
             simulator.deliver_to(url)
         parts = await stack.enter_async_context(wired(ground, simulator, url))
         door.open(parts.slack_routes)
-        ground.home.announce(Address(url=url, nats=ground.broker.url, pid=os.getpid()))
+        ground.home.announce(
+            Address(url=url, nats=ground.broker.url, pid=os.getpid(), agent=ground.choice.agent)
+        )
         yield Dev(ground, url, simulator, parts)
         ground.readiness.draining = True
 

@@ -22,11 +22,12 @@ class HomeError(LocalError):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the local mode that runs in a folder listens."""
+    """Where the local mode that runs in a folder listens, and which agent works there."""
 
     url: str
     nats: str
     pid: int
+    agent: str = ""
 
 
 class Home:

@@ -149,7 +149,7 @@ def awaited_letter(dev: RunningDev, subject: str) -> str:
 
 def test_doctor_shows_what_runs(dev: RunningDev) -> None:
     told = dev.cli.ok("doctor")
-    assert f"runs at {dev.url}/, its broker at {dev.address['nats']}" in told
+    assert f"runs at {dev.url}/ with the agent recorded, its broker at {dev.address['nats']}" in told
 
 
 def test_a_stranger_on_the_port_is_told_apart_and_gets_nothing(dev: RunningDev, tmp_path: Path) -> None:
