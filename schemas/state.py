@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from schemas.base import Family, SessionMessage
+from schemas.base import SessionMessage
 
 
 class StateAppended(SessionMessage, frozen=True, kw_only=True):
@@ -20,6 +20,3 @@ class StateAppended(SessionMessage, frozen=True, kw_only=True):
     subpath: str = ""
     part: int = 0
     parts: int = 1
-
-
-STATES = Family.of(StateAppended)

@@ -40,30 +40,6 @@ class SlackApi(SlackTransport):
         """Return who we are."""
         return msgspec.convert(await self.call("auth.test"), Identity)
 
-    async def post_message(
-        self,
-        channel: str,
-        *,
-        text: str | None = None,
-        thread_ts: str | None = None,
-        blocks: Sequence[Json] | None = None,
-        markdown_text: str | None = None,
-        metadata: Json | None = None,
-    ) -> str:
-        """Post a message and return its `ts`."""
-        answer = await self.call(
-            "chat.postMessage",
-            channel=channel,
-            text=text,
-            thread_ts=thread_ts,
-            blocks=blocks,
-            markdown_text=markdown_text,
-            metadata=metadata,
-            unfurl_links=False,
-            unfurl_media=False,
-        )
-        return str(answer["ts"])
-
     async def post_ephemeral(
         self,
         channel: str,
@@ -77,103 +53,6 @@ class SlackApi(SlackTransport):
         await self.call(
             "chat.postEphemeral", channel=channel, user=user, text=text, thread_ts=thread_ts, blocks=blocks
         )
-
-    async def update(
-        self,
-        channel: str,
-        ts: str,
-        *,
-        text: str,
-        blocks: Sequence[Json] | None = None,
-        metadata: Json | None = None,
-    ) -> None:
-        """Give a message of ours a new content. `text` holds 4,000 characters at most."""
-        await self.call("chat.update", channel=channel, ts=ts, text=text, blocks=blocks, metadata=metadata)
-
-    async def delete(self, channel: str, ts: str) -> None:
-        """Delete a message of ours."""
-        await self.call("chat.delete", channel=channel, ts=ts)
-
-    async def start_stream(
-        self,
-        channel: str,
-        thread_ts: str,
-        *,
-        recipient_user_id: str | None = None,
-        recipient_team_id: str | None = None,
-        markdown_text: str | None = None,
-        chunks: Sequence[Json] | None = None,
-        task_display_mode: Literal["timeline", "plan"] | None = None,
-    ) -> str:
-        """Start a streaming message and return its `ts`. In channels Slack demands both recipients."""
-        answer = await self.call(
-            "chat.startStream",
-            channel=channel,
-            thread_ts=thread_ts,
-            recipient_user_id=recipient_user_id,
-            recipient_team_id=recipient_team_id,
-            markdown_text=markdown_text,
-            chunks=chunks,
-            task_display_mode=task_display_mode,
-        )
-        return str(answer["ts"])
-
-    async def append_stream(
-        self, channel: str, ts: str, *, markdown_text: str | None = None, chunks: Sequence[Json] | None = None
-    ) -> None:
-        """Add to a streaming message."""
-        await self.call(
-            "chat.appendStream", channel=channel, ts=ts, markdown_text=markdown_text, chunks=chunks
-        )
-
-    async def stop_stream(
-        self,
-        channel: str,
-        ts: str,
-        *,
-        markdown_text: str | None = None,
-        chunks: Sequence[Json] | None = None,
-        blocks: Sequence[Json] | None = None,
-        metadata: Json | None = None,
-    ) -> None:
-        """Make a streaming message final."""
-        await self.call(
-            "chat.stopStream",
-            channel=channel,
-            ts=ts,
-            markdown_text=markdown_text,
-            chunks=chunks,
-            blocks=blocks,
-            metadata=metadata,
-        )
-
-    async def set_status(
-        self, channel: str, thread_ts: str, status: str, *, loading_messages: Sequence[str] | None = None
-    ) -> None:
-        """Show what the bot is busy with; an empty `status` clears it."""
-        await self.call(
-            "assistant.threads.setStatus",
-            channel_id=channel,
-            thread_ts=thread_ts,
-            status=status,
-            loading_messages=loading_messages,
-        )
-
-    async def set_session_status(
-        self, channel: str, thread_ts: str, status: SessionStatus, *, title: str | None = None
-    ) -> None:
-        """Tell Slack how the agent's session stands."""
-        await self.call(
-            "agents.sessions.setStatus", channel_id=channel, thread_ts=thread_ts, status=status, title=title
-        )
-
-    async def add_reaction(self, channel: str, ts: str, name: str) -> None:
-        """React to a message."""
-        await self.call("reactions.add", channel=channel, timestamp=ts, name=name)
-
-    async def remove_reaction(self, channel: str, ts: str, name: str) -> None:
-        """Take a reaction of ours back."""
-        await self.call("reactions.remove", channel=channel, timestamp=ts, name=name)
 
     async def replies(
         self,
@@ -207,10 +86,6 @@ class SlackApi(SlackTransport):
     async def conversation_info(self, channel: str) -> Json:
         """Return Slack's conversation object."""
         return dict((await self.ask("conversations.info", channel=channel))["channel"])
-
-    async def open_view(self, trigger_id: str, view: Json) -> None:
-        """Open a modal for whoever pressed, within 3 s of the press."""
-        await self.call("views.open", trigger_id=trigger_id, view=view)
 
     async def upload_file(
         self,

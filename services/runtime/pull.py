@@ -63,10 +63,6 @@ class Delivery:
         """Done: never deliver it again."""
         await self._answer(b"+ACK")
 
-    async def ack_confirmed(self, timeout: float) -> None:
-        """Acknowledge, and wait until the broker says so. Raises `TimeoutError`."""
-        await self._client.request(self._reply, b"+ACK", timeout=timeout)
-
     async def retry(self, delay: float) -> None:
         """Deliver it again after `delay` seconds."""
         await self._answer(b"-NAK " + msgspec.json.encode({"delay": int(delay * NANOSECONDS)}))

@@ -49,7 +49,8 @@ class ScriptedWorker:
             async for delivery in pull:
                 assignment = Assignment.decode(delivery.data)
                 if await self.takes(assignment):
-                    await delivery.ack_confirmed(5)
+                    await delivery.ack()
+                    await self.bus.client.flush()
                     break
                 await delivery.ack()
         renewing = asyncio.create_task(self.renew())

@@ -20,12 +20,9 @@ STYLES = {"allow_once": "primary", "deny": "danger", "approve": "primary"}
 
 
 def _asked(question: QuestionAsked) -> list[Json]:
-    head = {"permission": ":lock: *May I do this?*", "choice": ":question:", "plan": ":clipboard:"}[
-        question.about
-    ]
-    shown = [blocks.section(f"{head} {blocks.escape(blocks.short(question.title, 500))}")]
+    shown = [blocks.section(f"{HEADS[question.about]} {blocks.escape(blocks.short(question.title, 500))}")]
     if question.detail:
-        detail = blocks.short(question.detail, 11_000 if question.about == "plan" else DETAIL)
+        detail = blocks.short(question.detail, PLAN if question.about == "plan" else DETAIL)
         shown.append(blocks.markdown(detail if question.about == "plan" else blocks.fenced(detail)))
     return shown
 
