@@ -9,6 +9,7 @@ from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, SlackError
 from services.ingress.writer import blocks
 from services.ingress.writer.acts import Act, Card, Plan, Text
+from services.ingress.writer.last import last_chunks
 from services.ingress.writer.ledger import carries
 from services.ingress.writer.metrics import give_up
 from services.ingress.writer.outbox import Outbox
@@ -190,14 +191,8 @@ class Live:
                 return False
             if self.unsure:
                 stream.text = await shown(stream.ts) or stream.text
-            chunks = self._outbox.take_all()
-            said = stream.text + text_of(chunks)
-            # A stream that carries the final text whole stands for it, whatever else was shown elsewhere.
-            whole = self._whole or (bool(text.strip()) and carries(said, text))
-            missing = [lead] if carries(said, text) else [lead, text]
-            chunks += [blocks.text_chunk(f"\n\n{part}") for part in missing if part]
-            rest = len(text_of(chunks))
-            if not whole or rest > Outbox.most_text or len(stream.text) + rest > MOST_TEXT:
+            chunks = last_chunks(stream.text, self._outbox.take_all(), lead, text, whole=self._whole)
+            if chunks is None:
                 self._pieces.append(stream)
                 self._spawn(stream.stop([]))
                 return False
