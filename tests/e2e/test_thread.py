@@ -72,6 +72,7 @@ async def test_a_killed_worker_loses_nothing_and_the_turn_ends_once(
     system: System, model: MessagesApi
 ) -> None:
     model.reply_to("careful", Call("Bash", {"command": "sleep 2"}), Say("survived"))
+    model.reply_to("interrupted", Say("survived"))  # where its conversation was stored before the kill
     ts = await system.say("<@UBOT> careful work")
     await system.until(ts, lambda thread: "task_card" in shown_text(thread))
     for worker in _workers():

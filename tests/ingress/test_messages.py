@@ -66,7 +66,7 @@ async def test_what_was_said_before_the_mention_is_nobodys_even_when_it_comes_be
 ) -> None:
     root = await slack.says("the import drops the last line", user="U2")
     before = {"type": "message", "channel": "C1", "user": "U1", "text": "only for CSV", "thread_ts": root}
-    late = slack.event(before | {"ts": slack.now()})
+    late = slack.event(before | {"ts": slack.now(-0.001)})
     asked = await slack.says("@threadmill can you fix it?", thread_ts=root)
     await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}")
 
@@ -111,10 +111,10 @@ async def test_every_message_in_a_direct_conversation_is_for_the_bot(
 
 async def test_what_the_bot_itself_does_is_ignored(bus: Bus, slack: Slack, ingress: Door) -> None:
     async with slack.api() as api:
-        ts = await api.post_message("C1", text="<@UBOT> talks to itself")
-        await api.update("C1", ts, text="<@UBOT> again")
-        await api.delete("C1", ts)
-        await api.post_message("D1", text="hello")
+        ts = (await api.call("chat.postMessage", channel="C1", text="<@UBOT> talks to itself"))["ts"]
+        await api.call("chat.update", channel="C1", ts=ts, text="<@UBOT> again")
+        await api.call("chat.delete", channel="C1", ts=ts)
+        await api.call("chat.postMessage", channel="D1", text="hello")
     await slack.settled()
 
     assert await stored(bus) == {}
@@ -203,7 +203,8 @@ async def test_four_ways_to_stop(bus: Bus, slack: Slack, ingress: Door) -> None:
     root = await slack.says("@threadmill fix it")
     await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(root)}")
     async with slack.api() as api:
-        answer = await api.post_message("C1", text="working", thread_ts=root)
+        posted = await api.call("chat.postMessage", channel="C1", text="working", thread_ts=root)
+        answer = posted["ts"]
 
     await slack.says("Stop!", user="U2", thread_ts=root)
     await slack.says("@threadmill stop", thread_ts=root)

@@ -47,12 +47,14 @@ async def shown(slack: Slack, key: SessionKey, *rows: Button) -> str:
         for button in rows
     ]
     async with slack.api() as api:
-        return await api.post_message(
-            key.channel,
+        posted = await api.call(
+            "chat.postMessage",
+            channel=key.channel,
             text="well?",
             thread_ts=key.thread_ts,
             blocks=[{"type": "actions", "elements": elements}],
         )
+    return str(posted["ts"])
 
 
 async def pressed(bus: Bus) -> list[object]:

@@ -152,7 +152,7 @@ def test_who_does_not_obey_is_evicted_and_the_turn_ended() -> None:
 def test_a_deadline_has_a_grace_for_a_holder_and_does_not_run_in_line() -> None:
     hour = AT + timedelta(hours=1)
     running = open_turn(start=1, lease=7)
-    assert action(running, hour, held=held()) == Rest(hour + timedelta(seconds=30))
+    assert action(running, hour, held=held()) == Rest(hour + timedelta(seconds=RULES.deadline_grace))
     decided = action(replace(running, open=replace(running.open, lease=0, lost=7)), hour)  # type: ignore[type-var]
     assert isinstance(decided, End)
     assert decided.verdict.outcome == "timed_out"
