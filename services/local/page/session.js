@@ -73,7 +73,7 @@ function facts(session) {
     branch && ["Branch", h("span", { class: "copied" }, icon(ICONS.branch), h("code", {}, branch), copyButton("Copy branch name", () => branch))],
     repo && repo !== "own" && ["Repository", shortened(repo)],
     agent && ["Agent", agent],
-    Number.isFinite(cost) && ["Cost", `$${cost.toFixed(2)}`],
+    Number.isFinite(cost) && turns > 0 && ["Cost", `$${cost.toFixed(2)}`],
     Number.isFinite(turns) && turns > 0 && ["Turns", String(turns)],
   ];
   return known.filter(Boolean).map(([name, value]) => h("div", { title: name }, h("dt", { class: "hidden" }, name), h("dd", { dataset: { fact: name.toLowerCase() } }, value,
