@@ -132,11 +132,12 @@ async def test_draining_asks_first_and_kills_who_stays(tmp_path: Path, launch) -
 
 
 async def test_leftovers_of_an_earlier_run_are_killed_and_told(tmp_path: Path, launch) -> None:
-    earlier, other = (
-        launch(SLEEP),
-        ProcessLauncher(tmp_path / "other", {}, command=(sys.executable, "-c", SLEEP)),
-    )
-    name, stranger = await earlier.launch("default"), await other.launch("default")
+    script = f"print('up', flush=True); {SLEEP}"
+    other = ProcessLauncher(tmp_path / "other", {}, command=(sys.executable, "-c", script))
+    name, stranger = await launch(script).launch("default"), await other.launch("default")
+    # A process that is about to become its program shows no environment for a moment.
+    await until_printed(tmp_path, name, "up")
+    await until_printed(tmp_path / "other", stranger, "up")
     later = launch(SLEEP)
     await later.recover()
     assert await anext(aiter(later.exited())) == name
