@@ -35,13 +35,15 @@ class Asking:
         await self._settle(closed, Answer(choice=answered.choice, text=answered.text), agent)
         return True
 
-    async def answered_late(self, answers: Mapping[str, tuple[int, Answered]]) -> dict[int, Prompt]:
+    async def answered_late(self, answers: Mapping[str, Mapping[int, Answered]]) -> dict[int, Prompt]:
         """Close what was answered while nobody worked; return what the agent has to be told, by the answers' places."""
         told: dict[int, Prompt] = {}
         for question in list(self._left.values()):
-            sequence, answered = answers.get(question.id, (0, None))
-            if answered is None or not counts(answered, question):
+            given = answers.get(question.id, {}).items()
+            first = next(((at, answered) for at, answered in given if counts(answered, question)), None)
+            if first is None:
                 continue
+            sequence, answered = first
             del self._left[question.id]
             await self._write(InputTaken(sequence=sequence, id=answered.id))
             await self._write(

@@ -48,7 +48,7 @@ class SessionView:
         self._stop_at = 0
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
-        self.answers: dict[str, tuple[int, Answered]] = {}
+        self.answers: dict[str, dict[int, Answered]] = {}
         self.paused = False
         self.closed = False
 
@@ -69,7 +69,7 @@ class SessionView:
                 self._stop_at = max(sequence, self._stop_at)
                 self.closed = self.closed or isinstance(message, Close)
             case Answered():
-                self.answers.setdefault(message.question, (sequence, message))
+                self.answers.setdefault(message.question, {})[sequence] = message
             case TurnEnd():
                 self._end(sequence, message)
             case _:

@@ -60,3 +60,19 @@ async def test_a_press_at_a_question_that_was_taken_back_lapses() -> None:
     assert await asks.answer(press, 7, Agent())
     assert [type(each) for each in written] == [InputTaken, QuestionClosed]
     assert not await asks.answer(press, 8, Agent())
+
+
+async def test_of_late_answers_the_first_that_was_offered_counts() -> None:
+    written: list[Event] = []
+
+    async def write(event: Event) -> None:
+        written.append(event)
+
+    left = QuestionAsked(id="q", about="choice", title="Deploy?", choices=("yes", "no"))
+    forged, true, later = (
+        Answered(id=id_, user=ADA, question="q", choice=choice)
+        for id_, choice in (("a1", "everything"), ("a2", "no"), ("a3", "yes"))
+    )
+    told = await Asking((left,), write).answered_late({"q": {5: forged, 6: true, 7: later}})
+    assert list(told) == [6]
+    assert [each.choice for each in written if isinstance(each, QuestionClosed)] == ["no"]
