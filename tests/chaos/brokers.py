@@ -1,0 +1,83 @@
+"""One broker or a cluster of three, every node a process of its own that can be killed, paused and started again."""
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from schemas.bus import MAX_PAYLOAD
+from services.local.broker import nats_server
+from services.runtime.tether import tethered
+from tests.chaos.fleet import Program
+from tests.containers import free_port
+
+HEALTHY_SECONDS = 60.0
+
+
+class Nodes:
+    """The broker's nodes. Everything that is acknowledged is on disk first (`sync_interval: always`)."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.ports = [free_port() for _ in range(count)]
+        self._routes = [free_port() for _ in range(count)]
+        self.programs = [
+            Program(
+                name=f"broker-{place}",
+                command=tethered([nats_server(), "-c", str(self._configure(folder, place))]),
+                environ={},
+                log=folder / f"broker-{place}.log",
+            )
+            for place in range(count)
+        ]
+
+    @property
+    def replicas(self) -> int:
+        return len(self.ports)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"nats://127.0.0.1:{port}" for port in self.ports]
+
+    def _configure(self, folder: Path, place: int) -> Path:
+        store = folder / f"broker-{place}"
+        store.mkdir(parents=True)
+        text = (
+            f"server_name: n{place}\nhost: 127.0.0.1\nport: {self.ports[place]}\nmax_payload: {MAX_PAYLOAD}\n"
+            f"max_pending: {8 * MAX_PAYLOAD}\nwrite_deadline: 10s\n"
+            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always, max_file_store: 64GB }}\n"
+        )
+        if self.replicas > 1:
+            routes = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in self._routes)
+            # Without advertising, clients know no way around the lines that the nemesis cuts.
+            text += (
+                f"cluster {{ name: chaos, host: 127.0.0.1, port: {self._routes[place]}, no_advertise: true,\n"
+                f"  routes: [{routes}] }}\n"
+            )
+        config = folder / f"broker-{place}.conf"
+        config.write_text(text)
+        return config
+
+    async def start(self) -> None:
+        for program in self.programs:
+            await program.start()
+        await self.healthy()
+
+    async def healthy(self) -> None:
+        """Return once JetStream answers; a cluster has its leaders then."""
+        async with asyncio.timeout(HEALTHY_SECONDS):
+            while not await self._answers():
+                await asyncio.sleep(0.1)
+
+    async def _answers(self) -> bool:
+        client = Client()
+        with contextlib.suppress(Exception):
+            await client.connect(self.urls, connect_timeout=1, max_reconnect_attempts=1)
+            await client.request("$JS.API.INFO", b"", timeout=1)
+            return True
+        await client.close()
+        return False
+
+    async def step_down(self, client: Client, stream: str) -> None:
+        await client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=2)

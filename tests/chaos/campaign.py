@@ -1,0 +1,151 @@
+"""A campaign from its beginning to its evidence: work under fire, calm, every session picked up again, everything down."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.lifecycle import cancel
+from tests.chaos import collect, fleet
+from tests.chaos.evidence import Evidence, Rules
+from tests.chaos.field import BUCKET, Field, Setup, running
+from tests.chaos.nemesis import SKEW_SECONDS, Nemesis
+from tests.chaos.people import Conversation, People
+
+# No duplicate may be visible this long after the last fault.
+SETTLE_SECONDS = 60.0
+WARM_UP_SECONDS = 5.0
+END_SECONDS = 150.0
+ARCHIVE_SECONDS = 60.0
+# Between two things said in one thread, and between two faults.
+SAY_EVERY, STRIKE_EVERY = 9.0, 2.5
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What happened: the faults by kind, and what the checker has to look at. `seconds` is how long faults rained."""
+
+    setup: Setup
+    seconds: float
+    faults: Counter[str]
+    evidence: Evidence
+
+
+async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell, *, only: str = "") -> Outcome:
+    """Run a campaign of `seconds` under fire in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rules = Rules(turns=setup.turns, window=setup.window, skew=SKEW_SECONDS)
+    evidence = Evidence(rules=rules)
+    async with (
+        running(folder, setup) as field,
+        People(field.slack, setup.seed, claude=setup.claude) as people,
+    ):
+        await _all_ready(field)
+        tell("everything runs")
+        faults = await _under_fire(field, people, seconds, tell, only)
+        await _calm_down(field, tell)
+        await _observe(field, people, evidence, tell)
+        await _shut_down(field, people, evidence, tell)
+    return Outcome(setup, seconds, faults, evidence)
+
+
+async def _all_ready(field: Field) -> None:
+    async with asyncio.timeout(60):
+        for program in field.programs:
+            while not await field.is_ready(program.name):
+                await asyncio.sleep(0.2)
+
+
+async def _under_fire(field: Field, people: People, seconds: float, tell: Tell, only: str) -> Counter[str]:
+    nemesis = Nemesis(field, people, only)
+    working = asyncio.create_task(people.work(field.setup.sessions, SAY_EVERY), name="people")
+    await asyncio.sleep(WARM_UP_SECONDS)
+    striking = asyncio.create_task(nemesis.run(STRIKE_EVERY), name="nemesis")
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        await asyncio.wait([working, striking], timeout=min(left, 30), return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, striking):
+            if task.done():
+                task.result()
+        tell(
+            f"{sum(nemesis.struck.values())} faults, {sum(len(c.said) for c in people.conversations)} messages"
+        )
+    await cancel(striking)
+    await cancel(working)
+    return nemesis.struck
+
+
+async def _calm_down(field: Field, tell: Tell) -> None:
+    """End every fault; what Slack was told to do wrong and has not done yet comes in the time to settle."""
+    field.calm.touch()
+    for program in field.programs:
+        if program.environ.pop("THREADMILL_CHAOS_SKEW", None):
+            program.send(signal.SIGTERM)
+    tell(f"calm; {SETTLE_SECONDS:.0f} s to settle")
+    await field.nodes.healthy()
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def _observe(field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
+    """Pick every session up again, wait for what has to come, and collect."""
+    client = await open_connection(BusSettings(url=field.nodes.urls[0]), "checker", lambda: None)
+    bus = Bus(client)
+    evidence.probed = {
+        _key(each): (await people.say(each, "and once more, please")).replace(".", "-")
+        for each in people.conversations
+    }
+    tell(f"{len(evidence.probed)} sessions are picked up again")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            while not await _all_ended(bus, evidence):
+                await asyncio.sleep(1)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ARCHIVE_SECONDS):
+            while await _unarchived(bus):
+                await asyncio.sleep(1)
+    await asyncio.sleep(field.setup.idle)
+    evidence.threads = {_key(each): await people.thread(each) for each in people.conversations}
+    evidence.log = await collect.log(bus)
+    evidence.dead_letters = await collect.dead_letters(bus)
+    evidence.archive = await asyncio.to_thread(collect.archive, field.gcs, BUCKET)
+    evidence.acknowledged = collect.acknowledged(field.folder / "acknowledged.jsonl", people.conversations)
+    evidence.reachable = collect.reachable(field.repo)
+    await close_connection(client)
+
+
+async def _all_ended(bus: Bus, evidence: Evidence) -> bool:
+    log = await collect.log(bus)
+    ended = {(e.session, s) for e in log if e.leaf.startswith("end.") for s in e.body["inputs"]}
+    said = [entry for entry in log if entry.kind == "said"]
+    probes = {(e.session, e.sequence) for e in said if e.body["id"] == evidence.probed.get(e.session)}
+    return len(probes) == len(evidence.probed) and probes <= ended
+
+
+async def _unarchived(bus: Bus) -> bool:
+    info = await bus.api("CONSUMER.INFO.SESSIONS.archiver", None)
+    return bool(info["num_pending"] or info["num_ack_pending"])
+
+
+async def _shut_down(field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
+    """Tell every service to end, and look for what is left."""
+    tell("shutting down")
+    for program in reversed(field.programs):
+        if await program.stop() != 0:
+            evidence.unclean.append(program.name)
+    mine = {"tests.chaos.slack", "nats-server"}
+    evidence.left = [
+        f"{process.pid} {' '.join(process.cmdline())[:200]}"
+        for process in fleet.marked(str(field.folder))
+        if not any(word in " ".join(process.cmdline()) for word in mine)
+    ]
+
+
+def _key(each: Conversation) -> str:
+    return f"T1.{each.channel}.{each.root.replace('.', '-')}"

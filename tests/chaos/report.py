@@ -1,0 +1,39 @@
+"""A campaign in words, for people: what was done to Threadmill, what it did meanwhile, and what was broken."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.chaos.campaign import Outcome
+from tests.chaos.checker import PROMISES, Violation
+
+SHOWN = 20
+
+
+def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
+    """Return the report in Markdown."""
+    setup, log = outcome.setup, outcome.evidence.log
+    sessions = {entry.session for entry in log}
+    ends = Counter(entry.body["outcome"] for entry in log if entry.leaf.startswith("end."))
+    claims = sum(entry.kind == "claimed" for entry in log)
+    again = sum(entry.kind == "claimed" and entry.body["attempt"] > 1 for entry in log)
+    inputs = sum(entry.leaf.startswith("in.") for entry in log)
+    lines = [
+        f"Seed {setup.seed}, {outcome.seconds / 60:.0f} minutes under fire, {setup.nodes} broker node(s),"
+        f" {setup.replicas} replicas of each service, Slack by {'Socket Mode' if setup.socket_mode else 'HTTP'}.",
+        "",
+        f"- {sum(outcome.faults.values())} faults, {len(sessions)} sessions, {len(log)} events, {inputs} inputs",
+        f"- {sum(ends.values())} turns: {', '.join(f'{count} {name}' for name, count in ends.most_common())}",
+        f"- {claims} claims, {again} of them after a death",
+        f"- {len(violations)} violations",
+        "",
+        "| Fault | Times |",
+        "|---|---|",
+        *(f"| {name} | {count} |" for name, count in sorted(outcome.faults.items())),
+        "",
+        "| Promise | Violations |",
+        "|---|---|",
+        *(f"| {promise} | {sum(v.promise == promise for v in violations)} |" for promise in PROMISES),
+    ]
+    if violations:
+        lines += ["", *(f"- {v.promise}: {v.session}: {v.what}" for v in violations[:SHOWN])]
+    return "\n".join(lines) + "\n"
