@@ -29,6 +29,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _folder(asked: Path | None) -> Path:
+    if asked is None:
+        return Path(tempfile.mkdtemp(prefix="chaos-"))
+    asked.mkdir(parents=True)
+    return asked
+
+
 def tell(sentence: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
 
@@ -54,4 +61,4 @@ async def run(asked: argparse.Namespace, folder: Path) -> int:
 
 if __name__ == "__main__":
     asked = arguments()
-    sys.exit(asyncio.run(run(asked, asked.data or Path(tempfile.mkdtemp(prefix="chaos-")))))
+    sys.exit(asyncio.run(run(asked, _folder(asked.data))))

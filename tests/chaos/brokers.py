@@ -1,6 +1,5 @@
 """One broker or a cluster of three, every node a process of its own that can be killed, paused and started again."""
 
-import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -10,7 +9,7 @@ from nats.aio.client import Client
 from schemas.bus import MAX_PAYLOAD
 from services.local.broker import nats_server
 from services.runtime.tether import tethered
-from tests.chaos.fleet import Program
+from tests.chaos.fleet import Program, eventually
 from tests.containers import free_port
 
 HEALTHY_SECONDS = 60.0
@@ -66,14 +65,13 @@ class Nodes:
 
     async def healthy(self) -> None:
         """Return once JetStream answers; a cluster has its leaders then."""
-        async with asyncio.timeout(HEALTHY_SECONDS):
-            while not await self._answers():
-                await asyncio.sleep(0.1)
+        if not await eventually(self._answers, HEALTHY_SECONDS):
+            raise RuntimeError("the broker does not answer")
 
     async def _answers(self) -> bool:
         client = Client()
         with contextlib.suppress(Exception):
-            await client.connect(self.urls, connect_timeout=1, max_reconnect_attempts=1)
+            await client.connect(self.urls, connect_timeout=1, max_reconnect_attempts=1, error_cb=_expected)
             await client.request("$JS.API.INFO", b"", timeout=1)
             return True
         await client.close()
@@ -81,3 +79,7 @@ class Nodes:
 
     async def step_down(self, client: Client, stream: str) -> None:
         await client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=2)
+
+
+async def _expected(_: Exception) -> None:
+    """A node that is not up yet is what is waited for."""

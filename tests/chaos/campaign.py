@@ -1,12 +1,12 @@
 """A campaign from its beginning to its evidence: work under fire, calm, every session picked up again, everything down."""
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from services.runtime.bus import Bus
@@ -21,6 +21,7 @@ from tests.chaos.people import Conversation, People
 # No duplicate may be visible this long after the last fault.
 SETTLE_SECONDS = 60.0
 WARM_UP_SECONDS = 5.0
+READY_SECONDS = 60.0
 END_SECONDS = 150.0
 ARCHIVE_SECONDS = 60.0
 # Between two things said in one thread, and between two faults.
@@ -40,7 +41,6 @@ class Outcome:
 
 async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell, *, only: str = "") -> Outcome:
     """Run a campaign of `seconds` under fire in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     rules = Rules(turns=setup.turns, window=setup.window, skew=SKEW_SECONDS)
     evidence = Evidence(rules=rules)
     async with (
@@ -49,18 +49,21 @@ async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell, *, on
     ):
         await _all_ready(field)
         tell("everything runs")
+        client = await open_connection(BusSettings(url=field.nodes.urls[0]), "checker", lambda: None)
+        watching = asyncio.create_task(collect.watch_windows(Bus(client), evidence.counted))
         faults = await _under_fire(field, people, seconds, tell, only)
         await _calm_down(field, tell)
-        await _observe(field, people, evidence, tell)
-        await _shut_down(field, people, evidence, tell)
+        await _observe(Bus(client), field, people, evidence, tell)
+        await cancel(watching)
+        await close_connection(client)
+        await _shut_down(field, evidence, tell)
     return Outcome(setup, seconds, faults, evidence)
 
 
 async def _all_ready(field: Field) -> None:
-    async with asyncio.timeout(60):
-        for program in field.programs:
-            while not await field.is_ready(program.name):
-                await asyncio.sleep(0.2)
+    for program in field.programs:
+        if not await fleet.eventually(partial(field.is_ready, program.name), READY_SECONDS):
+            raise RuntimeError(f"{program.name} does not become ready; see {program.log}")
 
 
 async def _under_fire(field: Field, people: People, seconds: float, tell: Tell, only: str) -> Counter[str]:
@@ -93,23 +96,15 @@ async def _calm_down(field: Field, tell: Tell) -> None:
     await asyncio.sleep(SETTLE_SECONDS)
 
 
-async def _observe(field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
+async def _observe(bus: Bus, field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
     """Pick every session up again, wait for what has to come, and collect."""
-    client = await open_connection(BusSettings(url=field.nodes.urls[0]), "checker", lambda: None)
-    bus = Bus(client)
     evidence.probed = {
         _key(each): (await people.say(each, "and once more, please")).replace(".", "-")
         for each in people.conversations
     }
     tell(f"{len(evidence.probed)} sessions are picked up again")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_SECONDS):
-            while not await _all_ended(bus, evidence):
-                await asyncio.sleep(1)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(ARCHIVE_SECONDS):
-            while await _unarchived(bus):
-                await asyncio.sleep(1)
+    await fleet.eventually(partial(_all_ended, bus, evidence), END_SECONDS, every=1)
+    await fleet.eventually(partial(_all_archived, bus), ARCHIVE_SECONDS, every=1)
     await asyncio.sleep(field.setup.idle)
     evidence.threads = {_key(each): await people.thread(each) for each in people.conversations}
     evidence.log = await collect.log(bus)
@@ -117,7 +112,6 @@ async def _observe(field: Field, people: People, evidence: Evidence, tell: Tell)
     evidence.archive = await asyncio.to_thread(collect.archive, field.gcs, BUCKET)
     evidence.acknowledged = collect.acknowledged(field.folder / "acknowledged.jsonl", people.conversations)
     evidence.reachable = collect.reachable(field.repo)
-    await close_connection(client)
 
 
 async def _all_ended(bus: Bus, evidence: Evidence) -> bool:
@@ -128,12 +122,12 @@ async def _all_ended(bus: Bus, evidence: Evidence) -> bool:
     return len(probes) == len(evidence.probed) and probes <= ended
 
 
-async def _unarchived(bus: Bus) -> bool:
+async def _all_archived(bus: Bus) -> bool:
     info = await bus.api("CONSUMER.INFO.SESSIONS.archiver", None)
-    return bool(info["num_pending"] or info["num_ack_pending"])
+    return not (info["num_pending"] or info["num_ack_pending"])
 
 
-async def _shut_down(field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
+async def _shut_down(field: Field, evidence: Evidence, tell: Tell) -> None:
     """Tell every service to end, and look for what is left."""
     tell("shutting down")
     for program in reversed(field.programs):

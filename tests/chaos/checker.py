@@ -264,39 +264,30 @@ def _is_final(message: dict[str, Any]) -> bool:
 
 
 def quotas(evidence: Evidence) -> Found:
-    """Nobody starts more turns in a window than allowed, and nobody is refused one that was free."""
+    """Nobody starts more turns in a window than allowed, every turn counts, and nobody is refused what was free."""
     rules = evidence.rules
-    margin = timedelta(seconds=2 * rules.skew + 5)
-    window = timedelta(seconds=rules.window)
-    started: defaultdict[str, list[Any]] = defaultdict(list)
-    refused: defaultdict[str, list[Entry]] = defaultdict(list)
-    for log in by_session(evidence).values():
-        said = _said(log)
+    margin, window = timedelta(seconds=2 * rules.skew), timedelta(seconds=rules.window)
+    returned = {
+        f"{end.session}.{end.body['turn']}"
+        for end in evidence.log
+        if end.leaf.startswith("end.") and end.body["ours"]
+    }
+    for user, starts in evidence.counted.items():
+        times = sorted(at for turn, at in starts.items() if turn not in returned)
+        for first, last in zip(times, times[rules.turns :], strict=False):
+            if last - first < window - margin:
+                yield user, f"started {rules.turns + 1} turns between {first} and {last}"
+    for session, log in by_session(evidence).items():
         for end in _ends(log):
-            user, opener = end.body["user"]["id"], said.get(end.body["turn"])
+            user, turn = end.body["user"]["id"], f"{session}.{end.body['turn']}"
+            starts = evidence.counted.get(user, {})
             if end.body["outcome"] == "rejected":
-                refused[user].append(end)
-            elif opener and not end.body["ours"]:
-                started[user].append(_started_at(log, end, opener))
-    for user, times in started.items():
-        times.sort()
-        for place in range(len(times) - rules.turns):
-            if times[place + rules.turns] - times[place] < window - margin:
-                yield (
-                    user,
-                    f"started {rules.turns + 1} turns between {times[place]} and {times[place + rules.turns]}",
-                )
-    for user, ends in refused.items():
-        for end in ends:
-            inside = [at for at in started[user] if end.time - window - margin <= at <= end.time + margin]
-            if len(inside) < rules.turns:
-                yield user, f"was refused at {end.time} with {len(inside)} turns in the window"
-
-
-def _started_at(log: list[Entry], end: Entry, opener: Entry) -> Any:
-    """When the turn counted: it was opened between its input or the end before it, and its first claim."""
-    first = next((e for e in log if e.kind == "turn-started" and e.body["turn"] == end.body["turn"]), end)
-    return max(opener.time, first.time - timedelta(seconds=5))
+                since, until = end.time - window - margin, end.time + margin
+                inside = sum(since <= at <= until for at in starts.values())
+                if inside < rules.turns:
+                    yield session, f"{user} was refused at {end.time} with {inside} turns in the window"
+            elif turn not in starts and not end.body["ours"]:
+                yield session, f"the turn {end.body['turn']} of {user} was not counted"
 
 
 def nothing_left(evidence: Evidence) -> Found:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from schemas.base import HEADER_ID
+from schemas.buckets import RateWindow
+from schemas.bus import RATELIMITS
 from services.archiver import gcs
 from services.runtime.bus import Bus
-from services.runtime.follow import read
+from services.runtime.follow import Follow, read
 from tests.chaos.evidence import Acknowledged, Archived, Entry
 from tests.chaos.people import Conversation
 
@@ -39,6 +41,15 @@ async def log(bus: Bus) -> list[Entry]:
 async def dead_letters(bus: Bus) -> list[str]:
     found = await read(bus, "DEADLETTER", ["dead.>"])
     return [f"{each.subject} {dict(each.headers)}" for each in found]
+
+
+async def watch_windows(bus: Bus, counted: dict[str, dict[str, datetime]]) -> None:
+    """Write down every turn that ever stands in somebody's window, for ever."""
+    async for delivery in Follow(bus, f"KV_{RATELIMITS.name}", ["$KV.>"]).deliveries():
+        if delivery is not None and delivery.data:
+            window = RateWindow.decode(delivery.data)
+            person = counted.setdefault(delivery.subject.rpartition(".")[2], {})
+            person.update({start.turn: start.at for start in window.starts})
 
 
 def archive(url: str, bucket: str) -> list[Archived]:

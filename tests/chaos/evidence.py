@@ -56,17 +56,17 @@ class Rules:
 
 @dataclass
 class Evidence:
-    """Everything. `threads` is what Slack shows by session, `heads` are the repository's branches with all their commits.
+    """Everything. `threads` is what Slack shows by session, `reachable` the commits of each branch.
 
-    `settled` are threads as they stood 60 s after the last fault, `threads` those of the very end. `probed` are the
-    inputs by which each session was picked up again at the end, `left` the processes that outlived the shutdown.
+    `counted` are the turns that ever stood in each person's window, with when they began. `probed` are the inputs by
+    which each session was picked up again at the end, `left` the processes that outlived the shutdown.
     """
 
     rules: Rules
     log: list[Entry] = field(default_factory=list)
     archive: list[Archived] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
-    deleted: set[tuple[str, str]] = field(default_factory=set)
+    counted: dict[str, dict[str, datetime]] = field(default_factory=dict)
     threads: dict[str, dict[str, Any]] = field(default_factory=dict)
     reachable: dict[str, set[str]] = field(default_factory=dict)
     probed: dict[str, str] = field(default_factory=dict)

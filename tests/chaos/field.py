@@ -227,8 +227,12 @@ async def _slack(folder: Path, ingress: str) -> tuple[Program, dict[str, Any]]:
     )
     await slack.start()
     told = folder / "slack.json"
-    async with fleet.deadline(30):
-        await fleet.until(told.exists)
+
+    async def is_there() -> bool:
+        return told.exists()
+
+    if not await fleet.eventually(is_there, 30):
+        raise RuntimeError(f"the simulator does not start; see {folder / 'slack.log'}")
     return slack, json.loads(told.read_text())
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -125,13 +125,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-async def until(holds: Callable[[], object], every: float = 0.05) -> None:
-    while not holds():
-        await asyncio.sleep(every)
-
-
-def deadline(seconds: float) -> asyncio.Timeout:
-    return asyncio.timeout(seconds)
+async def eventually(holds: Callable[[], Awaitable[object]], seconds: float, every: float = 0.2) -> bool:
+    """Return as soon as `holds` does, False when it never did in `seconds`: processes tell nobody of their progress."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not await holds():  # noqa: ASYNC110 (what is waited for happens in other processes)
+                await asyncio.sleep(every)
+            return True
+    return False
 
 
 async def listening(port: int) -> None:

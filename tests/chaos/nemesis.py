@@ -14,11 +14,11 @@ import psutil
 from nats.aio.client import Client
 
 from tests.chaos.field import SERVICES, Field
-from tests.chaos.fleet import Program, until
+from tests.chaos.fleet import Program, eventually
 from tests.chaos.line import Fault, Line
 from tests.chaos.people import People
 
-MOST_AT_ONCE = 3
+MOST_AT_ONCE = 5
 SKEW_SECONDS = 5.0
 # A worker that may not have more than this cannot go on.
 STARVED_BYTES = 64 * 2**20
@@ -123,11 +123,11 @@ class Nemesis:
     async def _replace(self, program: Program) -> None:
         starts = program.starts
         program.send(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_SECONDS):
-                await until(lambda: program.starts > starts)
-                while not await self._field.is_ready(program.name):
-                    await asyncio.sleep(0.2)
+
+        async def ready_again() -> bool:
+            return program.starts > starts and await self._field.is_ready(program.name)
+
+        await eventually(ready_again, READY_SECONDS)
 
     async def _move_clock(self) -> bool:
         program = self._service()

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -34,7 +34,7 @@ class People:
         self.conversations: list[Conversation] = []
         self.refused = 0
 
-    async def __aenter__(self) -> "People":
+    async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(self._url, headers={"X-Threadmill-Client": "chaos"})
         return self
 

@@ -17,10 +17,11 @@ def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
     claims = sum(entry.kind == "claimed" for entry in log)
     again = sum(entry.kind == "claimed" and entry.body["attempt"] > 1 for entry in log)
     inputs = sum(entry.leaf.startswith("in.") for entry in log)
+    transport = "Socket Mode" if setup.socket_mode else "HTTP"
     lines = [
-        f"Seed {setup.seed}, {outcome.seconds / 60:.0f} minutes under fire, {setup.nodes} broker node(s),"
-        f" {setup.replicas} replicas of each service, Slack by {'Socket Mode' if setup.socket_mode else 'HTTP'}.",
+        f"Seed {setup.seed}, {outcome.seconds / 60:.0f} minutes under fire.",
         "",
+        f"- {setup.nodes} broker node(s), {setup.replicas} replicas of each service, Slack by {transport}",
         f"- {sum(outcome.faults.values())} faults, {len(sessions)} sessions, {len(log)} events, {inputs} inputs",
         f"- {sum(ends.values())} turns: {', '.join(f'{count} {name}' for name, count in ends.most_common())}",
         f"- {claims} claims, {again} of them after a death",
