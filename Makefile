@@ -27,10 +27,13 @@ test: sync ## Run every test
 check: sync ## Lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=. $(BIN)/lint-imports
 
+chaos: sync ## Break things for some minutes, and check every promise (ARGS="--seed 1 --minutes 30")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 bench: sync ## Measure, as ratios against bare baselines
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: sync ## Compile the locks anew from pyproject.toml
 	@sh requirements/compile
 
-.PHONY: help sync dev test check bench lock
+.PHONY: help sync dev test check chaos bench lock

@@ -14,6 +14,7 @@ from services.cli.signals import until_told
 from services.cli.words import err, fail
 from services.local.ground import DevSettings
 from services.runtime.log import configure_logging
+from services.runtime.redact import Redaction, secrets_in
 from services.runtime.settings import load
 from services.scheduler.settings import SchedulerSettings
 
@@ -57,7 +58,12 @@ def dev(
     With SLACK_BOT_TOKEN and SLACK_APP_TOKEN it connects to the real Slack instead. Ctrl-C stops everything; the
     next start goes on where this one was.
     """
-    configure_logging("dev", form="text", level="INFO" if verbose else "WARNING")
+    configure_logging(
+        "dev",
+        form="text",
+        level="INFO" if verbose else "WARNING",
+        redaction=Redaction(secrets_in(os.environ)),
+    )
     settings = DevSettings(
         data=data or default_data(),
         environ=dict(os.environ),

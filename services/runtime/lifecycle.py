@@ -17,6 +17,7 @@ from services.runtime.connection import BusSettings, close_connection, open_conn
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
 from services.runtime.log import configure_logging
+from services.runtime.redact import Redaction, secrets_in
 from services.runtime.topology import apply_map
 from services.runtime.tracing import configure_tracing
 
@@ -145,7 +146,8 @@ def main(
     """
     try:
         loaded = settings()
-        configure_logging(name, form=loaded.log_form, level=loaded.log_level)
+        known = Redaction(secrets_in(os.environ))
+        configure_logging(name, form=loaded.log_form, level=loaded.log_level, redaction=known)
         configure_tracing(name, loaded.otlp_endpoint)
         os.umask(0o077)
         run(start())

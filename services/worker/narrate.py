@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas import events, live
+from services.runtime.redact import Pieces, Redaction
 from services.worker.agents import protocol
-from services.worker.masking import Masking
 
 # Fields have the same names on both sides; what ends a turn is told by the turn itself.
 TOLD: dict[type, type[events.Event]] = {
@@ -22,19 +22,17 @@ TOLD: dict[type, type[events.Event]] = {
 class Narrator:
     """Tells what the agent of one turn does. `texts` are the turn's blocks of text, those of attempts `before` included."""
 
-    def __init__(self, turn: int, masking: Masking, before: Sequence[str] = ()) -> None:
+    def __init__(self, turn: int, redaction: Redaction, before: Sequence[str] = ()) -> None:
         self._turn = turn
-        self._masking = masking
-        self._held = ""
+        self._redaction = redaction
+        self._pieces = Pieces(redaction)
         self._block = len(before)
         self._offset = 0
         self.texts = list(before)
 
     def delta(self, event: protocol.TextDelta, lease: int) -> live.TextDelta | None:
         """Return the live piece of the block that is being written, None while it may be the beginning of a secret."""
-        text = self._masking.text(self._held + event.text)
-        shown = len(text) - self._masking.held(text)
-        text, self._held = text[:shown], text[shown:]
+        text = self._pieces.push(event.text)
         if not text:
             return None
         piece = live.TextDelta(
@@ -46,7 +44,8 @@ class Narrator:
     def tell(self, event: protocol.AgentEvent) -> events.Event | None:
         """Return what the thread hears of `event`; None for what is not told."""
         if isinstance(event, protocol.TextBlock):
-            block, self._block, self._offset, self._held = self._block, self._block + 1, 0, ""
+            block, self._block, self._offset = self._block, self._block + 1, 0
+            self._pieces = Pieces(self._redaction)
             self.texts.append(event.text)
             return events.TextBlock(turn=self._turn, block=block, text=event.text)
         kind = TOLD.get(type(event))

@@ -10,6 +10,7 @@ import structlog
 from services.runtime.bus import Bus
 from services.runtime.files import FileBucket
 from services.runtime.lifecycle import cancel
+from services.runtime.redact import Redaction, secrets_in
 from services.worker.about import about
 from services.worker.assignment import Taken
 from services.worker.core import SessionView
@@ -17,7 +18,6 @@ from services.worker.happenings import DrainAsked, Logged
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.line import Line
-from services.worker.masking import Masking, secrets_in
 from services.worker.place import Place
 from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
@@ -49,8 +49,8 @@ class Session:
         self._turns = Turns(bus, self._place, taken.assignment, settings.idle_seconds)
 
     def _make_place(self, warm: bool) -> Place:
-        masking = Masking(_secrets(self._settings))
-        session_log, line = SessionLog(self._bus, self._key, masking), Line()
+        redaction = Redaction(_secrets(self._settings))
+        session_log, line = SessionLog(self._bus, self._key, redaction), Line()
         fence = self._lease.fresh
         saving = Saving(session_log, lambda: fence() and not session_log.lost.is_set())
         files = FileBucket(self._bus.client, "files")

@@ -13,9 +13,10 @@ from schemas.live import Live
 from schemas.state import StateAppended
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.redact import SHAPES, Redaction
 from services.worker.fit import fitting
 from services.worker.lease import LeaseLost
-from services.worker.masking import Masking
+from services.worker.masking import masked
 
 log = structlog.get_logger(__name__)
 
@@ -27,13 +28,13 @@ CLAIM_AGAIN_SECONDS = 0.1
 class SessionLog:
     """Writes `out`, `end`, `state` and `live` of one session; each `out` expects to follow our own last one.
 
-    `masking` keeps secrets out of all of it.
+    `redaction` keeps credentials out of all of it.
     """
 
-    def __init__(self, bus: Bus, key: SessionKey, masking: Masking | None = None) -> None:
+    def __init__(self, bus: Bus, key: SessionKey, redaction: Redaction = SHAPES) -> None:
         self._bus = bus
         self.key = key
-        self.masking = masking or Masking()
+        self.redaction = redaction
         self._out = f"session.{key}.out"
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
@@ -112,7 +113,7 @@ class SessionLog:
     def live(self, message: Live) -> None:
         """Tell what happens this moment; nobody waits for it."""
         if self._bus.connected:
-            task = self._bus.live(message.subject(self.key), fitting(self.masking.message(message)))
+            task = self._bus.live(message.subject(self.key), fitting(masked(message, self.redaction)))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property
@@ -125,7 +126,10 @@ class SessionLog:
     ) -> Draft:
         return Draft(
             subject=message.subject(self.key),
-            message=fitting(self.masking.message(message)),
+            # State has been redacted text by text, as JSON that it is.
+            message=message
+            if isinstance(message, StateAppended)
+            else fitting(masked(message, self.redaction)),
             session=str(self.key),
             id=msg_id or self._bus.new_id(),
             fence=fence,

@@ -88,7 +88,7 @@ class LogStateStore:
             return
         batch = self._bus.new_id()
         # Before it is split, so that no border runs through a secret.
-        parts = _split(self._log.masking.text(json.dumps(new, separators=(",", ":"))))
+        parts = _split(json.dumps(self._log.redaction.json(new), separators=(",", ":")))
         for number, part in enumerate(parts):
             await self._log.state(
                 StateAppended(

@@ -1,5 +1,6 @@
 """What a turn came to: its texts, its usage, its cost."""
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -39,7 +40,9 @@ class Tally:
     def __init__(self, before: Attempted) -> None:
         self._text = ""
         self._usage = Usage()
-        self._began = before.began or now()
+        # The clock of the machine that began may have been another: what was done here counts in any case.
+        self._earlier = max(0.0, (now() - before.began).total_seconds()) if before.began else 0.0
+        self._began = time.monotonic()
         self.cost_usd = before.cost_usd
 
     def add(self, finished: protocol.Finished) -> None:
@@ -60,7 +63,7 @@ class Tally:
             stop_reason=ending.stop_reason,
             usage=self._usage,
             cost_usd=self.cost_usd,
-            duration_ms=max(0, round((now() - self._began).total_seconds() * 1000)),
+            duration_ms=round((self._earlier + time.monotonic() - self._began) * 1000),
         )
 
 

@@ -64,7 +64,7 @@ class Tools:
             size=len(data),
         )
         try:
-            await self._files.put(file.object, self._log.masking.data(data))
+            await self._files.put(file.object, self._log.redaction.data(data))
         except Unavailable as e:
             return f"The file cannot be shared now: {e}"
         await self._log.event(FileShared(file=file, comment=comment[:3000]))

@@ -53,7 +53,7 @@ class Turn:
         self._opener = opener
         self._attempt = attempt
         self._before = before
-        self._narrator = Narrator(opener.sequence, place.log.masking, before.texts)
+        self._narrator = Narrator(opener.sequence, place.log.redaction, before.texts)
         self._clock = Clock(limits.seconds, place.line.report)
         self._asking = Asking(before.questions, self._write)
         self._feed = Feed(place, self._write)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -31,17 +32,18 @@ def dedupe_off() -> None:
 
 def ack_before_store() -> None:
     """Ingress answers Slack at once, and stores after that."""
-    from services.ingress.storing import Storing  # noqa: PLC0415 (only ingress has it)
+    from services.ingress.intake import Intake, Reply  # noqa: PLC0415 (only ingress has it)
 
-    real = Storing.store
+    real = Intake.event
     later: set[asyncio.Task[Any]] = set()
 
-    async def store(self: Storing, decision: Any) -> None:
-        task = asyncio.create_task(real(self, decision))
+    async def event(self: Intake, body: bytes) -> Reply:
+        task = asyncio.create_task(real(self, body))
         later.add(task)
-        task.add_done_callback(lambda done: (later.discard(done), done.cancelled() or done.exception()))
+        task.add_done_callback(later.discard)
+        return Reply()
 
-    Storing.store = store  # type: ignore[method-assign,assignment]
+    Intake.event = event  # type: ignore[method-assign]
 
 
 def archiver_acks_first() -> None:
@@ -57,16 +59,23 @@ def archiver_acks_first() -> None:
     Trigger._hold = hold  # type: ignore[method-assign]
 
 
-# The service that is broken, by the name of the mistake.
-SERVICE = {
-    "fencing-off": "worker",
-    "dedupe-off": "ingress",
-    "ack-before-store": "ingress",
-    "archiver-acks-first": "archiver",
-}
-BREAK: dict[str, Callable[[], None]] = {
-    "fencing-off": fencing_off,
-    "dedupe-off": dedupe_off,
-    "ack-before-store": ack_before_store,
-    "archiver-acks-first": archiver_acks_first,
+@dataclass(frozen=True)
+class Mistake:
+    """Which service makes it, what it takes to see it, and the promise that it breaks."""
+
+    service: str
+    make: Callable[[], None]
+    only: tuple[str, ...]
+    promise: str
+
+
+MISTAKES = {
+    "fencing-off": Mistake("worker", fencing_off, ("worker: paused",), "one writer"),
+    "dedupe-off": Mistake("ingress", dedupe_off, ("slack: duplicates",), "once"),
+    "ack-before-store": Mistake(
+        "ingress", ack_before_store, ("broker: node paused", "service: SIGKILL"), "accepted means stored"
+    ),
+    "archiver-acks-first": Mistake(
+        "archiver", archiver_acks_first, ("archivers die",), "nothing is lost in the archive"
+    ),
 }

@@ -18,14 +18,12 @@ from tests.chaos.field import BUCKET, Field, Setup, running
 from tests.chaos.nemesis import SKEW_SECONDS, Nemesis
 from tests.chaos.people import Conversation, People
 
-# No duplicate may be visible this long after the last fault.
-SETTLE_SECONDS = 60.0
 WARM_UP_SECONDS = 5.0
 READY_SECONDS = 60.0
 END_SECONDS = 150.0
 ARCHIVE_SECONDS = 60.0
-# Between two things said in one thread, and between two faults.
-SAY_EVERY, STRIKE_EVERY = 9.0, 2.5
+# The last faults strike what people said last.
+LAST_SECONDS = 5.0
 Tell = Callable[[str], None]
 
 
@@ -39,7 +37,7 @@ class Outcome:
     evidence: Evidence
 
 
-async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell, *, only: str = "") -> Outcome:
+async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell) -> Outcome:
     """Run a campaign of `seconds` under fire in `folder`."""
     rules = Rules(turns=setup.turns, window=setup.window, skew=SKEW_SECONDS)
     evidence = Evidence(rules=rules)
@@ -51,7 +49,7 @@ async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell, *, on
         tell("everything runs")
         client = await open_connection(BusSettings(url=field.nodes.urls[0]), "checker", lambda: None)
         watching = asyncio.create_task(collect.watch_windows(Bus(client), evidence.counted))
-        faults = await _under_fire(field, people, seconds, tell, only)
+        faults = await _under_fire(field, people, seconds, tell)
         await _calm_down(field, tell)
         await _observe(Bus(client), field, people, evidence, tell)
         await cancel(watching)
@@ -66,11 +64,11 @@ async def _all_ready(field: Field) -> None:
             raise RuntimeError(f"{program.name} does not become ready; see {program.log}")
 
 
-async def _under_fire(field: Field, people: People, seconds: float, tell: Tell, only: str) -> Counter[str]:
-    nemesis = Nemesis(field, people, only)
-    working = asyncio.create_task(people.work(field.setup.sessions, SAY_EVERY), name="people")
+async def _under_fire(field: Field, people: People, seconds: float, tell: Tell) -> Counter[str]:
+    nemesis = Nemesis(field, people)
+    working = asyncio.create_task(people.work(field.setup.sessions, field.setup.say_every), name="people")
     await asyncio.sleep(WARM_UP_SECONDS)
-    striking = asyncio.create_task(nemesis.run(STRIKE_EVERY), name="nemesis")
+    striking = asyncio.create_task(nemesis.run(), name="nemesis")
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         await asyncio.wait([working, striking], timeout=min(left, 30), return_when=asyncio.FIRST_COMPLETED)
@@ -80,8 +78,9 @@ async def _under_fire(field: Field, people: People, seconds: float, tell: Tell, 
         tell(
             f"{sum(nemesis.struck.values())} faults, {sum(len(c.said) for c in people.conversations)} messages"
         )
-    await cancel(striking)
     await cancel(working)
+    await asyncio.sleep(LAST_SECONDS)
+    await cancel(striking)
     return nemesis.struck
 
 
@@ -91,27 +90,38 @@ async def _calm_down(field: Field, tell: Tell) -> None:
     for program in field.programs:
         if program.environ.pop("THREADMILL_CHAOS_SKEW", None):
             program.send(signal.SIGTERM)
-    tell(f"calm; {SETTLE_SECONDS:.0f} s to settle")
+    tell(f"calm; {field.setup.settle:.0f} s to settle")
     await field.nodes.healthy()
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(field.setup.settle)
 
 
 async def _observe(bus: Bus, field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
-    """Pick every session up again, wait for what has to come, and collect."""
+    """Look at what has settled, pick every session up again, wait for what has to come, and look again."""
+    evidence.settled = await _seen(bus, field, people, evidence.rules)
     evidence.probed = {
         _key(each): (await people.say(each, "and once more, please")).replace(".", "-")
         for each in people.conversations
+        if field.setup.pick_up
     }
     tell(f"{len(evidence.probed)} sessions are picked up again")
     await fleet.eventually(partial(_all_ended, bus, evidence), END_SECONDS, every=1)
     await fleet.eventually(partial(_all_archived, bus), ARCHIVE_SECONDS, every=1)
     await asyncio.sleep(field.setup.idle)
-    evidence.threads = {_key(each): await people.thread(each) for each in people.conversations}
-    evidence.log = await collect.log(bus)
+    seen = await _seen(bus, field, people, evidence.rules)
+    evidence.log, evidence.threads, evidence.archive = seen.log, seen.threads, seen.archive
     evidence.dead_letters = await collect.dead_letters(bus)
-    evidence.archive = await asyncio.to_thread(collect.archive, field.gcs, BUCKET)
     evidence.acknowledged = collect.acknowledged(field.folder / "acknowledged.jsonl", people.conversations)
     evidence.reachable = collect.reachable(field.repo)
+    await asyncio.to_thread(collect.keep, field.folder / "evidence", evidence)
+
+
+async def _seen(bus: Bus, field: Field, people: People, rules: Rules) -> Evidence:
+    return Evidence(
+        rules=rules,
+        threads={_key(each): await people.thread(each) for each in people.conversations},
+        log=await collect.log(bus),
+        archive=await asyncio.to_thread(collect.archive, field.gcs, BUCKET),
+    )
 
 
 async def _all_ended(bus: Bus, evidence: Evidence) -> bool:

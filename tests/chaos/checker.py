@@ -23,10 +23,13 @@ class Violation(msgspec.Struct, frozen=True):
 
 def check(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
+    looks = [(evidence, promise, "") for promise in PROMISES]
+    if evidence.settled:
+        looks += [(evidence.settled, promise, "when all was settled, ") for promise in SETTLED]
     return [
-        Violation(promise, session, what)
-        for promise, look in PROMISES.items()
-        for session, what in look(evidence)
+        Violation(promise, session, when + what)
+        for seen, promise, when in looks
+        for session, what in PROMISES[promise](seen)
     ]
 
 
@@ -162,8 +165,14 @@ def stops(evidence: Evidence) -> Found:
         open_at = {entry.sequence: _open_at(log, entry) for entry in log if entry.leaf == "control"}
         stopped = set().union(*open_at.values())
         for end in _ends(log):
-            if end.body["outcome"] == "cancelled" and end.body["turn"] not in stopped:
-                yield session, f"the turn {end.body['turn']} was cancelled, and nobody had stopped it"
+            turn = end.body["turn"]
+            if end.body["outcome"] == "cancelled" and turn not in stopped | _withdrawn(log):
+                yield session, f"the turn {turn} was cancelled, and nobody had stopped it"
+
+
+def _withdrawn(log: list[Entry]) -> set[int]:
+    deleted = {entry.body["of"] for entry in log if entry.kind == "withdrawn"}
+    return {sequence for sequence, entry in _said(log).items() if entry.body["id"] in deleted}
 
 
 def _open_at(log: list[Entry], stop: Entry) -> set[int]:
@@ -302,6 +311,13 @@ def nothing_left(evidence: Evidence) -> Found:
         yield "", f"did not end when it was told to: {name}"
 
 
+# What has to be so within a minute after the last fault, whether anybody says something or not.
+SETTLED = (
+    "every input has one fate",
+    "every turn ends exactly once",
+    "nothing is lost in the archive",
+    "shown once",
+)
 PROMISES: dict[str, Callable[[Evidence], Found]] = {
     "accepted means stored": stored,
     "once": once,

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from schemas.base import HEADER_ID
 from schemas.buckets import RateWindow
 from schemas.bus import RATELIMITS
 from services.archiver import gcs
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
-from tests.chaos.evidence import Acknowledged, Archived, Entry
+from tests.chaos.evidence import Acknowledged, Archived, Entry, Evidence
 from tests.chaos.people import Conversation
 
 
@@ -79,6 +81,13 @@ def acknowledged(file: Path, conversations: list[Conversation]) -> list[Acknowle
         if place in said and (mention or event.get("thread_ts")) and not event.get("subtype"):
             found.add(Acknowledged(channel=place[0], ts=place[1], root=said[place]))
     return sorted(found, key=lambda each: each.ts)
+
+
+def keep(folder: Path, evidence: Evidence) -> None:
+    """Write log and threads into `folder`, for whoever looks for a cause."""
+    folder.mkdir()
+    (folder / "log.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(evidence.log))
+    (folder / "threads.json").write_bytes(msgspec.json.encode(evidence.threads))
 
 
 def reachable(repo: Path) -> dict[str, set[str]]:

@@ -58,7 +58,8 @@ class Rules:
 class Evidence:
     """Everything. `threads` is what Slack shows by session, `reachable` the commits of each branch.
 
-    `counted` are the turns that ever stood in each person's window, with when they began. `probed` are the inputs by
+    `settled` is what log, archive and threads were when everything had to be settled, before the sessions were picked up
+    again. `counted` are the turns that ever stood in each person's window, with when they began. `probed` are the inputs by
     which each session was picked up again at the end, `left` the processes that outlived the shutdown.
     """
 
@@ -68,6 +69,7 @@ class Evidence:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     counted: dict[str, dict[str, datetime]] = field(default_factory=dict)
     threads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settled: "Evidence | None" = None
     reachable: dict[str, set[str]] = field(default_factory=dict)
     probed: dict[str, str] = field(default_factory=dict)
     dead_letters: list[str] = field(default_factory=list)

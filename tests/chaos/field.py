@@ -15,6 +15,7 @@ import msgspec
 from services.archiver import gcs
 from services.runtime.tether import tethered
 from tests.chaos import fleet
+from tests.chaos.broken import MISTAKES
 from tests.chaos.brokers import Nodes
 from tests.chaos.fleet import Program
 from tests.chaos.line import Line
@@ -29,7 +30,12 @@ SERVICES = ("ingress", "scheduler", "archiver")
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """How large it is, and which build runs. Seconds for all times; `crash` is the share of lives with a crash point."""
+    """How large it is, what goes wrong, and which build runs.
+
+    Seconds for all times. `say_every` is between two things said in one thread, `strike_every` between two faults, of
+    those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. After `settle`
+    everything has to be as it should; `pick_up` says whether every session is gone on with then.
+    """
 
     seed: int
     nodes: int = 3
@@ -41,6 +47,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     idle: float = 20.0
     turn: int = 60
     crash: float = 0.3
+    say_every: float = 9.0
+    strike_every: float = 2.0
+    settle: float = 60.0
+    only: tuple[str, ...] = ("",)
+    pick_up: bool = True
     broken: str = ""
     socket_mode: bool = True
 
@@ -204,10 +215,9 @@ def _service(
 
 def _break(services: Mapping[str, list[Program]], broken: str) -> None:
     if broken:
-        from tests.chaos.broken import SERVICE  # noqa: PLC0415 (only a broken build needs the services here)
-
+        service = MISTAKES[broken].service
         # A scheduler hands its settings to its workers.
-        for each in services["scheduler" if SERVICE[broken] == "worker" else SERVICE[broken]]:
+        for each in services["scheduler" if service == "worker" else service]:
             each.environ["THREADMILL_CHAOS_BROKEN"] = broken
 
 

@@ -29,12 +29,16 @@ Strike = Callable[[], Awaitable[bool]]
 class Nemesis:
     """Strikes until it is cancelled, and heals what it struck then. `struck` counts the faults by kind."""
 
-    def __init__(self, field: Field, people: People, only: str = "") -> None:
+    def __init__(self, field: Field, people: People) -> None:
         self._field = field
         self._people = people
         self._lot = random.Random(field.setup.seed)
         self.struck: Counter[str] = Counter()
-        self._faults = {name: weighed for name, weighed in self._all().items() if only in name}
+        self._faults = {
+            name: weighed
+            for name, weighed in self._all().items()
+            if any(word in name for word in field.setup.only)
+        }
         self._timeline = field.folder / "faults.jsonl"
 
     def _all(self) -> dict[str, tuple[int, Strike]]:
@@ -61,6 +65,7 @@ class Nemesis:
             "object store: errors": (3, lambda: self._line(self._field.store, "errors")),
             "object store: silent": (2, lambda: self._line(self._field.store, "silent")),
             "object store: lost replies": (3, lambda: self._line(self._field.store, "lost replies")),
+            "object store: cut until archivers die": (2, self._archivers_die),
             "object store: cut": (2, lambda: self._line(self._field.store, "cut")),
             "network: cut": (5, lambda: self._line(self._any_line(), "cut")),
             "network: slow": (3, lambda: self._line(self._any_line(), "slow")),
@@ -77,8 +82,9 @@ class Nemesis:
             faults["broker: leader steps down"] = (3, self._step_down)
         return faults
 
-    async def run(self, pause: float) -> None:
-        """Strike for ever, about every `pause` seconds."""
+    async def run(self) -> None:
+        """Strike for ever."""
+        pause = self._field.setup.strike_every
         async with asyncio.TaskGroup() as tasks:
             under_way: set[asyncio.Task[None]] = set()
             while True:
@@ -208,6 +214,20 @@ class Nemesis:
             await asyncio.sleep(self._lot.uniform(0.5, 12))
         finally:
             line.heal()
+        return True
+
+    async def _archivers_die(self) -> bool:
+        """Every archiver dies with what it could not upload."""
+        store = self._field.store
+        if store.fault != "none":
+            return False
+        store.strike("cut")
+        try:
+            await asyncio.sleep(self._lot.uniform(0.5, 12))
+        finally:
+            for archiver in self._field.services["archiver"]:
+                archiver.send(signal.SIGKILL)
+            store.heal()
         return True
 
     async def _call(self, **fault: object) -> bool:

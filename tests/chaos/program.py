@@ -34,10 +34,10 @@ def main(service: str) -> None:
         launch_programs()
     crash_now_and_then(float(told("CRASH") or 0), Path(told("CALM")))
     if broken := told("BROKEN"):
-        from tests.chaos.broken import BREAK, SERVICE  # noqa: PLC0415 (after the clock)
+        from tests.chaos.broken import MISTAKES  # noqa: PLC0415 (after the clock)
 
-        if SERVICE[broken] == service:
-            BREAK[broken]()
+        if MISTAKES[broken].service == service:
+            MISTAKES[broken].make()
     sys.argv = [service]
     runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
 

@@ -1,12 +1,15 @@
 """Log lines: one JSON object each, whatever is logged."""
 
 import json
+import logging
+import sys
 from typing import Any
 
 import pytest
 import structlog
 
 from services.runtime.log import configure_logging
+from services.runtime.redact import Redaction
 
 
 class Opaque:
@@ -68,3 +71,16 @@ def test_where_a_person_watches_lines_are_text(capsys: pytest.CaptureFixture[str
     text = capsys.readouterr().err
     assert "hello" in text
     assert "who=you" in text
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_credential_is_written_whoever_logs_it(capsys: pytest.CaptureFixture[str], form: Any) -> None:
+    configure_logging("mill", form=form, redaction=Redaction(["hunter2-hunter2"]))
+    error = OSError("no access with hunter2-hunter2 and " + "xoxb-" + "1234567890")
+    structlog.get_logger().error("failed", url="https://me:" + "secret@host/", exc_info=error)
+    logging.getLogger("library").error("it was hunter2-hunter2", exc_info=error)
+    sys.excepthook(type(error), error, None)
+    written = capsys.readouterr().err
+    assert "no access with [redacted] and [redacted]" in written
+    assert "it was [redacted]" in written
+    assert not [secret for secret in ("hunter2", "xoxb", "me:") if secret in written]

@@ -11,7 +11,7 @@ from services.ingress.writer import blocks
 from services.ingress.writer.ledger import Ledger, Mark, metadata
 from services.ingress.writer.metrics import DUPLICATES, give_up
 from services.ingress.writer.pen import ChannelGone, Pen
-from services.ingress.writer.redact import redact
+from services.runtime.redact import SHAPES
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Once:
         """
         if there := self.ledger.has(mark):
             return there
-        words = blocks.short(redact(text), TEXT)
+        words = blocks.short(SHAPES.text(text), TEXT)
         forms: list[Json] = [{"text": words, "blocks": shown}, {"markdown_text": words}]
         answer = await self._in_some_form(turn, mark, forms)
         ts = str(answer["ts"])
@@ -114,7 +114,7 @@ class Once:
 
     async def upload(self, name: str, data: bytes, comment: str | None = None) -> None:
         """Put a file into the thread; one with the same name and size that we put there already is enough."""
-        masked = clean(data)
+        masked = SHAPES.data(data)
 
         async def there() -> str | None:
             return (await self.look()).file(name, len(masked))
@@ -155,14 +155,6 @@ class Once:
             log.info("could not clean up", method=method, error=str(e))
             return False
         return True
-
-
-def clean(data: bytes) -> bytes:
-    """The file with its credentials masked, where it is text."""
-    try:
-        return redact(data.decode()).encode()
-    except UnicodeDecodeError:
-        return data
 
 
 def just_before(ts: str) -> str:

@@ -2,7 +2,7 @@
 
 from services.ingress.slack_api import Json
 from services.ingress.writer.blocks import text_chunk
-from services.ingress.writer.redact import Redactor
+from services.runtime.redact import Pieces
 
 MOST_CHUNKS = 40
 
@@ -15,7 +15,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._chunks: list[Json] = []
-        self._redactor = Redactor()
+        self._redactor = Pieces()
         self._begun = self._gap = False
         self._reopened = ""
 

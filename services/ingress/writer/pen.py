@@ -10,7 +10,7 @@ import structlog
 from services.ingress.slack_api import Json, SlackApi, SlackError
 from services.ingress.writer.budget import Budget, Urgency
 from services.ingress.writer.metrics import CALLS
-from services.ingress.writer.redact import redact_json
+from services.runtime.redact import SHAPES
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -25,6 +25,8 @@ GONE = frozenset(
         "team_not_found", "restricted_action_read_only_channel", "restricted_action_thread_locked",
     }
 )  # fmt: skip
+# Names of JSON fields that carry no words for people; their values go out as they are.
+NOT_TEXT = frozenset({"type", "action_id", "block_id", "value", "style", "id", "task_id"})
 # Slack's word for a token that is being rotated: the next one will do.
 LATER = frozenset({"token_expired"})
 
@@ -59,7 +61,7 @@ class Pen:
         `unclear` is asked after a lost answer whether the call was carried out; what it finds is the answer. Raises
         `ChannelGone`, and `SlackError` for a refusal that trying again does not change.
         """
-        clean = redact_json(arguments)
+        clean = SHAPES.json(arguments, NOT_TEXT)
         return await self.until_done(
             method, team, channel, lambda: self.slack.call(method, **clean), unclear=unclear
         )
@@ -101,7 +103,7 @@ class Pen:
 
     async def once(self, method: str, team: str, channel: str, arguments: Json) -> Json:
         """Make a call whose budget is taken already, once. Raises `ChannelGone`, `SlackError`."""
-        clean = redact_json(arguments)
+        clean = SHAPES.json(arguments, NOT_TEXT)
         return await self._counted(method, team, channel, lambda: self.slack.call(method, **clean))
 
     async def _counted(self, method: str, team: str, channel: str, call: Callable[[], Awaitable[T]]) -> T:

@@ -8,11 +8,11 @@ from services.ingress.writer import blocks, closing, questions
 from services.ingress.writer.acts import Ask, Close, Finish, Refuse, Share, Tell
 from services.ingress.writer.ledger import Mark
 from services.ingress.writer.metrics import give_up
-from services.ingress.writer.once import Once, clean
+from services.ingress.writer.once import Once
 from services.ingress.writer.pen import Pen
-from services.ingress.writer.redact import redact
 from services.ingress.writer.settings import WriterSettings
 from services.ingress.writer.split import split
+from services.runtime.redact import SHAPES
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class Posts:
 
     async def final(self, sequence: int, finish: Finish) -> None:
         """Post a turn's final message: in parts where it is long, as a file where it is very long."""
-        text = redact("\n\n".join(filter(None, (closing.lead(finish), finish.text))))
+        text = SHAPES.text("\n\n".join(filter(None, (closing.lead(finish), finish.text))))
         parts = split(text, self._settings.part_chars)
         footer = closing.footer(self._key, finish)
         if len(parts) > self._settings.most_parts:
@@ -84,7 +84,7 @@ class Posts:
         """Put the agent's file into the thread; None when it is no longer kept."""
         if data is None:
             give_up("file", "expired")
-        elif not self._once.has_file(share.file.name, len(clean(data))):
+        elif not self._once.has_file(share.file.name, len(SHAPES.data(data))):
             await self._once.upload(share.file.name, data)
 
     async def refuse(self, refuse: Refuse) -> None:

@@ -19,9 +19,9 @@ from services.ingress.writer.metrics import FINAL, give_up
 from services.ingress.writer.once import Once
 from services.ingress.writer.pen import ChannelGone
 from services.ingress.writer.posts import Posts
-from services.ingress.writer.redact import redact
 from services.ingress.writer.settling import Spawn
 from services.runtime.errors import Unavailable
+from services.runtime.redact import SHAPES
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +121,7 @@ class Sayings:
                 await live.close()
             return
         if not (live and await self._finish_live(mark, finish, live)):
-            if live and finish.end.outcome == "cancelled" and live.shows(redact(finish.text)):
+            if live and finish.end.outcome == "cancelled" and live.shows(SHAPES.text(finish.text)):
                 finish = msgspec.structs.replace(finish, text="")
             await self._posts.final(sequence, finish)
         FINAL.observe(max(0.0, (now() - finish.end.at).total_seconds()))
@@ -129,7 +129,7 @@ class Sayings:
 
     async def _tidy(self, finish: acts.Finish, live: Live | None) -> None:
         """The final message stands: what says nothing beyond it goes, and what Slack took from us in silence ends."""
-        whole = (live.said if live else "") or redact(finish.text)
+        whole = (live.said if live else "") or SHAPES.text(finish.text)
         repeated = await live.repeated(whole) if live else []
         lost = self._controls.doubtful or (live is not None and live.lost)
         if lost:
@@ -141,8 +141,8 @@ class Sayings:
 
     async def _finish_live(self, mark: Mark, finish: acts.Finish, live: Live) -> bool:
         return await live.finish(
-            redact(closing.lead(finish)),
-            redact(finish.text),
+            SHAPES.text(closing.lead(finish)),
+            SHAPES.text(finish.text),
             closing.footer(self._key, finish),
             metadata(self._key, finish.turn, mark),
             unclear=lambda: self._once.find(mark),

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingress.writer.outbox import Outbox
-from services.ingress.writer.redact import MASK, Redactor, redact, redact_json, settled
+from services.ingress.writer.pen import NOT_TEXT
+from services.runtime.redact import MASK, SHAPES, Pieces, Redaction, secrets_in, settled
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc/+=\n-----END RSA PRIVATE KEY-----"
 SECRETS = [
@@ -44,36 +45,66 @@ PIECES = st.lists(
 )
 
 
+KNOWN, OTHER = "corp-proxy-ab12ab12", "ab12ab12-tail"
+
+
+def test_secrets_are_known_by_their_names() -> None:
+    environ = {"ANTHROPIC_AUTH_TOKEN": "one", "AWS_SECRET_ACCESS_KEY": "two", "PATH": "/bin", "LANG": "C"}
+    assert secrets_in(environ) == ["one", "two"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([KNOWN, OTHER, KNOWN[:9], OTHER[:7], "corp-", "ghp_", *SECRETS, " "]), max_size=8
+    ),
+    st.lists(st.integers(0, 60), max_size=20),
+)
+def test_pieces_with_known_values_join_to_the_redacted_text(parts: list[str], cuts: list[int]) -> None:
+    redaction = Redaction([KNOWN, OTHER, "short"])
+    whole, pieces, shown, at = "".join(parts), Pieces(redaction), "", 0
+    for cut in cuts:
+        shown += pieces.push(whole[at : at + cut])
+        at += cut
+        assert redaction.text(whole).startswith(shown)
+    assert shown + pieces.push(whole[at:]) + pieces.flush() == redaction.text(whole)
+
+
+def test_a_file_that_is_no_text_loses_known_values_alone() -> None:
+    redaction = Redaction([KNOWN])
+    assert redaction.data(b"\xff" + KNOWN.encode()) == b"\xff" + MASK.encode()
+    assert redaction.data(SECRETS[0].encode()) == MASK.encode()
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 def test_each_known_shape_is_masked(secret: str) -> None:
-    assert redact(f"before {secret}\nafter") == f"before {MASK}\nafter"
+    assert SHAPES.text(f"before {secret}\nafter") == f"before {MASK}\nafter"
 
 
 def test_ordinary_text_stays() -> None:
     text = "The box's fox: ghp is a prefix, sk-learn a library, -----BEGIN CERTIFICATE----- is public."
-    assert redact(text) == text
+    assert SHAPES.text(text) == text
 
 
 @given(PIECES, st.lists(st.integers(0, 200), max_size=20))
 def test_a_stream_shows_what_the_whole_text_would_show(pieces: list[str], cuts: list[int]) -> None:
     text = "".join(pieces)
-    redactor = Redactor()
+    redactor = Pieces()
     shown, rest = "", text
     for cut in cuts:
         shown += redactor.push(rest[:cut])
-        assert redact(text).startswith(shown)
+        assert SHAPES.text(text).startswith(shown)
         rest = rest[cut:]
     shown += redactor.push(rest) + redactor.flush()
 
-    assert shown == redact(text)
+    assert shown == SHAPES.text(text)
 
 
 @given(PIECES)
 def test_character_by_character_too(pieces: list[str]) -> None:
     text = "".join(pieces)
-    redactor = Redactor()
+    redactor = Pieces()
 
-    assert "".join(map(redactor.push, text)) + redactor.flush() == redact(text)
+    assert "".join(map(redactor.push, text)) + redactor.flush() == SHAPES.text(text)
 
 
 def test_ordinary_words_do_not_wait() -> None:
@@ -99,7 +130,7 @@ def test_everything_in_a_call_is_redacted_but_its_encodings() -> None:
         "n": 1,
     }
 
-    assert redact_json(call) == {
+    assert SHAPES.json(call, NOT_TEXT) == {
         "blocks": [{"type": "section", "text": {"text": MASK}}, {"value": token}],
         "text": [MASK],
         "n": 1,

@@ -1,0 +1,23 @@
+"""What a turn came to, where two machines worked on it."""
+
+from datetime import timedelta
+
+from schemas.base import now
+from schemas.inputs import Said
+from schemas.people import Person
+from services.worker.core import Attempted, Waiting
+from services.worker.tally import Ending, Tally
+
+OPENER = Waiting(sequence=1, said=Said(id="m", user=Person(id="U1"), text="go"))
+
+
+def duration(before: Attempted) -> int:
+    return Tally(before).end(OPENER, Ending(), (1,), ()).duration_ms
+
+
+def test_the_time_of_earlier_attempts_counts() -> None:
+    assert 60_000 <= duration(Attempted(began=now() - timedelta(seconds=60))) < 70_000
+
+
+def test_a_clock_that_is_ahead_elsewhere_takes_nothing_away() -> None:
+    assert 0 <= duration(Attempted(began=now() + timedelta(seconds=60))) < 10_000
