@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=16, help="threads that people keep busy")
     parser.add_argument("--claude", type=int, default=2, help="how many of them have the real Claude Code")
     parser.add_argument("--http", action="store_true", help="Slack delivers over HTTP instead of Socket Mode")
+    parser.add_argument("--folder", action="store_true", help="the archive is a folder, not a bucket")
     parser.add_argument(
         "--only", nargs="+", default=[""], help="only faults whose names contain one of these"
     )
@@ -58,6 +59,7 @@ async def run(asked: argparse.Namespace, folder: Path) -> bool:
         claude=asked.claude,
         only=tuple(asked.only),
         socket_mode=not asked.http,
+        in_folder=asked.folder,
     )
     tell(f"seed {setup.seed}, everything is kept in {folder}")
     outcome = await campaign(folder, setup, asked.minutes * 60, tell)

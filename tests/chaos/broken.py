@@ -70,7 +70,7 @@ class Mistake:
 
 
 MISTAKES = {
-    "fencing-off": Mistake("worker", fencing_off, ("worker: paused",), "one writer"),
+    "fencing-off": Mistake("worker", fencing_off, ("past its lease",), "one writer"),
     "dedupe-off": Mistake("ingress", dedupe_off, ("slack: duplicates",), "once"),
     "ack-before-store": Mistake(
         "ingress", ack_before_store, ("broker: node paused", "service: SIGKILL"), "accepted means stored"

@@ -13,7 +13,7 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.lifecycle import cancel
 from tests.chaos import collect, fleet
-from tests.chaos.evidence import Evidence, Rules
+from tests.chaos.evidence import Archived, Evidence, Rules
 from tests.chaos.field import BUCKET, Field, Setup, running
 from tests.chaos.nemesis import SKEW_SECONDS, Nemesis
 from tests.chaos.people import Conversation, People
@@ -120,8 +120,14 @@ async def _seen(bus: Bus, field: Field, people: People, rules: Rules) -> Evidenc
         rules=rules,
         threads={_key(each): await people.thread(each) for each in people.conversations},
         log=await collect.log(bus),
-        archive=await asyncio.to_thread(collect.archive, field.gcs, BUCKET),
+        archive=await asyncio.to_thread(_archive, field),
     )
+
+
+def _archive(field: Field) -> list[Archived]:
+    if field.setup.in_folder:
+        return collect.archive(collect.in_folder(field.folder / "archive"))
+    return collect.archive(collect.in_bucket(field.gcs, BUCKET))
 
 
 async def _all_ended(bus: Bus, evidence: Evidence) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import subprocess
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,18 +55,28 @@ async def watch_windows(bus: Bus, counted: dict[str, dict[str, datetime]]) -> No
             person.update({start.turn: start.at for start in window.starts})
 
 
-def archive(url: str, bucket: str) -> list[Archived]:
-    """Return every record of the bucket, objects in the order of their names, read without the archiver's code."""
-    records: list[Archived] = []
+def in_bucket(url: str, bucket: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of every object of the bucket."""
     with closing(gcs.connect(url)) as client:
-        for blob in sorted(client.list_blobs(bucket, prefix="v1/"), key=lambda blob: str(blob.name)):
-            if blob.name.endswith(".jsonl.gz"):
-                _, team, channel, thread, _ = blob.name.split("/")
-                for line in gzip.decompress(blob.download_as_bytes()).splitlines():
-                    told = json.loads(line)
-                    records.append(
-                        Archived(f"{team}.{channel}.{thread}", blob.name, told["seq"], told["payload"])
-                    )
+        for blob in client.list_blobs(bucket, prefix="v1/"):
+            yield str(blob.name), blob.download_as_bytes()
+
+
+def in_folder(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of every object of the folder; what lies hidden are versions."""
+    for file in root.glob("v1/*/*/*/*.jsonl.gz"):
+        yield str(file.relative_to(root)), file.read_bytes()
+
+
+def archive(objects: Iterable[tuple[str, bytes]]) -> list[Archived]:
+    """Return every record, objects in the order of their names, read without the archiver's code."""
+    records: list[Archived] = []
+    for name, data in sorted(objects):
+        if name.endswith(".jsonl.gz"):
+            _, team, channel, thread, _ = name.split("/")
+            for line in gzip.decompress(data).splitlines():
+                told = json.loads(line)
+                records.append(Archived(f"{team}.{channel}.{thread}", name, told["seq"], told["payload"]))
     return records
 
 

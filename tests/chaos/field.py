@@ -33,7 +33,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """How large it is, what goes wrong, and which build runs.
 
     Seconds for all times. `say_every` is between two things said in one thread, `strike_every` between two faults, of
-    those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. After `settle`
+    those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. The archive is `in_folder` or a bucket. After `settle`
     everything has to be as it should; `pick_up` says whether every session is gone on with then.
     """
 
@@ -54,6 +54,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     pick_up: bool = True
     broken: str = ""
     socket_mode: bool = True
+    in_folder: bool = False
 
 
 @dataclass
@@ -81,6 +82,11 @@ class Field:
     def calm(self) -> Path:
         """The file that ends the crash points."""
         return self.folder / "calm"
+
+    @property
+    def full(self) -> Path:
+        """The file that fills the archive's disk."""
+        return self.folder / "full"
 
     def workers(self) -> list[Any]:
         return fleet.workers(str(self.folder))
@@ -139,11 +145,7 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
             "THREADMILL_HTTP_HOST": "127.0.0.1",
             "THREADMILL_HTTP_PORT": str(doors[place]),
         }
-        own[f"archiver-{place}"] = {
-            "THREADMILL_BUCKET": BUCKET,
-            "THREADMILL_GCS_ENDPOINT": f"http://127.0.0.1:{store.port}",
-            "THREADMILL_FLUSH_SECONDS": "5",
-        }
+        own[f"archiver-{place}"] = _archiver(folder, setup, store.port)
         own[f"scheduler-{place}"] = _scheduler(folder / f"machine-{place}", setup, repo, model)
     services = {
         service: [
@@ -171,6 +173,12 @@ def _shared(folder: Path, setup: Setup, workers_port: int) -> dict[str, str]:
         "THREADMILL_CHAOS_WORKER_NATS_URL": f"nats://127.0.0.1:{workers_port}",
         "THREADMILL_CHAOS_CLAUDE_CHANNELS": ",".join(CLAUDE_CHANNELS),
     }
+
+
+def _archiver(folder: Path, setup: Setup, store: int) -> dict[str, str]:
+    bucket = {"THREADMILL_BUCKET": BUCKET, "THREADMILL_GCS_ENDPOINT": f"http://127.0.0.1:{store}"}
+    place = {"THREADMILL_FOLDER": str(folder / "archive")} if setup.in_folder else bucket
+    return {**place, "THREADMILL_FLUSH_SECONDS": "5", "THREADMILL_CHAOS_FULL": str(folder / "full")}
 
 
 def _scheduler(machine: Path, setup: Setup, repo: Path, model: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import psutil
 from nats.aio.client import Client
 
+from schemas.bus import LEASE_LIFE
 from tests.chaos.field import SERVICES, Field
 from tests.chaos.fleet import Program, eventually
 from tests.chaos.line import Fault, Line
@@ -23,6 +24,7 @@ SKEW_SECONDS = 5.0
 # A worker that may not have more than this cannot go on.
 STARVED_BYTES = 64 * 2**20
 READY_SECONDS = 40.0
+PAST_A_LEASE = LEASE_LIFE + 4.0
 Strike = Callable[[], Awaitable[bool]]
 
 
@@ -52,6 +54,7 @@ class Nemesis:
             "worker: SIGTERM": (4, lambda: self._end_process(worker(), signal.SIGTERM)),
             "worker: SIGKILL": (6, lambda: self._end_process(worker(), signal.SIGKILL)),
             "worker: paused": (6, lambda: self._pause_process(worker(), self._lot.uniform(1, 25))),
+            "worker: paused past its lease": (2, lambda: self._pause_process(worker(), PAST_A_LEASE)),
             "worker: out of memory": (3, self._starve),
             "agent: SIGKILL": (4, lambda: self._end_process(agent(), signal.SIGKILL)),
             "agent: hangs": (2, lambda: self._pause_process(agent(), self._lot.uniform(5, 30))),
@@ -78,6 +81,9 @@ class Nemesis:
             "slack: lost acknowledgements": (4, lambda: self._deliver("drop_ack", 3)),
             "slack: disconnects": (3, lambda: self._deliver("disconnect", 2)),
         }
+        if self._field.setup.in_folder:
+            faults = {name: fault for name, fault in faults.items() if "object store" not in name}
+            faults["archive: disk full"] = (6, self._fill_disk)
         if self._field.nodes.replicas > 1:
             faults["broker: leader steps down"] = (3, self._step_down)
         return faults
@@ -228,6 +234,14 @@ class Nemesis:
             for archiver in self._field.services["archiver"]:
                 archiver.send(signal.SIGKILL)
             store.heal()
+        return True
+
+    async def _fill_disk(self) -> bool:
+        self._field.full.touch()
+        try:
+            await asyncio.sleep(self._lot.uniform(0.5, 12))
+        finally:
+            self._field.full.unlink(missing_ok=True)
         return True
 
     async def _call(self, **fault: object) -> bool:

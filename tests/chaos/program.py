@@ -6,6 +6,7 @@ this build breaks on purpose. Nothing of this is in the services.
 """
 
 import asyncio
+import errno
 import os
 import random
 import runpy
@@ -33,6 +34,8 @@ def main(service: str) -> None:
     if service == "scheduler":
         launch_programs()
     crash_now_and_then(float(told("CRASH") or 0), Path(told("CALM")))
+    if service == "archiver":
+        run_out_of_disk(Path(told("FULL")))
     if broken := told("BROKEN"):
         from tests.chaos.broken import MISTAKES  # noqa: PLC0415 (after the clock)
 
@@ -74,6 +77,22 @@ def choose_agents() -> None:
         return assignment(**fields, agent="claude" if real else None)
 
     starting.Assignment = assigned  # type: ignore[assignment,misc]
+
+
+def run_out_of_disk(full: Path) -> None:
+    """As long as the file `full` is there, the archive's disk takes half of what is written and no more."""
+    from services.archiver import versions  # noqa: PLC0415 (after the clock)
+
+    real = versions.write_new
+
+    def write_new(path: Path, data: bytes) -> None:
+        if not full.exists():
+            real(path, data)
+            return
+        real(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    versions.write_new = write_new  # type: ignore[attr-defined]
 
 
 def crash_now_and_then(share: float, calm: Path) -> None:

@@ -17,11 +17,12 @@ def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
     claims = sum(entry.kind == "claimed" for entry in log)
     again = sum(entry.kind == "claimed" and entry.body["attempt"] > 1 for entry in log)
     inputs = sum(entry.leaf.startswith("in.") for entry in log)
+    store = "a folder" if setup.in_folder else "a bucket"
     transport = "Socket Mode" if setup.socket_mode else "HTTP"
     lines = [
         f"Seed {setup.seed}, {outcome.seconds / 60:.0f} minutes under fire.",
         "",
-        f"- {setup.nodes} broker node(s), {setup.replicas} replicas of each service, Slack by {transport}",
+        f"- {setup.nodes} broker node(s), {setup.replicas} replicas of each service, Slack by {transport}, the archive in {store}",
         f"- {sum(outcome.faults.values())} faults, {len(sessions)} sessions, {len(log)} events, {inputs} inputs",
         f"- {sum(ends.values())} turns: {', '.join(f'{count} {name}' for name, count in ends.most_common())}",
         f"- {claims} claims, {again} of them after a death",
