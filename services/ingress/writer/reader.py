@@ -52,32 +52,19 @@ class Reader:
                 await subscription.unsubscribe()
 
     async def _follow(self) -> None:
-        places = [partition.taken for partition in self._partitions().values()]
-        if not places:
+        # A partition that becomes ours on the way has its place behind ours: it waits for the next reading.
+        served = dict(self._partitions())
+        if not served:
             await asyncio.Event().wait()
-        follow = Follow(self._bus, SESSIONS.name, [IN, OUT, END], after=min(places))
+        after = min(partition.taken for partition in served.values())
+        follow = Follow(self._bus, SESSIONS.name, [IN, OUT, END], after=after)
         async with contextlib.aclosing(follow.deliveries()) as deliveries:
             async for delivery in deliveries:
                 if delivery is None:
-                    self._caught_up(follow.position)
+                    for partition in served.values():
+                        partition.passed(follow.position)
                 else:
-                    self._give(delivery)
-
-    def _give(self, delivery: Delivery) -> None:
-        _, team, channel, thread, leaf, *rest = delivery.subject.split(".")
-        try:
-            key = SessionKey(team, channel, thread)
-        except InvalidKey as e:
-            give_up("event", "malformed")
-            log.warning("an event of no session is passed over", subject=delivery.subject, error=str(e))
-            return
-        if partition := self._partitions().get(partition_of(key)):
-            first = leaf == "in" and rest == [thread]
-            partition.take(key, delivery.sequence, leaf, delivery.data, first=first)
-
-    def _caught_up(self, position: int) -> None:
-        for partition in self._partitions().values():
-            partition.passed(position)
+                    _give(served, delivery)
 
     async def _hear(self, message: Msg) -> None:
         try:
@@ -89,3 +76,16 @@ class Reader:
             self._samples.note(key, heard)
         elif partition := self._partitions().get(partition_of(key)):
             partition.hear(key, heard)
+
+
+def _give(served: Mapping[int, Partition], delivery: Delivery) -> None:
+    _, team, channel, thread, leaf, *rest = delivery.subject.split(".")
+    try:
+        key = SessionKey(team, channel, thread)
+    except InvalidKey as e:
+        give_up("event", "malformed")
+        log.warning("an event of no session is passed over", subject=delivery.subject, error=str(e))
+        return
+    if partition := served.get(partition_of(key)):
+        first = leaf == "in" and rest == [thread]
+        partition.take(key, delivery.sequence, leaf, delivery.data, first=first)
