@@ -82,7 +82,7 @@ async def run_broken(name: str, seed: int, folder: Path) -> bool:
         turns=30,
         idle=10.0,
         crash=0.0,
-        say_every=5.0,
+        say_every=mistake.say_every,
         strike_every=1.0,
         settle=15.0,
         only=mistake.only,

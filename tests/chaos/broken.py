@@ -67,6 +67,7 @@ class Mistake:
     make: Callable[[], None]
     only: tuple[str, ...]
     promise: str
+    say_every: float = 5.0
 
 
 MISTAKES = {
@@ -76,6 +77,11 @@ MISTAKES = {
         "ingress", ack_before_store, ("broker: node paused", "service: SIGKILL"), "accepted means stored"
     ),
     "archiver-acks-first": Mistake(
-        "archiver", archiver_acks_first, ("archivers die",), "nothing is lost in the archive"
+        "archiver",
+        archiver_acks_first,
+        ("archivers die",),
+        "nothing is lost in the archive",
+        # What is said next in a session brings what was lost of it with it.
+        say_every=20.0,
     ),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from schemas.bus import ARCHIVER
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.lifecycle import cancel
@@ -21,7 +22,8 @@ from tests.chaos.people import Conversation, People
 WARM_UP_SECONDS = 5.0
 READY_SECONDS = 60.0
 END_SECONDS = 150.0
-ARCHIVE_SECONDS = 60.0
+# What an archiver that died had heard comes again after the ack wait.
+ARCHIVE_SECONDS = ARCHIVER.ack_wait + 30
 # The last faults strike what people said last.
 LAST_SECONDS = 5.0
 Tell = Callable[[str], None]
@@ -97,6 +99,7 @@ async def _calm_down(field: Field, tell: Tell) -> None:
 
 async def _observe(bus: Bus, field: Field, people: People, evidence: Evidence, tell: Tell) -> None:
     """Look at what has settled, pick every session up again, wait for what has to come, and look again."""
+    await fleet.eventually(partial(_all_archived, bus), ARCHIVE_SECONDS, every=1)
     evidence.settled = await _seen(bus, field, people, evidence.rules)
     evidence.probed = {
         _key(each): (await people.say(each, "and once more, please")).replace(".", "-")

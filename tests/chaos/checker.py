@@ -247,9 +247,12 @@ def shown(evidence: Evidence) -> Found:
             if end.body["outcome"] != "rejected" and count != 1:
                 yield session, f"the last word of the turn {end.body['turn']} is shown {count} times"
             yield from _words_shown(session, end, messages)
+        lasts = {_turn_of(message): message["ts"] for message in messages if _is_final(message)}
         for message in messages:
             if message.get("streaming_state") == "in_progress":
                 yield session, f"the message {message['ts']} still streams"
+            if _kind_of(message) == "threadmill_live" and message["ts"] > lasts.get(_turn_of(message), "9"):
+                yield session, f"the message {message['ts']} plays the turn {_turn_of(message)} again"
 
 
 def _words_shown(session: str, end: Entry, messages: list[dict[str, Any]]) -> Found:
@@ -267,9 +270,12 @@ def _turn_of(message: dict[str, Any]) -> int:
     return int(message.get("metadata", {}).get("event_payload", {}).get("turn", 0))
 
 
+def _kind_of(message: dict[str, Any]) -> str:
+    return str(message.get("metadata", {}).get("event_type", ""))
+
+
 def _is_final(message: dict[str, Any]) -> bool:
-    kind = message.get("metadata", {}).get("event_type")
-    return kind == "threadmill_turn" and message.get("streaming_state") != "in_progress"
+    return _kind_of(message) == "threadmill_turn" and message.get("streaming_state") != "in_progress"
 
 
 def quotas(evidence: Evidence) -> Found:

@@ -224,14 +224,14 @@ class Nemesis:
 
     async def _archivers_die(self) -> bool:
         """Every archiver dies with what it could not upload."""
-        store = self._field.store
-        if store.fault != "none":
+        store, archivers = self._field.store, self._field.services["archiver"]
+        if store.fault != "none" or not all([await self._field.is_ready(each.name) for each in archivers]):
             return False
         store.strike("cut")
         try:
             await asyncio.sleep(self._lot.uniform(0.5, 12))
         finally:
-            for archiver in self._field.services["archiver"]:
+            for archiver in archivers:
                 archiver.send(signal.SIGKILL)
             store.heal()
         return True

@@ -30,7 +30,7 @@ def end(sequence, turn, inputs, writer=FIRST, outcome="completed", **more) -> En
 
 def final(turn) -> dict:
     payload = {"event_type": "threadmill_turn", "event_payload": {"turn": turn}}
-    return {"ts": f"9.{turn}", "text": f"words of {turn}", "metadata": payload}
+    return {"ts": f"1.{turn:02}", "text": f"words of {turn}", "metadata": payload}
 
 
 def history() -> Evidence:
@@ -150,6 +150,11 @@ def show_nothing(evidence):
     del evidence.threads[SESSION]["messages"][0]
 
 
+def play_again(evidence):
+    payload = {"event_type": "threadmill_live", "event_payload": {"turn": 1}}
+    evidence.threads[SESSION]["messages"].append({"ts": "2.0", "text": "words", "metadata": payload})
+
+
 def show_other_words(evidence):
     evidence.threads[SESSION]["messages"][0]["text"] = "words"
 
@@ -196,6 +201,7 @@ def leave_something_running(evidence):
         (archive_something_else, "nothing is lost in the archive"),
         (show_twice, "shown once"),
         (show_nothing, "shown once"),
+        (play_again, "shown once"),
         (show_other_words, "shown once"),
         (spin_for_ever, "shown once"),
         (start_too_many, "quotas are exact"),

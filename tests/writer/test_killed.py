@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from schemas import events
+from schemas.buckets import Cursor
+from schemas.bus import CURSORS
 from services.ingress.writer.app import Writer
 from services.local.broker import Broker
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 
-from .conftest import Slack, expire, finals, kinds, ours, signs
+from .conftest import Slack, expire, finals, kinds, lease_key, ours, signs
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +98,30 @@ async def play(session) -> None:  # type: ignore[no-untyped-def]  # a session of
     await session.text("The end.", block=1)
     await asyncio.sleep(0.2)
     await session.end("The end.")
+
+
+async def test_a_turn_that_a_dead_writer_had_shown_is_not_played_again(
+    broker: Broker, bus: Bus, slack: Slack
+) -> None:
+    session = await slack.session(bus)
+    async with process(broker, slack):
+        await play(session)
+        before = await session.until(lambda t: finals(t, session.turn) and not kinds(t, "controls"))
+    # It died before it wrote down how far it had come.
+    cursors = Bucket(bus, CURSORS.name, Cursor)
+    await cursors.put(
+        lease_key(session), Cursor(sequence=0), (await cursors.get(lease_key(session))).revision
+    )
+    await expire(bus)
+    streams = len(await slack.calls("chat.startStream"))
+    async with process(broker, slack):
+        _, turn = await session.reply("and then?")
+        session.turn = turn
+        await session.end("Nothing more.")
+        after = await session.until(lambda t: finals(t, turn))
+
+    assert len(await slack.calls("chat.startStream")) == streams
+    assert [m["ts"] for m in ours(after)][:-1] == [m["ts"] for m in ours(before)]
 
 
 async def test_a_broker_that_dies_costs_nothing(

@@ -74,6 +74,10 @@ class Live:
         """A part of the turn was shown elsewhere, by a predecessor."""
         self._whole, self.unsure = False, True
 
+    def mute(self) -> None:
+        """Show nothing: a predecessor has said the turn's last word."""
+        self._muted = True
+
     def show(self, act: Act) -> None:
         """Add a piece of text, a card or the plan's title."""
         match act:

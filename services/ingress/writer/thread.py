@@ -151,6 +151,8 @@ class Thread:
                 spawn=self._spawn,
                 posted=self._posted,
             )
+            if turn in self._once.ledger.finals:
+                self._live.mute()
         return self._live
 
     def _posted(self) -> None:
