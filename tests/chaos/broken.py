@@ -71,7 +71,14 @@ class Mistake:
 
 
 MISTAKES = {
-    "fencing-off": Mistake("worker", fencing_off, ("past its lease",), "one writer"),
+    "fencing-off": Mistake(
+        "worker",
+        fencing_off,
+        ("past its lease",),
+        "one writer",
+        # Most workers are in the middle of a turn then.
+        say_every=2.5,
+    ),
     "dedupe-off": Mistake("ingress", dedupe_off, ("slack: duplicates",), "once"),
     "ack-before-store": Mistake(
         "ingress", ack_before_store, ("broker: node paused", "service: SIGKILL"), "accepted means stored"

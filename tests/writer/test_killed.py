@@ -124,6 +124,32 @@ async def test_a_turn_that_a_dead_writer_had_shown_is_not_played_again(
     assert [m["ts"] for m in ours(after)][:-1] == [m["ts"] for m in ours(before)]
 
 
+async def test_what_a_dead_writer_left_open_is_a_piece_of_the_turn_that_it_showed(
+    broker: Broker, bus: Bus, slack: Slack
+) -> None:
+    session = await slack.session(bus)
+    async with process(broker, slack):
+        await session.start()
+        await session.end("First.")
+        await session.until(lambda t: finals(t, session.turn))
+        ts, session.turn = await session.reply("and then?")
+        await session.start()
+        await session.until(lambda t: signs(t, ts) == {"gear"})
+        await session.delta("Half a ")
+        await session.until(lambda t: any(m.get("streaming_state") == "in_progress" for m in ours(t)))
+    cursors = Bucket(bus, CURSORS.name, Cursor)
+    await cursors.put(
+        lease_key(session), Cursor(sequence=0), (await cursors.get(lease_key(session))).revision
+    )
+    await expire(bus)
+    async with process(broker, slack):
+        await session.text("Half a sentence.")
+        await session.end("Half a sentence.")
+        seen = await session.until(lambda t: finals(t, session.turn) and not kinds(t, "live"))
+
+    assert [m["text"] for m in ours(seen)] == ["First.", "Half a sentence."]
+
+
 async def test_a_broker_that_dies_costs_nothing(
     broker: Broker, bus: Bus, slack: Slack, writer: Writer
 ) -> None:

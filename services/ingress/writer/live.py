@@ -74,6 +74,10 @@ class Live:
         """A part of the turn was shown elsewhere, by a predecessor."""
         self._whole, self.unsure = False, True
 
+    def shared(self) -> None:
+        """A predecessor showed some of what is shown here again."""
+        self.unsure = True
+
     def mute(self) -> None:
         """Show nothing: a predecessor has said the turn's last word."""
         self._muted = True

@@ -10,7 +10,7 @@ import structlog
 from schemas.base import MalformedMessage, Message, Unknown
 from schemas.bus import SESSIONS
 from schemas.ends import ENDS
-from schemas.events import EVENTS
+from schemas.events import EVENTS, Event
 from schemas.inputs import INPUTS
 from schemas.keys import SessionKey
 from services.ingress.writer.holds import Holds
@@ -136,10 +136,11 @@ class Partition:
     async def _remember(self, thread: Thread, known: int) -> None:
         filters = [f"session.{thread.key}.{leaf}" for leaf in ("in.*", "out", "end.*")]
         for delivery in await read(self._bus, SESSIONS.name, filters):
-            if delivery.sequence > known:
-                break
-            leaf = delivery.subject.split(".")[4]
-            thread.remember(delivery.sequence, _decode(leaf, delivery.data))
+            message = _decode(delivery.subject.split(".")[4], delivery.data)
+            if delivery.sequence <= known:
+                thread.remember(delivery.sequence, message)
+            elif isinstance(message, Event):
+                thread.foresee(message)
 
     # --- living -----------------------------------------------------------------------------------------------------
 

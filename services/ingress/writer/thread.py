@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from schemas.base import Message, Unknown
+from schemas.events import Event
 from schemas.keys import SessionKey
 from services.ingress.slack_api import SlackError
 from services.ingress.writer import acts
@@ -55,6 +56,7 @@ class Thread:
             streaming=lambda: self._live.place if self._live else "",
         )
         self._live: Live | None = None
+        self._newest = self._shared = 0
         self.touched = _now()
 
     @property
@@ -71,6 +73,10 @@ class Thread:
                 self._signs[act.ts] = act.name
                 if act.name in acts.LAST_SIGNS.values():
                     del self._signs[act.ts]
+
+    def foresee(self, event: Event) -> None:
+        """Know of what is still to be taken only which turn is the newest: a predecessor may have got there."""
+        self._newest = max(self._newest, event.turn)
 
     def take(self, sequence: int, message: Message | Unknown) -> None:
         """Take a stored event, and begin whatever it asks for."""
@@ -153,6 +159,8 @@ class Thread:
             )
             if turn in self._once.ledger.finals:
                 self._live.mute()
+            if turn == self._shared:
+                self._live.shared()
         return self._live
 
     def _posted(self) -> None:
@@ -176,9 +184,11 @@ class Thread:
         self._once.ledger = ledger
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(self.view.turn.number if self.view.turn else 0)
+        newest = max(self._newest, self.view.latest_turn)
         for stream in ledger.streams:
             if not self._live or stream.ts != self._live.place:
-                await self._once.stop_stream(stream.ts, self.view.latest_turn)
+                self._shared = newest
+                await self._once.stop_stream(stream.ts, newest)
 
     async def sweep(self) -> None:
         """Delete what a predecessor, who did not know that it was over, said a second time."""
