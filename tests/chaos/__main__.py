@@ -1,9 +1,11 @@
 """The campaign by hand: `python -m tests.chaos --seed 7 --minutes 3`. Exit code 1 when a promise was broken.
 
-With `--broken`, when a build that breaks one on purpose was not caught."""
+With `--broken`, when a build that breaks one on purpose was not caught.
+"""
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -61,7 +63,7 @@ async def run(asked: argparse.Namespace, folder: Path) -> bool:
         socket_mode=not asked.http,
         in_folder=asked.folder,
     )
-    tell(f"seed {setup.seed}, everything is kept in {folder}")
+    tell(f"seed {setup.seed}")
     outcome = await campaign(folder, setup, asked.minutes * 60, tell)
     violations = check(outcome.evidence)
     text = report(outcome, violations)
@@ -105,4 +107,10 @@ async def main(asked: argparse.Namespace, folder: Path) -> int:
 
 if __name__ == "__main__":
     asked = arguments()
-    sys.exit(asyncio.run(main(asked, _folder(asked.data))))
+    folder = _folder(asked.data)
+    code = asyncio.run(main(asked, folder))
+    if code or asked.data:
+        tell(f"everything is kept in {folder}")
+    else:
+        shutil.rmtree(folder)
+    sys.exit(code)

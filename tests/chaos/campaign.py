@@ -55,8 +55,8 @@ async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell) -> Ou
         await _calm_down(field, tell)
         await _observe(Bus(client), field, people, evidence, tell)
         await cancel(watching)
+        await _shut_down(field, Bus(client), evidence, tell)
         await close_connection(client)
-        await _shut_down(field, evidence, tell)
     return Outcome(setup, seconds, faults, evidence)
 
 
@@ -112,7 +112,6 @@ async def _observe(bus: Bus, field: Field, people: People, evidence: Evidence, t
     await asyncio.sleep(field.setup.idle)
     seen = await _seen(bus, field, people, evidence.rules)
     evidence.log, evidence.threads, evidence.archive = seen.log, seen.threads, seen.archive
-    evidence.dead_letters = await collect.dead_letters(bus)
     evidence.acknowledged = collect.acknowledged(field.folder / "acknowledged.jsonl", people.conversations)
     evidence.reachable = collect.reachable(field.repo)
     await asyncio.to_thread(collect.keep, field.folder / "evidence", evidence)
@@ -146,12 +145,14 @@ async def _all_archived(bus: Bus) -> bool:
     return not (info["num_pending"] or info["num_ack_pending"])
 
 
-async def _shut_down(field: Field, evidence: Evidence, tell: Tell) -> None:
+async def _shut_down(field: Field, bus: Bus, evidence: Evidence, tell: Tell) -> None:
     """Tell every service to end, and look for what is left."""
     tell("shutting down")
     for program in reversed(field.programs):
         if await program.stop() != 0:
             evidence.unclean.append(program.name)
+    evidence.leases = await collect.leases(bus)
+    evidence.dead_letters = await collect.dead_letters(bus)
     mine = {"tests.chaos.slack", "nats-server"}
     evidence.left = [
         f"{process.pid} {' '.join(process.cmdline())[:200]}"

@@ -305,6 +305,12 @@ def quotas(evidence: Evidence) -> Found:
                 yield session, f"the turn {end.body['turn']} of {user} was not counted"
 
 
+def work_done(evidence: Evidence) -> Found:
+    """A campaign in which nothing happened shows nothing."""
+    if not any(end.body["outcome"] == "completed" for end in _ends(evidence.log)):
+        yield "", "no turn was completed"
+
+
 def nothing_left(evidence: Evidence) -> Found:
     """Nothing is dead, held or left running."""
     for letter in evidence.dead_letters:
@@ -337,4 +343,5 @@ PROMISES: dict[str, Callable[[Evidence], Found]] = {
     "shown once": shown,
     "quotas are exact": quotas,
     "nothing is left": nothing_left,
+    "work was done": work_done,
 }

@@ -4,7 +4,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from schemas.base import HEADER_ID
-from schemas.buckets import RateWindow
-from schemas.bus import RATELIMITS
+from schemas.buckets import Lease, RateWindow
+from schemas.bus import LEASES, RATELIMITS
 from services.archiver import gcs
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
 from tests.chaos.evidence import Acknowledged, Archived, Entry, Evidence
@@ -39,6 +40,17 @@ async def log(bus: Bus) -> list[Entry]:
             )
         )
     return entries
+
+
+async def leases(bus: Bus) -> list[str]:
+    """Return the sessions that somebody holds."""
+    held: list[str] = []
+    async with aclosing(Bucket(bus, LEASES.name, Lease).watch()) as entries:
+        async for entry in entries:
+            if entry is None:
+                break
+            held += [entry.key] if entry.value else []
+    return held
 
 
 async def dead_letters(bus: Bus) -> list[str]:

@@ -179,6 +179,18 @@ def leave_something_running(evidence):
     evidence.left.append("4711 agent")
 
 
+def hold_a_lease(evidence):
+    evidence.leases.append(SESSION)
+
+
+def bury_a_message(evidence):
+    evidence.dead_letters.append("dead.scheduler")
+
+
+def do_nothing(evidence):
+    evidence.log.clear()
+
+
 @pytest.mark.parametrize(
     ("mistake", "promise"),
     [
@@ -208,6 +220,9 @@ def leave_something_running(evidence):
         (refuse_what_was_free, "quotas are exact"),
         (start_for_nothing, "quotas are exact"),
         (leave_something_running, "nothing is left"),
+        (hold_a_lease, "nothing is left"),
+        (bury_a_message, "nothing is left"),
+        (do_nothing, "work was done"),
     ],
 )
 def test_each_mistake_is_found(mistake, promise):
