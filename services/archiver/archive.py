@@ -52,12 +52,21 @@ class Archive:
     async def summarise(self, key: SessionKey) -> None:
         """Write the session's summary beside its objects, as well as it goes."""
         try:
-            entry = await self._summaries.get(str(key))
-            if entry.value:
-                await self._write_summary(key, msgspec.json.format(entry.value.encode(), indent=2))
+            while not await self._summarised(key):
+                self._listings.forget(key)
         except (StoreError, errors.Unavailable) as e:
             self._listings.forget(key)
             log.info("a summary has to wait for its next change", session=str(key), reason=str(e))
+
+    async def _summarised(self, key: SessionKey) -> bool:
+        """Write the summary as it is now; False where another archiver was faster, whose word may be older."""
+        entry = await self._summaries.get(str(key))
+        if entry.value:
+            try:
+                await self._write_summary(key, msgspec.json.format(entry.value.encode(), indent=2))
+            except PreconditionFailed:
+                return False
+        return True
 
     async def _append(self, key: SessionKey) -> int:
         after = (await self._listings.of(key)).position.last_seq

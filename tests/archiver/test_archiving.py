@@ -5,10 +5,13 @@ import asyncio
 from schemas.archive import ListSessions, SessionList
 from schemas.buckets import Summary
 from services.archiver.app import wire
+from services.archiver.archive import Archive
 from services.archiver.folder import Folder
+from services.archiver.listings import Listings
 from services.archiver.objects import session_prefix, summary_name
 from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
+from services.archiver.stream import SessionsStream
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
 from services.runtime.health import Readiness
@@ -187,3 +190,16 @@ async def test_a_session_whose_archive_cannot_be_understood_waits_alone(bus, fol
     assert [one.session for one in listed.sessions] == [str(KEY)]
     await cancel(running)
     assert await bus.at("SESSIONS", kept)
+
+
+async def test_of_two_archivers_the_one_that_was_overtaken_writes_the_newest_summary(bus, folder):
+    summaries = Bucket(bus, "sessions", Summary)
+    revision = await summaries.create(str(KEY), Summary(status="working", user=ANN, title="0"))
+    store = Store(Folder(folder))
+    first, second = (Archive(bus, store, Listings(store), SessionsStream(bus)) for _ in range(2))
+    for number, archive in enumerate((first, second, first), start=1):
+        told = Summary(status="working", user=ANN, title=str(number))
+        revision = await summaries.put(str(KEY), told, revision)
+        await archive.summarise(KEY)
+    assert Summary.decode(await store.read(summary_name(KEY))).title == "3"
+    await store.close()
