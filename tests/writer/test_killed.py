@@ -100,18 +100,18 @@ async def play(session) -> None:  # type: ignore[no-untyped-def]  # a session of
     await session.end("The end.")
 
 
+@pytest.mark.parametrize("known", [0, 3], ids=["nothing", "the turn's beginning"])
 async def test_a_turn_that_a_dead_writer_had_shown_is_not_played_again(
-    broker: Broker, bus: Bus, slack: Slack
+    broker: Broker, bus: Bus, slack: Slack, known: int
 ) -> None:
     session = await slack.session(bus)
     async with process(broker, slack):
         await play(session)
         before = await session.until(lambda t: finals(t, session.turn) and not kinds(t, "controls"))
-    # It died before it wrote down how far it had come.
+    # It died before it wrote down that it had come further.
     cursors = Bucket(bus, CURSORS.name, Cursor)
-    await cursors.put(
-        lease_key(session), Cursor(sequence=0), (await cursors.get(lease_key(session))).revision
-    )
+    entry = await cursors.get(lease_key(session))
+    await cursors.put(lease_key(session), Cursor(sequence=known), entry.revision)
     await expire(bus)
     streams = len(await slack.calls("chat.startStream"))
     async with process(broker, slack):

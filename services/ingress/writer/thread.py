@@ -182,6 +182,8 @@ class Thread:
             log.warning("a thread cannot be read", session=str(self.key), error=str(e))
             return
         self._once.ledger = ledger
+        if self._live and self.view.latest_turn in ledger.finals:
+            self._live.mute()
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(self.view.turn.number if self.view.turn else 0)
         newest = max(self._newest, self.view.latest_turn)
