@@ -113,6 +113,7 @@ async def _observe(bus: Bus, field: Field, people: People, evidence: Evidence, t
     seen = await _seen(bus, field, people, evidence.rules)
     evidence.log, evidence.threads, evidence.archive = seen.log, seen.threads, seen.archive
     evidence.acknowledged = collect.acknowledged(field.folder / "acknowledged.jsonl", people.conversations)
+    evidence.stops = {_key(each): each.stops for each in people.conversations}
     evidence.reachable = collect.reachable(field.repo)
     await asyncio.to_thread(collect.keep, field.folder / "evidence", evidence)
 

@@ -59,7 +59,7 @@ class Evidence:
     """Everything. `threads` is what Slack shows by session, `reachable` the commits of each branch.
 
     `settled` is what log, archive and threads were when everything had to be settled, before the sessions were picked up
-    again. `counted` are the turns that ever stood in each person's window, with when they began. `probed` are the inputs by
+    again. `stops` counts how often people pressed Stop. `counted` are the turns that ever stood in each person's window, with when they began. `probed` are the inputs by
     which each session was picked up again at the end, `left` the processes that outlived the shutdown.
     """
 
@@ -67,6 +67,7 @@ class Evidence:
     log: list[Entry] = field(default_factory=list)
     archive: list[Archived] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
+    stops: dict[str, int] = field(default_factory=dict)
     counted: dict[str, dict[str, datetime]] = field(default_factory=dict)
     threads: dict[str, dict[str, Any]] = field(default_factory=dict)
     settled: "Evidence | None" = None
