@@ -1,10 +1,11 @@
 """What a person wrote, as an agent should read it: Slack's own notation resolved, the mention of the bot gone."""
 
-import html
 import re
 
 # Slack writes <@U1>, <@U1|ada>, <#C1|general>, <!here>, <https://a.b|label>; a plain "<" comes as "&lt;".
 _MARK = re.compile(r"<([@#!]?)([^<>|]{1,3000})(?:\|([^<>]{0,3000}))?>")
+# All that Slack escapes; the ampersand comes last, so that nothing is resolved twice.
+_ESCAPED = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 _STOP = re.compile(r"\s*stop\s*[.!]?\s*", re.IGNORECASE)
 
 
@@ -27,7 +28,10 @@ def plain(text: str, bot: str) -> str:
                 return f"@{label or target.partition('^')[0]}".replace("@@", "@")
         return f"[{label}]({target})" if label and label not in target else target
 
-    return html.unescape(_MARK.sub(resolve, text)).strip()
+    words = _MARK.sub(resolve, text)
+    for escaped, sign in _ESCAPED:
+        words = words.replace(escaped, sign)
+    return words.strip()
 
 
 def is_stop(text: str) -> bool:
