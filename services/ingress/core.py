@@ -33,7 +33,10 @@ def decide(call: Callback, rules: Rules, bot: str, now: float) -> Decision:
 
 
 def _stamp(event: Event) -> str:
-    return event.event_ts or event.ts if isinstance(event, Message) else event.event_ts
+    if not isinstance(event, Message):
+        return event.event_ts
+    # What is said is named by its own time; a change of it by that of the change.
+    return event.ts if event.subtype in SPOKEN else event.event_ts or event.ts
 
 
 class _Case(msgspec.Struct, frozen=True):
