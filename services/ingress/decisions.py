@@ -38,8 +38,9 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     pressed: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a person who has no Slack id: limits and leases are kept under it. Raises `InvalidKey`."""
-        token(self.message.user.id)
+        """Refuse a person or a file without a Slack id: what is kept of them is kept under it. Raises `InvalidKey`."""
+        for id_ in (self.message.user.id, *(file.id for file in self.attached)):
+            token(id_)
 
 
 class Show(msgspec.Struct, frozen=True, kw_only=True):
