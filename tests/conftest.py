@@ -1,6 +1,7 @@
 """A real broker for every test that asks for one: a process, or with `--containers` a container."""
 
 import importlib
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.topology import apply_map
 
-# A shared machine is slow at times; how fast something is, benchmarks say.
-settings.register_profile("threadmill", deadline=None)
+# A shared machine is slow at times; how fast something is, benchmarks say. In CI the examples are the same each time.
+settings.register_profile("threadmill", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("threadmill")
 # Whoever starts the tests in the background may have them ignore Ctrl-C, and every program that they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)

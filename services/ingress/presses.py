@@ -15,7 +15,7 @@ OURS = "threadmill."
 
 def decide(press: Press, rules: Rules, now: float) -> list[Decision]:
     """Return what to do about each pressed element. Raises `InvalidButton`, `InvalidKey`."""
-    return [_decide(press, action, rules, now) for action in press.actions]
+    return [_decide(press, action, rules, now) for action in press.actions] or [Ignore("nothing_pressed")]
 
 
 def _decide(press: Press, action: Action, rules: Rules, now: float) -> Decision:
