@@ -5,11 +5,17 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import MultiDictProxy
 
 from services.local.slack.errors import SlackError
 from services.local.slack.model import Json
 
 T = TypeVar("T")
+
+Fields = MultiDictProxy[str | bytes | bytearray | web.FileField]
+# How msgspec says that bytes or a text are not the JSON that was wanted.
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def dumps(value: Any) -> str:
@@ -46,8 +52,16 @@ async def body_of(request: web.Request, shape: type[T]) -> T:
     """The body in its shape. Raises 400 that names the field."""
     try:
         return msgspec.json.decode(await request.read(), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise bad_request(f"The body does not fit: {e}.") from e
+
+
+async def form_of(request: web.Request) -> Fields:
+    """The fields of a form. Raises `invalid_form_data`."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError, HttpProcessingError) as e:  # no form, or in letters that nobody knows
+        raise SlackError("invalid_form_data") from e
 
 
 def converted(given: Json, shape: type[T]) -> T:

@@ -16,7 +16,7 @@ from services.local.slack import (
     api_reactions,
     api_streams,
 )
-from services.local.slack.answers import dumps
+from services.local.slack.answers import UNREADABLE, dumps, form_of
 from services.local.slack.calls import Context, Method, Methods, read_arguments
 from services.local.slack.errors import SlackError
 from services.local.slack.faults import Faults
@@ -98,7 +98,8 @@ async def _read(request: web.Request, method: Method[Any] | None) -> tuple[Json,
         body = _json_object(await request.read())
         given |= {} if method and method.form_only else body
     elif request.can_read_body:
-        given |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        fields = await form_of(request)
+        given |= {name: value for name, value in fields.items() if isinstance(value, str)}
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     in_body = given.pop("token", "")
     return given, bearer.strip() if scheme.lower() == "bearer" else str(in_body)
@@ -107,7 +108,7 @@ async def _read(request: web.Request, method: Method[Any] | None) -> tuple[Json,
 def _json_object(body: bytes) -> Json:
     try:
         decoded = msgspec.json.decode(body or b"{}")
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise SlackError("invalid_json") from e
     if not isinstance(decoded, dict):
         raise SlackError("json_not_object")
@@ -128,4 +129,4 @@ def _cut(request: web.Request) -> None:
 
 
 def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(one.encode(errors="surrogateescape"), other.encode())

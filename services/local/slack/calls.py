@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from services.local.slack.answers import UNREADABLE
 from services.local.slack.content import Contents
 from services.local.slack.errors import invalid
 from services.local.slack.limits import Pace
@@ -64,7 +65,7 @@ def _decoded(name: str, value: Any) -> Any:
         return value
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise invalid(_code(name), f"not JSON: {e} [json-pointer:/{name}]") from e
 
 

@@ -4,9 +4,10 @@ import hmac
 from collections.abc import Callable
 from urllib.parse import quote
 
+import msgspec
 from aiohttp import web
 
-from services.local.slack.answers import answer, refusal
+from services.local.slack.answers import UNREADABLE, answer, form_of, refusal
 from services.local.slack.api_files import FILE_BYTES
 from services.local.slack.calls import Context, read_arguments
 from services.local.slack.errors import SlackError
@@ -38,7 +39,7 @@ class FileDoors:
 
     async def download(self, request: web.Request) -> web.Response:
         """`url_private`: to the bearer of the bot's token. Slack sends others to its login page."""
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, self._authorization):
             raise web.HTTPFound("/signin")
         return self._content(request, request.match_info["file"])
@@ -85,7 +86,10 @@ def _safe_headers(file: File) -> dict[str, str]:
 async def _uploaded_bytes(request: web.Request) -> bytes:
     if request.content_type != "multipart/form-data":
         return await request.read()
-    part = (await request.post()).get("file")
+    try:
+        part = (await form_of(request)).get("file")
+    except SlackError as e:
+        raise web.HTTPBadRequest(text="The form cannot be read.") from e
     if not isinstance(part, web.FileField):
         raise web.HTTPBadRequest(text="The form has no file.")
     return part.file.read(FILE_BYTES + 1)
@@ -93,8 +97,8 @@ async def _uploaded_bytes(request: web.Request) -> bytes:
 
 async def _object(request: web.Request) -> dict[str, object]:
     try:
-        body = await request.json()
-    except ValueError as e:
+        body = msgspec.json.decode(await request.read())
+    except UNREADABLE as e:
         raise SlackError("invalid_json") from e
     if not isinstance(body, dict):
         raise SlackError("invalid_payload")
