@@ -1,10 +1,8 @@
 """What people and services ask of the archive, by request and reply."""
 
-from datetime import datetime
-
 import msgspec
 
-from schemas.base import Message
+from schemas.base import Message, Moment
 from schemas.buckets import Summary
 
 
@@ -83,7 +81,7 @@ class Deleted(Message, frozen=True, kw_only=True):
     session: str
     objects: int
     messages: int
-    recoverable_until: datetime | None = None
+    recoverable_until: Moment | None = None
 
 
 class Refused(Message, frozen=True, kw_only=True):

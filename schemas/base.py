@@ -1,7 +1,7 @@
 """The common shape of every message: a Struct that knows its kind, its version and its subject."""
 
 from datetime import UTC, datetime
-from typing import ClassVar, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -11,6 +11,9 @@ HEADER_SCHEMA = "Threadmill-Schema"
 HEADER_SESSION = "Threadmill-Session"
 HEADER_ID = "Nats-Msg-Id"
 CONTENT_TYPE = "application/json"
+
+# A time that says where it is noon; one that does not cannot be compared with those that do.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def now() -> datetime:

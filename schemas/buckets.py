@@ -1,10 +1,8 @@
 """The values of the key-value buckets."""
 
-from datetime import datetime
-
 import msgspec
 
-from schemas.base import Message, now
+from schemas.base import Message, Moment, now
 from schemas.keys import token
 from schemas.people import Person
 
@@ -13,7 +11,7 @@ class Lease(Message, frozen=True, kw_only=True):
     """Who works on the session. The entry's creation revision is the fencing token, kept in `token` once it is known."""
 
     holder: str
-    since: datetime = msgspec.field(default_factory=now)
+    since: Moment = msgspec.field(default_factory=now)
     token: int = 0
 
 
@@ -23,7 +21,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     id: str
     user: Person
-    at: datetime
+    at: Moment
 
 
 class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,20 +33,20 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     turn: int
     user: Person
-    opened_at: datetime
-    deadline: datetime
+    opened_at: Moment
+    deadline: Moment
     attempt: int = 1
-    started_at: datetime | None = None
+    started_at: Moment | None = None
     stop: int | None = None
     id: str = ""
-    input_at: datetime | None = None
+    input_at: Moment | None = None
     start: int = 0
-    starting_until: datetime | None = None
+    starting_until: Moment | None = None
     lease: int = 0
     lost: int = 0
-    stopped_at: datetime | None = None
+    stopped_at: Moment | None = None
     refusal: str = ""
-    retry_at: datetime | None = None
+    retry_at: Moment | None = None
 
     @property
     def begun(self) -> bool:
@@ -63,7 +61,7 @@ class Turns(Message, frozen=True, kw_only=True):
     open: OpenTurn | None = None
     paused: bool = False
     heard: int = 0
-    closed_at: datetime | None = None
+    closed_at: Moment | None = None
 
     @property
     def idle(self) -> bool:
@@ -75,7 +73,7 @@ class RateStart(msgspec.Struct, frozen=True, kw_only=True):
     """One turn that counts against a person's limit."""
 
     turn: str
-    at: datetime
+    at: Moment
 
 
 class RateWindow(Message, frozen=True, kw_only=True):
@@ -97,7 +95,7 @@ class Summary(Message, frozen=True, kw_only=True):
     cost_usd: float = 0.0
     last_turn: int = 0
     last_outcome: str = ""
-    updated_at: datetime = msgspec.field(default_factory=now)
+    updated_at: Moment = msgspec.field(default_factory=now)
 
 
 class Preferences(Message, frozen=True, kw_only=True):
@@ -115,7 +113,7 @@ class PartitionOwner(Message, frozen=True, kw_only=True):
     """Who writes into the threads of one partition of the channels."""
 
     holder: str
-    since: datetime = msgspec.field(default_factory=now)
+    since: Moment = msgspec.field(default_factory=now)
 
 
 class Cursor(Message, frozen=True, kw_only=True):

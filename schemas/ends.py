@@ -1,11 +1,10 @@
 """`end`: how a turn ended, once for every turn."""
 
-from datetime import datetime
 from typing import ClassVar
 
 import msgspec
 
-from schemas.base import Family, SessionMessage, now
+from schemas.base import Family, Moment, SessionMessage, now
 from schemas.events import CommitPushed, Outcome
 from schemas.keys import SessionKey
 from schemas.people import Person
@@ -45,9 +44,9 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     repo: str = ""
     commits: tuple[CommitPushed, ...] = ()
     state_complete: bool = True
-    retry_at: datetime | None = None
+    retry_at: Moment | None = None
     ours: bool = False
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
     def subject(self, key: SessionKey) -> str:
         """Return `session.<key>.end.<turn>`."""

@@ -1,11 +1,10 @@
 """`out`: what happened in a session, from the holder of its lease alone."""
 
-from datetime import datetime
 from typing import ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Family, SessionMessage, now
+from schemas.base import Family, Moment, SessionMessage, now
 from schemas.people import File, Person
 
 Outcome = Literal["completed", "failed", "cancelled", "timed_out", "rejected"]
@@ -16,7 +15,7 @@ class Event(SessionMessage, frozen=True, kw_only=True):
 
     leaf: ClassVar[str] = "out"
     turn: int = 0
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
 
 class Claimed(Event, frozen=True, kw_only=True):

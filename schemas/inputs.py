@@ -1,11 +1,10 @@
 """`in` and `control`: what people said or pressed."""
 
-from datetime import datetime
 from typing import ClassVar
 
 import msgspec
 
-from schemas.base import Family, SessionMessage, now
+from schemas.base import Family, Moment, SessionMessage, now
 from schemas.keys import SessionKey, token
 from schemas.people import File, Person, Remark
 
@@ -15,7 +14,7 @@ class Input(SessionMessage, frozen=True, kw_only=True):
 
     id: str
     user: Person
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
     def __post_init__(self) -> None:
         """Refuse an id that would not be one token of the subject."""
@@ -71,7 +70,7 @@ class Stop(SessionMessage, frozen=True, kw_only=True):
 
     leaf: ClassVar[str] = "control"
     user: Person
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
 
 class Close(SessionMessage, frozen=True, kw_only=True):
@@ -79,7 +78,7 @@ class Close(SessionMessage, frozen=True, kw_only=True):
 
     leaf: ClassVar[str] = "control"
     user: Person
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
 
 CONTROLS = Family.of(Stop, Close)

@@ -1,10 +1,8 @@
 """What operators read: dead letters and the audit trail."""
 
-from datetime import datetime
-
 import msgspec
 
-from schemas.base import Message, now
+from schemas.base import Message, Moment, now
 
 
 class DeadLetter(Message, frozen=True, kw_only=True):
@@ -21,7 +19,7 @@ class DeadLetter(Message, frozen=True, kw_only=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     payload: str | None = None
     payload_base64: bytes | None = None
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
     def subject(self) -> str:
         """Return `dead.<service>.<subject that it came from>`."""
@@ -36,7 +34,7 @@ class Audited(Message, frozen=True, kw_only=True):
     did: str
     session: str
     detail: str = ""
-    at: datetime = msgspec.field(default_factory=now)
+    at: Moment = msgspec.field(default_factory=now)
 
     def subject(self) -> str:
         """Return `audit.<team>.<what was done>`."""

@@ -1,10 +1,8 @@
 """`work`: what a new worker is asked to do, and the requests that services make of each other."""
 
-from datetime import datetime
-
 import msgspec
 
-from schemas.base import Family, Message, now
+from schemas.base import Family, Message, Moment, now
 from schemas.keys import SessionKey, token
 from schemas.people import Person
 
@@ -23,9 +21,9 @@ class Assignment(Message, frozen=True, kw_only=True):
     attempt: int
     pool: str
     user: Person
-    expires_at: datetime
-    issued_at: datetime = msgspec.field(default_factory=now)
-    input_at: datetime | None = None
+    expires_at: Moment
+    issued_at: Moment = msgspec.field(default_factory=now)
+    input_at: Moment | None = None
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
     repo: str | None = None
@@ -71,7 +69,7 @@ class Admission(Message, frozen=True, kw_only=True):
     admitted: bool
     attempt: int = 1
     reason: str = ""
-    retry_at: datetime | None = None
+    retry_at: Moment | None = None
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
     instructions: tuple[str, ...] = ()

@@ -3,10 +3,14 @@
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
+SAMPLES = Path(__file__).parent / "schemas" / "samples"
+# Where a session's messages stand, by the module of their schema.
+LEAVES = {"inputs": "in", "events": "out", "ends": "end", "state": "state", "live": "live"}
 # What Python's own encoder cannot write stands for itself until the end.
 RAW = {
     "@deep@": b"[" * 2_000 + b"]" * 2_000,
@@ -74,3 +78,23 @@ def _bytes(whole: Any) -> bytes:
     for mark, raw in RAW.items():
         text = text.replace(json.dumps(mark).encode(), raw)
     return text
+
+
+def golden(name: str) -> Any:
+    """Return the golden sample of the message `name`, such as `inputs.said`."""
+    return json.loads((SAMPLES / f"{name}.1.json").read_text())
+
+
+def strangers(*leaves: str) -> st.SearchStrategy[list[tuple[str, bytes]]]:
+    """Draw messages with something wrong, each with the leaf under which it stands in a session's log."""
+    names = sorted(path.name.removesuffix(".1.json") for path in SAMPLES.glob("*.1.json"))
+    known = [(leaf, name) for name in names if (leaf := leaf_of(name)) in leaves]
+    one = st.sampled_from(known).flatmap(lambda each: st.tuples(st.just(each[0]), mutated(golden(each[1]))))
+    return st.lists(one, min_size=1, max_size=6)
+
+
+def leaf_of(name: str) -> str:
+    """Return the leaf of the message `name`, empty where it stands in no session's log."""
+    if name in {"inputs.stop", "inputs.close"}:
+        return "control"
+    return LEAVES.get(name.partition(".")[0], "")
