@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.base import MalformedMessage, Message, Unknown
-from schemas.ends import ENDS
+from schemas.ends import ENDS, TurnEnd
 from schemas.inputs import CONTROLS, INPUTS, Said
 from schemas.keys import InvalidKey, SessionKey, token
 
@@ -25,13 +25,14 @@ def key_of(subject: str) -> SessionKey:
 def decode(subject: str, payload: bytes) -> Message | Unknown:
     """Return the message that `subject` holds. Raises `MalformedMessage`."""
     message = FAMILIES[subject.split(".")[4]].decode(payload)
-    if isinstance(message, Said):
+    if isinstance(message, Said | TurnEnd):
         _check(message)
     return message
 
 
-def _check(said: Said) -> None:
+def _check(message: Said | TurnEnd) -> None:
+    # Their quota is kept under it.
     try:
-        token(said.user.id)
+        token(message.user.id)
     except InvalidKey as e:
         raise MalformedMessage(f"the person's id is no name: {e}") from e

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 
-from schemas.base import now
+from schemas.base import MalformedMessage, now
 from schemas.buckets import Lease
 from schemas.bus import LEASES, SESSIONS, WORK
 from schemas.ends import TurnEnd
@@ -161,7 +161,7 @@ class ScriptedWorker:
 
     async def waiting_after(self, turn: int) -> list[int]:
         inputs = await read(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=turn)
-        return [d.sequence for d in inputs if isinstance(INPUTS.decode(d.data), Said)]
+        return [each.sequence for each in inputs if is_said(each.data)]
 
     async def end(self, turn: int, outcome: str, **more) -> None:
         taken = await self.waiting_after(turn) if outcome == "completed" else []
@@ -189,7 +189,7 @@ class ScriptedWorker:
         follow = Follow(self.bus, SESSIONS.name, [f"session.{self.key}.in.*"], after=after)
         async with contextlib.aclosing(follow.deliveries()) as inputs:
             while delivery := await self.next_or_leave(inputs):
-                if isinstance(INPUTS.decode(delivery.data), Said):
+                if is_said(delivery.data):
                     await self.next_turn(delivery.sequence)
 
     async def next_or_leave(self, inputs):
@@ -217,6 +217,13 @@ class ScriptedWorker:
             await self.end(turn, "completed")
         else:
             await self.end(turn, "rejected", reason=admission.reason, retry_at=admission.retry_at)
+
+
+def is_said(payload: bytes) -> bool:
+    try:
+        return isinstance(INPUTS.decode(payload), Said)
+    except MalformedMessage:
+        return False
 
 
 async def main() -> None:
