@@ -11,6 +11,7 @@ HEADER_SCHEMA = "Threadmill-Schema"
 HEADER_SESSION = "Threadmill-Session"
 HEADER_ID = "Nats-Msg-Id"
 CONTENT_TYPE = "application/json"
+MOST_SAID = 200
 
 # A time that says where it is noon; one that does not cannot be compared with those that do.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -27,6 +28,12 @@ def _kebab(name: str) -> str:
 
 class MalformedMessage(ValueError):
     """A payload that is no message of the expected kind; the sentence says where it is wrong."""
+
+
+def _brief(error: Exception) -> str:
+    """Return what is wrong, where the wrong value itself may be as long as the message."""
+    whole = str(error)
+    return whole if len(whole) <= 2 * MOST_SAID else f"{whole[:MOST_SAID]} … {whole[-MOST_SAID:]}"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_kebab):
@@ -54,7 +61,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_
         try:
             return msgspec.json.decode(payload, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            raise MalformedMessage(f"not a {cls.kind()}: {e}") from e
+            raise MalformedMessage(f"not a {cls.kind()}: {_brief(e)}") from e
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -85,7 +92,7 @@ class Family(msgspec.Struct, frozen=True):
         try:
             kind = msgspec.json.decode(payload, type=_Kind).kind
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            raise MalformedMessage(f"not a message: {e}") from e
+            raise MalformedMessage(f"not a message: {_brief(e)}") from e
         member = self.members.get(kind)
         return member.decode(payload) if member else Unknown(kind)
 
