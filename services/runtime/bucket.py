@@ -1,15 +1,19 @@
 """Key-value buckets with typed values and compare-and-set, on the same publish as everything else."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
+import structlog
 
-from schemas.base import Message
+from schemas.base import MalformedMessage, Message
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict
 from services.runtime.follow import Follow
+from services.runtime.metrics import UNREADABLE
+
+log = structlog.get_logger(__name__)
 
 OPERATION = "KV-Operation"
 # The server's own marker on a message that a TTL removed.
@@ -19,7 +23,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Entry(msgspec.Struct, Generic[M], frozen=True):
-    """A key's state: `value` is None where it is absent or deleted; `revision` is what the next write has to expect."""
+    """A key's state: `value` is None where it is absent, deleted or unreadable; the next write expects `revision`."""
 
     key: str
     value: M | None
@@ -31,6 +35,7 @@ class Bucket(Generic[M]):
 
     def __init__(self, bus: Bus, name: str, kind: type[M]) -> None:
         self._bus = bus
+        self._name = name
         self._kind = kind
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -40,9 +45,7 @@ class Bucket(Generic[M]):
         last = await self._bus.last(self._stream, self._prefix + key)
         if last is None:
             return Entry(key, None, 0)
-        if last.headers.get(OPERATION) in REMOVED or not last.data:
-            return Entry(key, None, last.sequence)
-        return Entry(key, self._kind.decode(last.data), last.sequence)
+        return Entry(key, self._value(key, last.headers, last.data), last.sequence)
 
     async def put(self, key: str, value: M, revision: int, *, deadline: float = 10.0) -> int:
         """Write `value` where `revision` is still the last (0: the key was never there). Raises `Conflict`."""
@@ -72,5 +75,16 @@ class Bucket(Generic[M]):
                     yield None
                     continue
                 key = delivery.subject.removeprefix(self._prefix)
-                gone = delivery.headers.get(OPERATION) in REMOVED or not delivery.data
-                yield Entry(key, None if gone else self._kind.decode(delivery.data), delivery.sequence)
+                value = self._value(key, delivery.headers, delivery.data)
+                yield Entry(key, value, delivery.sequence)
+
+    def _value(self, key: str, headers: Mapping[str, str], data: bytes) -> M | None:
+        if headers.get(OPERATION) in REMOVED or not data:
+            return None
+        try:
+            return self._kind.decode(data)
+        except MalformedMessage as e:
+            # As if it were not there: whoever has something to say writes over it.
+            UNREADABLE.labels(self._name).inc()
+            log.warning("an unreadable value counts as none", bucket=self._name, key=key, error=str(e))
+            return None

@@ -1,12 +1,17 @@
 """Deliveries that are no message of ours: they are buried whole, and the service that met them works on."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.base import HEADER_ID, MalformedMessage
+from schemas.buckets import Lease
 from schemas.events import Notice
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
+from services.runtime.metrics import UNREADABLE
 from services.runtime.pull import Delivery
 from services.runtime.tracing import span
 from tests.runtime.test_consume import Work, consumer, letters, nothing_open, say, text
@@ -67,3 +72,16 @@ HEADERS = st.dictionaries(
 def test_no_headers_break_a_trace(headers: dict[str, str]) -> None:
     with span("x", headers):
         pass
+
+
+async def test_a_value_that_nobody_can_read_counts_as_none_and_is_written_over(bus: Bus) -> None:
+    await bus.publish_raw("$KV.leases.T1.C1.a", b"{", {})
+    leases = Bucket(bus, "leases", Lease)
+    assert (await leases.get("T1.C1.a")).value is None
+    async with contextlib.aclosing(leases.watch()) as entries:
+        seen = await anext(entries)
+        assert seen is not None
+        assert (seen.key, seen.value) == ("T1.C1.a", None)
+        assert UNREADABLE.labels("leases")._value.get() >= 2
+    await leases.create("T1.C1.a", Lease(holder="w-1"))
+    assert (await leases.get("T1.C1.a")).value is not None

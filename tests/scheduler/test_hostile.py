@@ -49,6 +49,15 @@ async def test_an_end_of_nobody_is_put_aside_and_blocks_nothing_behind_it(
     assert "'no body' is not a name" in letter.reason
 
 
+async def test_a_worker_that_garbles_its_lease_harms_nobody_else(
+    bus: Bus, scheduler: Start, lasting: None
+) -> None:
+    garbled, thread = Thread(bus), Thread(bus)
+    await bus.publish_raw(f"$KV.leases.{garbled.key}", b'{"holder": 7}', {})
+    for other in (thread, garbled):
+        assert (await answered(bus, other, await other.say("finish"))).outcome == "completed"
+
+
 @FEW
 @given(payload=mutated(golden("work.admit") | {"session": "T1.C1.1-1"}))
 async def test_a_strange_request_for_admission_gets_its_answer(
