@@ -19,6 +19,8 @@ COMMANDS = {
     "tail": "tail:tail",
     "sessions": "transcripts:sessions",
     "transcript": "transcripts:transcript",
+    "turns": "turns:turns",
+    "leases": "turns:leases",
     "instructions": "instructions:instructions",
     "doctor": "doctor:doctor",
     "dead": "dead:app",

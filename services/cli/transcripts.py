@@ -1,6 +1,5 @@
 """`sessions` and `transcript`: what there is, and what was said."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,16 +45,9 @@ def sessions(
 
 
 async def _sessions(data: Path | None) -> list[tuple[str, Summary]]:
-    found: list[tuple[str, Summary]] = []
-    async with (
-        connected(data) as bus,
-        contextlib.aclosing(Bucket(bus, SUMMARIES.name, Summary).watch()) as watch,
-    ):
-        async for entry in watch:
-            if entry is None:
-                break
-            found += [(entry.key, entry.value)] if entry.value else []
-    return found
+    async with connected(data) as bus:
+        entries = await Bucket(bus, SUMMARIES.name, Summary).entries()
+    return [(entry.key, entry.value) for entry in entries if entry.value]
 
 
 def _table(found: list[tuple[str, Summary]]) -> Table:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -23,11 +24,15 @@ M = TypeVar("M", bound=Message)
 
 
 class Entry(msgspec.Struct, Generic[M], frozen=True):
-    """A key's state: `value` is None where it is absent, deleted or unreadable; the next write expects `revision`."""
+    """A key's state: `value` is None where it is absent, deleted or unreadable; the next write expects `revision`.
+
+    `stored_at` is known where the bucket was watched.
+    """
 
     key: str
     value: M | None
     revision: int
+    stored_at: datetime | None = None
 
 
 class Bucket(Generic[M]):
@@ -66,6 +71,16 @@ class Bucket(Generic[M]):
         """Delete `key` where `revision` is still the last. Raises `Conflict`."""
         await self._bus.publish_raw(self._prefix + key, b"", {OPERATION: "DEL"}, Fence(revision))
 
+    async def entries(self) -> list[Entry[M]]:
+        """Return the entries that hold a value now."""
+        found: list[Entry[M]] = []
+        async with contextlib.aclosing(self.watch()) as watch:
+            async for entry in watch:
+                if entry is None:
+                    break
+                found += [entry] if entry.value is not None else []
+        return found
+
     async def watch(self, keys: str = ">") -> AsyncGenerator[Entry[M] | None, None]:
         """Yield the entries there are, then None, then every change; None again whenever nothing is behind."""
         follow = Follow(self._bus, self._stream, [self._prefix + keys], start="last_per_subject")
@@ -76,7 +91,8 @@ class Bucket(Generic[M]):
                     continue
                 key = delivery.subject.removeprefix(self._prefix)
                 value = self._value(key, delivery.headers, delivery.data)
-                yield Entry(key, value, delivery.sequence)
+                stored_at = datetime.fromtimestamp(delivery.timestamp, UTC)
+                yield Entry(key, value, delivery.sequence, stored_at)
 
     def _value(self, key: str, headers: Mapping[str, str], data: bytes) -> M | None:
         if headers.get(OPERATION) in REMOVED or not data:
