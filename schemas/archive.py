@@ -2,19 +2,24 @@
 
 import msgspec
 
-from schemas.base import Message, Moment
+from schemas.base import Family, Message, Moment
 from schemas.buckets import Summary
 
 
 class ReadLog(Message, frozen=True, kw_only=True):
     """Give the archived records of a session after stream sequence `after`, a page at a time.
 
-    `only` narrows to subjects with this leaf (`state`, `out`, ...); empty for all.
+    `only` narrows to subjects with this leaf (`state`, `out`, ...); empty for all. `by` is the operator who asks, empty
+    where a service does its work; what an operator reads is audited, as an export with `export`. The pages of one
+    reading share its `reading`, one token.
     """
 
     session: str
     after: int = 0
     only: str = ""
+    by: str = ""
+    export: bool = False
+    reading: str = ""
 
     @staticmethod
     def subject() -> str:
@@ -88,3 +93,6 @@ class Refused(Message, frozen=True, kw_only=True):
     """The request was not carried out; `reason` is one sentence with the way out."""
 
     reason: str
+
+
+PAGES = Family.of(LogPage, Refused)

@@ -27,7 +27,11 @@ class DeadLetter(Message, frozen=True, kw_only=True):
 
 
 class Audited(Message, frozen=True, kw_only=True):
-    """Somebody did something to a session."""
+    """Somebody did something to a session, or to what a channel or a person prefers.
+
+    `who` is Slack's id of a person, an operator's name on their machine, or the name of a service. `did` is one of
+    `started`, `answered`, `stopped`, `continued`, `changed`, `read`, `exported`, `deleted`.
+    """
 
     team: str
     who: str

@@ -6,6 +6,7 @@ from datetime import timedelta
 from schemas.archive import DeleteSession, ListSessions, ReadLog
 from services.archiver.ahead import move_past_archive
 from services.archiver.archive import Archive
+from services.archiver.audited import AuditedReading
 from services.archiver.backend import Backend
 from services.archiver.deletion import Deletion
 from services.archiver.folder import Folder
@@ -42,7 +43,8 @@ class Archiver:
             health,
             settings.sweep_seconds,
         )
-        self._reads = Requests(bus, ReadLog.subject(), ReadLog, Reading(store, listings).answer)
+        reading = AuditedReading(bus, Reading(store, listings))
+        self._reads = Requests(bus, ReadLog.subject(), ReadLog, reading.answer)
         self._lists = Requests(bus, ListSessions.subject(), ListSessions, Sessions(store).answer)
         self._deletes = Requests(bus, DeleteSession.subject(), DeleteSession, deletion.answer)
 

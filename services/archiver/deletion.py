@@ -19,8 +19,9 @@ from services.archiver.listings import Listing, Listings
 from services.archiver.objects import CONTENT_TYPE, session_prefix, tombstone
 from services.archiver.store import Store
 from services.archiver.stream import SessionsStream
+from services.runtime.audit import audit
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus, Draft
+from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
 
 log = structlog.get_logger(__name__)
@@ -51,7 +52,10 @@ class Deletion:
         count = sum(1 for _, span in listing.objects if span.count)
         messages = await self._stream.count(key)
         if not request.dry_run and (count or listing.summary or messages):
-            await self._audit(key, request.by, f"{count} objects and {messages} messages")
+            gone = f"{count} objects and {messages} messages"
+            await self._audit(
+                key, request.by, gone, f"{listing.position.last_seq}.{await self._stream.last(key)}"
+            )
             messages = await self._delete(key)
         return Deleted(
             session=str(key),
@@ -94,6 +98,6 @@ class Deletion:
         except Conflict:
             log.info("the session goes on, and so does its summary", session=str(key))
 
-    async def _audit(self, key: SessionKey, by: str, detail: str) -> None:
-        audited = Audited(team=key.team, who=by, did="delete", session=str(key), detail=detail)
-        await self._bus.publish(Draft(subject=audited.subject(), message=audited, session=str(key)))
+    async def _audit(self, key: SessionKey, by: str, detail: str, once: str) -> None:
+        entry = Audited(team=key.team, who=by, did="deleted", session=str(key), detail=detail)
+        await audit(self._bus, entry, once=once)

@@ -21,6 +21,7 @@ COMMANDS = {
     "transcript": "transcripts:transcript",
     "turns": "turns:turns",
     "leases": "turns:leases",
+    "audit": "audit:audit",
     "instructions": "instructions:instructions",
     "doctor": "doctor:doctor",
     "dead": "dead:app",

@@ -1,6 +1,6 @@
 """`instructions`: what every agent that works for a channel or a person is told."""
 
-import getpass
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +11,11 @@ from schemas.buckets import Preferences
 from schemas.bus import PREFERENCES
 from schemas.keys import InvalidKey
 from schemas.operations import Audited
-from services.cli.place import Data, connected
+from services.cli.place import Data, connected, operator
 from services.cli.words import err, fail
+from services.runtime.audit import audit
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus, Draft
+from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
 
 # An agent reads them at each start, ahead of its task.
@@ -71,15 +72,22 @@ async def _shown(key: str, data: Path | None) -> str:
 async def _set(key: str, text: str, data: Path | None) -> None:
     async with connected(data) as bus:
         bucket = Bucket(bus, PREFERENCES.name, Preferences)
+        revision = (await bucket.get(key)).revision
+        await _audit(bus, key, text, revision)
         try:
-            await bucket.put(key, Preferences(instructions=text), (await bucket.get(key)).revision)
+            await bucket.put(key, Preferences(instructions=text), revision)
         except Conflict:
             fail("somebody else changed them in the same moment; look at them, and set them again")
-        await _audit(bus, key, text)
 
 
-async def _audit(bus: Bus, key: str, text: str) -> None:
+async def _audit(bus: Bus, key: str, text: str, revision: int) -> None:
     changed = Audited(
-        team=key.partition(".")[0], who=getpass.getuser(), did="instructed", session=key, detail=text
+        team=key.partition(".")[0],
+        who=operator(),
+        did="changed",
+        session=key,
+        detail=f"instructions: {text}" if text else "instructions taken away",
     )
-    await bus.publish(Draft(subject=changed.subject(), message=changed))
+    # The same words in the place of the same ones are one change.
+    words = hashlib.sha256(f"{changed.who}\0{text}".encode()).hexdigest()[:16]
+    await audit(bus, changed, once=f"{revision}.{words}")

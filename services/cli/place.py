@@ -1,6 +1,7 @@
 """Which Threadmill the command line talks to: a broker by settings, or the local mode of a data folder."""
 
 import contextlib
+import getpass
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -40,6 +41,14 @@ def default_data() -> Path:
     """Return the data folder when none is named."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "threadmill"
+
+
+def operator() -> str:
+    """Return who acts here, for the audit trail: the name on this machine, or the number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
 
 
 def parsed_key(text: str) -> SessionKey:

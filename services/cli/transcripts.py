@@ -1,5 +1,6 @@
 """`sessions` and `transcript`: what there is, and what was said."""
 
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +11,12 @@ import typer
 import uvloop
 from rich.table import Table
 
-from schemas.archive import LogPage, ReadLog
+from schemas.archive import PAGES, LogPage, ReadLog, Refused
 from schemas.buckets import Summary
 from schemas.bus import SUMMARIES
 from schemas.keys import SessionKey
 from services.cli import markdown, story
-from services.cli.place import Data, connected, parsed_key
+from services.cli.place import Data, connected, operator, parsed_key
 from services.cli.words import fail, out
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
@@ -89,7 +90,8 @@ def transcript(
 ) -> None:
     """Print a session from its first word to its last.
 
-    The archive is read first, then what is still in the stream.
+    The archive is read first, then what is still in the stream. The audit trail tells who read it, and whether as a
+    document or for programs.
     """
     if not uvloop.run(_transcript(session, form, data)):
         fail(f"nothing is known of {session}; `threadmill sessions` lists what there is")
@@ -98,7 +100,7 @@ def transcript(
 async def _transcript(key: SessionKey, form: Form, data: Path | None) -> int:
     count = 0
     async with connected(data) as bus:
-        async for raw in _records(bus, key):
+        async for raw in _records(bus, key, export=form != "text"):
             count += 1
             _print(raw, form)
     return count
@@ -117,15 +119,24 @@ def _print(raw: bytes, form: Form) -> None:
         out.print(line, soft_wrap=True)
 
 
-async def _records(bus: Bus, key: SessionKey) -> AsyncIterator[bytes]:
+async def _records(bus: Bus, key: SessionKey, *, export: bool) -> AsyncIterator[bytes]:
+    request = ReadLog(session=str(key), by=operator(), export=export, reading=secrets.token_hex(8))
     after, more = 0, True
     while more:
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(key), after=after)))
+        page = await _page(bus, msgspec.structs.replace(request, after=after))
         for raw in page.records:
             yield bytes(raw)
         after, more = max(after, page.through), page.more
     for delivery in await read(bus, "SESSIONS", [f"session.{key}.>"], after=after):
         yield _as_archived(delivery)
+
+
+async def _page(bus: Bus, request: ReadLog) -> LogPage:
+    answer = PAGES.decode(await bus.request(ReadLog.subject(), request))
+    if not isinstance(answer, LogPage):
+        other = "the archiver is of another version; update this one"
+        fail(answer.reason if isinstance(answer, Refused) else other)
+    return answer
 
 
 def _as_archived(delivery: Delivery) -> bytes:

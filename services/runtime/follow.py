@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from services.runtime.bus import Bus
@@ -13,8 +14,14 @@ from services.runtime.pull import BATCH, NANOSECONDS, Delivery, Pull, Silent
 INACTIVE = 30.0
 
 
+Start = Literal["all", "new", "last_per_subject"]
+
+
 class Follow:
-    """The messages of `filters` after sequence `after`, in order, each once, for ever."""
+    """The messages of `filters` after sequence `after`, in order, each once, for ever.
+
+    `start` leaves out what was there before: a time is that of the first message's storage.
+    """
 
     def __init__(
         self,
@@ -23,13 +30,13 @@ class Follow:
         filters: Sequence[str],
         *,
         after: int = 0,
-        start: Literal["all", "new", "last_per_subject"] = "all",
+        start: Start | datetime = "all",
         batch: int = BATCH,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._filters = list(filters)
-        self._start = start
+        self._start: Start | datetime = start
         self._batch = batch
         self.position = after
         self.backlog = 0
@@ -87,11 +94,18 @@ class Follow:
             "num_replicas": 1,
             "inactive_threshold": int(INACTIVE * NANOSECONDS),
             "filter_subjects": self._filters,
-            "deliver_policy": self._start,
         }
+        return config | self._from()
+
+    def _from(self) -> dict[str, object]:
+        if isinstance(self._start, datetime):
+            return {
+                "deliver_policy": "by_start_time",
+                "opt_start_time": self._start.astimezone(UTC).isoformat(),
+            }
         if self._start == "all" and self.position:
-            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": self.position + 1}
-        return config
+            return {"deliver_policy": "by_start_sequence", "opt_start_seq": self.position + 1}
+        return {"deliver_policy": self._start}
 
     def _forget(self, consumer: str) -> None:
         # Nobody waits for the answer: a consumer that is not deleted ends by its inactivity.

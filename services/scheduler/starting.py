@@ -7,10 +7,12 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from schemas.base import now
-from schemas.buckets import OpenTurn, Summary, Turns
+from schemas.buckets import OpenTurn, Summary, Turns, Waiting
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
+from schemas.operations import Audited
 from schemas.work import Assignment
+from services.runtime.audit import audit
 from services.runtime.bus import Bus, Draft
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
@@ -48,11 +50,16 @@ class Starting:
         self._summaries = summaries
 
     async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
-        """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
+        """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`.
+
+        One that is admitted is in the audit trail by then.
+        """
         first = memory.waiting[0]
         retry_at = await self._rates.count(key, first.user, first.sequence)
         if retry_at:
             REFUSED_TURNS.inc()
+        else:
+            await self._audit(key, first)
         at = now()
         return transitions.opened(
             memory,
@@ -61,6 +68,12 @@ class Starting:
             refusal=refusal_text(self._rules) if retry_at else "",
             retry_at=retry_at,
         )
+
+    async def _audit(self, key: SessionKey, first: Waiting) -> None:
+        entry = Audited(
+            team=key.team, who=first.user.id, did="started", session=str(key), detail=f"turn {first.sequence}"
+        )
+        await audit(self._bus, entry, once=str(first.sequence))
 
     def begun(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with a start of its open turn under way, where it may run and there is room."""

@@ -132,7 +132,7 @@ async def test_a_session_is_deleted_from_archive_stream_and_summaries_with_a_tra
     assert await archived(folder) == []
     assert await in_stream(bus) == []
     assert (await Bucket(bus, "sessions", Summary).get(str(KEY))).value is None
-    (trail,) = await read(bus, "AUDIT", ["audit.T1.delete"])
+    (trail,) = await read(bus, "AUDIT", ["audit.T1.deleted"])
     assert Audited.decode(trail.data).who == "U1"
     left = [path for path in folder.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
     assert left == []

@@ -5,9 +5,11 @@ import pytest
 
 from schemas.archive import DeleteSession, ListSessions, LogPage, ReadLog, Refused, SessionList
 from schemas.buckets import Summary
+from schemas.operations import Audited
 from schemas.state import StateAppended
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
+from services.runtime.follow import read
 from tests.archiver.stage import ANN, KEY, OTHER, acknowledged, archiver, end, reaches, say, tell
 
 
@@ -51,6 +53,36 @@ async def test_a_session_that_nobody_knows_is_empty(bus, folder):
     async with archiver(bus, folder):
         page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(OTHER))))
     assert (page.records, page.through, page.more) == ((), 0, False)
+
+
+async def trail(bus):
+    entries = [Audited.decode(each.data) for each in await read(bus, "AUDIT", ["audit.>"])]
+    return [(entry.team, entry.who, entry.did, entry.session) for entry in entries]
+
+
+async def test_what_an_operator_reads_is_in_the_trail_once_and_what_a_worker_reads_is_not(bus, folder):
+    async with archiver(bus, folder):
+        sent = [await tell(bus, "x" * 600_000) for _ in range(4)]
+        sent.append(await end(bus))
+        await reaches(folder, sent[-1])
+        read_by_ann = [page async for page, _ in pages(bus, by="ann", reading="r1")]
+        assert len(read_by_ann) > 1
+        assert await trail(bus) == [("T1", "ann", "read", str(KEY))]
+        assert [page async for page, _ in pages(bus)]
+        assert [page async for page, _ in pages(bus, by="bob", reading="r2", export=True)]
+    assert await trail(bus) == [("T1", "ann", "read", str(KEY)), ("T1", "bob", "exported", str(KEY))]
+
+
+async def test_without_a_trail_nothing_is_given_to_an_operator(bus, folder):
+    async with archiver(bus, folder):
+        await reaches(folder, await end(bus))
+        for reading in ("a b", "x\r\nNats-Rollup: all"):
+            request = ReadLog(session=str(KEY), by="ann", reading=reading)
+            assert "cannot be read" in Refused.decode(await bus.request(ReadLog.subject(), request)).reason
+        await bus.api("STREAM.DELETE.AUDIT", None)
+        request = ReadLog(session=str(KEY), by="ann", reading="r1")
+        answer = await bus.request(ReadLog.subject(), request, deadline=30)
+    assert "did not answer the archiver" in Refused.decode(answer).reason
 
 
 @pytest.mark.parametrize("subject", ["archiver.read", "archiver.list", "archiver.delete"])
