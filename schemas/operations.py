@@ -1,4 +1,4 @@
-"""What operators read: dead letters and the audit trail."""
+"""What operators read and ask: dead letters, the audit trail, whether a service answers."""
 
 import msgspec
 
@@ -43,3 +43,19 @@ class Audited(Message, frozen=True, kw_only=True):
     def subject(self) -> str:
         """Return `audit.<team>.<what was done>`."""
         return f"audit.{self.team}.{self.did}"
+
+
+class Ping(Message, frozen=True, kw_only=True):
+    """Asks one of a service's replicas whether it works."""
+
+    @staticmethod
+    def subject(service: str) -> str:
+        """Return `<service>.ping`."""
+        return f"{service}.ping"
+
+
+class Pong(Message, frozen=True, kw_only=True):
+    """The answer to a `Ping`: the service works, and is of this version."""
+
+    service: str
+    release: str

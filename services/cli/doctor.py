@@ -8,15 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import typer
 import uvloop
-from rich.markup import escape
-from rich.table import Table
 
+from services.cli.checkup import examine
+from services.cli.findings import Finding, tell
 from services.cli.place import Data, default_data, local
-from services.cli.words import out
 from services.local.agent_choice import choose
 from services.local.broker import BrokerError, nats_server
 from services.local.home import HomeError
@@ -28,35 +28,18 @@ GIT_TODO = "install git 2.38 or newer"
 PORT = 8700
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What one look found; `todo` is the way out, and `needed` whether nothing works without it."""
-
-    what: str
-    found: str
-    ok: bool = True
-    todo: str = ""
-    needed: bool = True
-
-
-def doctor(data: Data = None) -> None:
+def doctor(
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Look at a running system over NATS instead of at this machine.")
+    ] = False,
+    data: Data = None,
+) -> None:
     """Check everything that is needed here, and say what to do.
 
     The exit code is 1 when something is missing that nothing works without.
     """
-    findings = list(look(data or default_data()))
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for finding in findings:
-        todo = "" if finding.ok else f"\n[bold]{escape(finding.todo)}[/bold]"
-        table.add_row(_mark(finding), finding.what, escape(finding.found) + todo)
-    out.print(table)
-    if any(finding.needed and not finding.ok for finding in findings):
-        raise typer.Exit(1)
-
-
-def _mark(finding: Finding) -> str:
-    if finding.ok:
-        return "[green]✓[/green]"
-    return "[red]✗[/red]" if finding.needed else "[yellow]![/yellow]"
+    tell(uvloop.run(examine(data)) if live else list(look(data or default_data())))
 
 
 def look(data: Path) -> Iterator[Finding]:

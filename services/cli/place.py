@@ -71,7 +71,7 @@ async def connected(data: Path | None) -> AsyncIterator[Bus]:
     settings = await _broker(data)
     client = await open_connection(settings, "threadmill cli", lambda: None, patience=CONNECT_SECONDS)
     try:
-        yield Bus(client)
+        yield Bus(client, replicas=settings.replicas)
     finally:
         await close_connection(client)
 

@@ -97,17 +97,22 @@ def consumer_config(consumer: bus_map.Consumer) -> dict[str, Any]:
     }
 
 
+def stream_configs(replicas: int) -> list[dict[str, Any]]:
+    """Return every stream of the map, those behind buckets too, in the server's own words."""
+    return [
+        *(stream_config(stream, replicas) for stream in bus_map.STREAMS),
+        *(bucket_config(bucket, replicas) for bucket in bus_map.BUCKETS),
+        *(object_bucket_config(files, replicas) for files in bus_map.OBJECT_BUCKETS),
+    ]
+
+
 async def apply_map(bus: Bus, pools: tuple[str, ...] = ()) -> None:
     """Create or update everything on the map; several services may do so at once.
 
     Raises `SettingsError` where the broker holds something that cannot be changed into what the map says.
     """
-    for stream in bus_map.STREAMS:
-        await _ensure_stream(bus, stream_config(stream, bus.replicas))
-    for bucket in bus_map.BUCKETS:
-        await _ensure_stream(bus, bucket_config(bucket, bus.replicas))
-    for files in bus_map.OBJECT_BUCKETS:
-        await _ensure_stream(bus, object_bucket_config(files, bus.replicas))
+    for wanted in stream_configs(bus.replicas):
+        await _ensure_stream(bus, wanted)
     for consumer in (*bus_map.CONSUMERS, *map(bus_map.pool_consumer, pools)):
         await ensure_consumer(bus, consumer)
 

@@ -9,6 +9,7 @@ from services.runtime.bus import Bus
 from services.runtime.consume import Consume
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import Service
+from services.runtime.pings import Pings
 from services.scheduler.admission import Desk
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
@@ -73,6 +74,7 @@ class Scheduler:
         )
         self._admissions = AdmissionRequests(bus, desk)
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
+        self._pings = Pings(bus, "scheduler")
         OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))
 
     def is_loaded(self) -> bool:
@@ -90,6 +92,7 @@ class Scheduler:
             tasks.create_task(self._agenda.run(self._conductor.advance), name="agenda")
             tasks.create_task(self._admissions.run(), name="admissions")
             tasks.create_task(self._consume.run(), name="log")
+            tasks.create_task(self._pings.run(), name="pings")
 
     async def drain(self) -> None:
         """Let the workers hand over; nothing starts any more."""
