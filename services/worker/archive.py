@@ -12,10 +12,10 @@ ARCHIVE_SECONDS = 10.0
 
 
 class Record(msgspec.Struct):
-    """An archived message: its sequence in the stream and its payload."""
+    """An archived message: its sequence in the stream and its payload, `null` for one that was no JSON."""
 
     seq: int
-    payload: msgspec.Raw
+    payload: msgspec.Raw = msgspec.Raw(b"null")
 
 
 async def archived(bus: Bus, key: SessionKey, leaf: str) -> tuple[list[Record], int]:

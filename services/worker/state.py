@@ -46,12 +46,12 @@ class Conversations:
 
     def new_of(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return those of `entries` whose `uuid` is not there yet; entries without one are always new."""
-        return [entry for entry in entries if entry.get("uuid") not in self._uuids]
+        return [entry for entry in entries if _uuid(entry) not in self._uuids]
 
     def add(self, subpath: str, entries: Sequence[Entry]) -> None:
         """Add entries that are stored."""
         self.entries.setdefault(subpath, []).extend(entries)
-        self._uuids.update(entry["uuid"] for entry in entries if isinstance(entry.get("uuid"), str))
+        self._uuids.update(filter(None, map(_uuid, entries)))
 
 
 async def restore(bus: Bus, key: SessionKey) -> Conversations:
@@ -66,7 +66,7 @@ async def restore(bus: Bus, key: SessionKey) -> Conversations:
     try:
         for payload in (*payloads, *(delivery.data for delivery in stream)):
             found.apply(StateAppended.decode(payload))
-    except (ValueError, msgspec.MsgspecError) as e:
+    except (ValueError, RecursionError) as e:
         raise Unreadable("The agent's stored conversation cannot be read.") from e
     return found
 
@@ -110,6 +110,11 @@ class LogStateStore:
     async def subpaths(self) -> list[str]:
         """Return every subpath that has entries."""
         return list(self._known.entries)
+
+
+def _uuid(entry: Entry) -> str | None:
+    uuid = entry.get("uuid")
+    return uuid if isinstance(uuid, str) else None
 
 
 def _entries(text: str) -> list[Entry]:
