@@ -9,7 +9,7 @@ from typing import cast
 from claude_agent_sdk import SessionKey, project_key_for_directory
 from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreEntry
 
-from .protocol import Entry, StateStore
+from .protocol import AgentError, Entry, StateStore
 
 ELSEWHERE = "elsewhere/"
 
@@ -92,7 +92,8 @@ class ConversationEntries:
 async def lay_out(store: StateStore, conversation: str, *, config_dir: Path, cwd: Path) -> frozenset[str]:
     """Write the stored conversation where Claude Code looks for it, and return the uuids of its main entries.
 
-    Returns an empty set when nothing is stored. What an earlier process left there is replaced.
+    Returns an empty set when nothing is stored. What an earlier process left there is replaced. Raises `AgentError` for
+    a conversation that would be written elsewhere.
     """
     main = await store.load("")
     if not main:
@@ -101,8 +102,17 @@ async def lay_out(store: StateStore, conversation: str, *, config_dir: Path, cwd
     for subpath in await store.subpaths():
         if not subpath.startswith(ELSEWHERE):
             file = folder / conversation / f"{subpath}.jsonl" if subpath else folder / f"{conversation}.jsonl"
+            _require_inside(folder, file)
             _write_conversation(file, await store.load(subpath) or [])
     return frozenset(entry["uuid"] for entry in main if "uuid" in entry)
+
+
+def _require_inside(folder: Path, file: Path) -> None:
+    # The names were stored by whatever ran in the session before.
+    if "\0" in str(file) or not file.resolve().is_relative_to(folder.resolve()):
+        raise AgentError(
+            "The agent's stored conversation leads out of its folder; begin a fresh one instead."
+        )
 
 
 def _write_conversation(file: Path, entries: Iterable[Entry]) -> None:

@@ -1,0 +1,98 @@
+"""What a worker finds that its predecessor, or nobody at all, should have written."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from nats.aio.msg import Msg
+
+from schemas.archive import LogPage, ReadLog
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.worker.agents.protocol import AgentError
+from services.worker.agents.session_store import lay_out
+from services.worker.earlier import readable_transcript
+from services.worker.state import Unreadable, restore
+from tests.agents.stories import MemoryState
+from tests.mutations import strangers
+
+KEY = SessionKey("T1", "C1", "1712345678-000100")
+FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Archive:
+    """An archive that gives `payloads`, as they are where they are JSON."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+
+    async def answer(self, message: Msg) -> None:
+        lines = [_line(number, payload) for number, payload in enumerate(self.payloads, 1)]
+        page = b'{"kind":"log-page","records":[%s],"through":0,"more":false}' % b",".join(lines)
+        assert LogPage.decode(page)
+        await message.respond(page)
+
+
+def _line(number: int, payload: bytes) -> bytes:
+    try:
+        msgspec.json.decode(b"[" * 9 + payload + b"]" * 9)
+    except (ValueError, RecursionError):
+        return b'{"seq":%d,"payload_base64":""}' % number
+    return b'{"seq":%d,"payload":%s}' % (number, payload)
+
+
+@pytest.fixture
+async def archive(bus: Bus) -> Archive:
+    archive = Archive()
+    await bus.client.subscribe(ReadLog.subject(), cb=archive.answer)
+    return archive
+
+
+@pytest.mark.parametrize(
+    "entries", ["[" * 100_000, "7", "[7]", "[{}", "NaN"], ids=["deep", "number", "no object", "cut", "nan"]
+)
+async def test_a_conversation_that_is_none_is_told_as_unreadable(
+    bus: Bus, archive: Archive, entries: str
+) -> None:
+    state = {"kind": "state-appended", "batch": "b", "entries": entries}
+    await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
+    with pytest.raises(Unreadable, match="cannot be read"):
+        await restore(bus, KEY)
+
+
+async def test_an_archived_message_that_was_no_json_makes_the_conversation_unreadable(
+    bus: Bus, archive: Archive
+) -> None:
+    archive.payloads = [b"{"]
+    with pytest.raises(Unreadable, match="cannot be read"):
+        await restore(bus, KEY)
+
+
+async def test_ids_of_any_kind_are_no_reason_to_forget(bus: Bus, archive: Archive) -> None:
+    entries = [{"uuid": ["a"]}, {"uuid": {}}, {"uuid": "a"}, {"uuid": None}, {}]
+    state = {"kind": "state-appended", "batch": "b", "entries": json.dumps(entries)}
+    await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
+    assert (await restore(bus, KEY)).entries == {"": entries}
+
+
+@FEW
+@given(archived=strangers("in", "end"))
+async def test_a_transcript_leaves_out_what_nobody_can_read(
+    bus: Bus, archive: Archive, archived: list[tuple[str, bytes]]
+) -> None:
+    said = b'{"kind":"said","id":"a","user":{"id":"U1","name":"Ada"},"text":"hello"}'
+    archive.payloads = [*(payload for _, payload in archived), said]
+    assert (await readable_transcript(bus, KEY, 100)).endswith("Ada: hello")
+
+
+@pytest.mark.parametrize("name", ["../../../out", "/tmp/out", "a/../../../../out", "a\0b"])
+def test_a_stored_conversation_is_written_nowhere_else(tmp_path: Path, name: str) -> None:
+    store = MemoryState()
+    store.entries = {subpath: [{"uuid": "a"}] for subpath in ("", "subagents/one", name)}
+    with pytest.raises(AgentError, match="leads out of its folder"):
+        asyncio.run(lay_out(store, "c", config_dir=tmp_path / "home", cwd=tmp_path))
+    assert not list(tmp_path.rglob("out*"))
+    assert not Path("/tmp/out.jsonl").exists()
