@@ -9,8 +9,10 @@ from nats.aio.msg import Msg
 
 from schemas.archive import Refused
 from schemas.base import MalformedMessage, Message
+from schemas.bus import MAX_PAYLOAD
 from schemas.keys import InvalidKey
 from services.archiver.backend import StoreError
+from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import REFUSED
@@ -59,8 +61,9 @@ class Requests(Generic[M]):
 
     async def _answer(self, message: Msg) -> None:
         answer = await self._reason_or_answer(message.data)
-        if message.reply:
-            await self._bus.client.publish(message.reply, answer.encode())
+        if len(answer.encode()) > MAX_PAYLOAD:
+            answer = Refused(reason="The answer is larger than the bus carries; ask for less")
+        await reply(message, answer)
 
     async def _reason_or_answer(self, payload: bytes) -> Message:
         try:

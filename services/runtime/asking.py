@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -13,6 +14,8 @@ from nats.errors import Error as NatsError
 from schemas.base import HEADER_SCHEMA, Message
 from services.runtime.errors import Unavailable
 from services.runtime.tracing import inject
+
+log = structlog.get_logger(__name__)
 
 ATTEMPT_SECONDS = 1.0
 DEFAULT_DEADLINE = 10.0
@@ -107,6 +110,16 @@ class Asking:
                 return None
             raise Unavailable(f"{stream}: {answer['error'].get('description')}")
         return _stored(answer["message"])
+
+
+async def reply(asked: Msg, answer: Message) -> None:
+    """Answer `asked`; an answer that cannot be sent is told in the log, and left to the asker's next try."""
+    if not asked.reply:
+        return
+    try:
+        await asked.respond(answer.encode())
+    except NatsError as e:
+        log.warning("an answer could not be sent", subject=asked.subject, error=str(e) or type(e).__name__)
 
 
 def _stored(raw: dict[str, Any]) -> Stored:

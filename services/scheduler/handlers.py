@@ -9,6 +9,7 @@ from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.keys import InvalidKey
 from schemas.work import Admission, Admit, NotNow
+from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Reject, Unavailable
 from services.runtime.metrics import REFUSED
@@ -85,5 +86,4 @@ class AdmissionRequests:
         except Exception:
             log.exception("an admission failed")
             return
-        if message.reply:
-            await self._bus.client.publish(message.reply, answer.encode())
+        await reply(message, answer)
