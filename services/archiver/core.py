@@ -18,8 +18,8 @@ def session_of(subject: str) -> SessionKey:
 
 
 def leaf_of(subject: str) -> str:
-    """Return what follows the session in a subject: `in`, `control`, `out`, `end` or `state`."""
-    return subject.split(".", 5)[4]
+    """Return what follows the session in a subject: `in`, `control`, `out`, `end` or `state`; empty where nothing does."""
+    return next(iter(subject.split(".")[4:5]), "")
 
 
 class Backlog(msgspec.Struct):

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.keys import SessionKey
 from services.archiver.backend import ObjectInfo
-from services.archiver.objects import Position, Span, position, session_prefix, summary_name
+from services.archiver.objects import Position, Span, is_log, position, session_prefix, summary_name
 from services.archiver.store import Store
 
 LIFE = 600.0  # seconds that a listing is remembered
@@ -32,7 +32,7 @@ class Listing(msgspec.Struct, frozen=True):
         """Return the listing of a session. Raises `Corrupt`."""
         infos = list(found)
         summary = next((info for info in infos if info.name == summary_name(key)), None)
-        logs = [info for info in infos if info.name.endswith(".jsonl.gz")]
+        logs = [info for info in infos if is_log(info.name)]
         return cls(tuple((info, Span.read(info)) for info in logs), summary, position(logs))
 
     @property

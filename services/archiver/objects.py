@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from schemas.base import Moment
 from schemas.keys import SessionKey
 from services.archiver.backend import MAX_OBJECT, Corrupt, ObjectInfo
 from services.archiver.records import Record, encode, pack
@@ -32,8 +33,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     count: int
     first_seq: int
     last_seq: int
-    first_time: datetime
-    last_time: datetime
+    first_time: Moment
+    last_time: Moment
 
     @classmethod
     def of(cls, key: SessionKey, stream: str, records: Sequence[Record]) -> Self:
@@ -53,7 +54,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         """Return what the object's metadata says. Raises `Corrupt`."""
         try:
             return msgspec.convert(info.metadata, cls, strict=False)
-        except msgspec.ValidationError as e:
+        except (msgspec.ValidationError, UnicodeError) as e:
             raise Corrupt(
                 f"The metadata of {info.name} is not the archive's: {e}; remove or rename it"
             ) from e
@@ -94,6 +95,11 @@ def summary_name(key: SessionKey) -> str:
     return f"{session_prefix(key)}summary.json"
 
 
+def is_log(name: str) -> bool:
+    """Whether an object holds records of a session; whatever else lies there is not ours to read."""
+    return _NAME.fullmatch(name) is not None
+
+
 def position(listing: Iterable[ObjectInfo]) -> Position:
     """Tell from a session's objects where its archive goes on; other objects are passed over. Raises `Corrupt`."""
     spans = [(int(match[1]), Span.read(info)) for info in listing if (match := _NAME.fullmatch(info.name))]
@@ -105,7 +111,7 @@ def position(listing: Iterable[ObjectInfo]) -> Position:
 
 def highest(listing: Iterable[ObjectInfo], stream: str) -> int:
     """Return the highest sequence of `stream` that any object holds, 0 where there is none. Raises `Corrupt`."""
-    spans = (Span.read(info) for info in listing if _NAME.fullmatch(info.name))
+    spans = (Span.read(info) for info in listing if is_log(info.name))
     return max((span.last_seq for span in spans if span.stream == stream), default=0)
 
 

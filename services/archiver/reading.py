@@ -9,7 +9,7 @@ import msgspec
 from schemas.archive import LogPage, ReadLog, Refused
 from schemas.bus import MAX_PAYLOAD
 from schemas.keys import SessionKey
-from services.archiver.backend import Missing, ObjectInfo
+from services.archiver.backend import Corrupt, Missing, ObjectInfo
 from services.archiver.core import leaf_of
 from services.archiver.listings import Listing, Listings
 from services.archiver.objects import Span
@@ -32,6 +32,13 @@ class _Head(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
+def _head(line: bytes) -> _Head:
+    try:
+        return _HEAD.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Corrupt(f"A record of the archive cannot be read: {e}; restore its object from a backup") from e
+
+
 class _Page:
     """A page being filled."""
 
@@ -45,7 +52,7 @@ class _Page:
     def take(self, lines: Iterable[bytes]) -> bool:
         """Add what is wanted of an object's lines; return False when something did not fit any more."""
         for line in lines:
-            head = _HEAD.decode(line)
+            head = _head(line)
             if head.seq <= self._after:
                 continue
             if not self._only or leaf_of(head.subject) == self._only:

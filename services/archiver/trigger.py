@@ -17,7 +17,7 @@ from services.archiver.listings import Listings
 from services.archiver.metrics import WAITING
 from services.runtime.bus import Bus
 from services.runtime.consume import bury
-from services.runtime.errors import Unavailable
+from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull, Silent
 
 log = structlog.get_logger(__name__)
@@ -151,7 +151,7 @@ class Trigger:
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         try:
             await bury(self._bus, "archiver", delivery, reason)
-        except Unavailable:
+        except (StreamFull, Unavailable):
             await delivery.retry(1.0)
         else:
             await delivery.terminate()
