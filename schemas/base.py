@@ -13,6 +13,9 @@ HEADER_ID = "Nats-Msg-Id"
 CONTENT_TYPE = "application/json"
 MOST_SAID = 200
 
+MOST_DOLLARS = 1_000_000.0
+# What a turn costs in USD; no sum of such ever leaves the numbers that JSON can say.
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=MOST_DOLLARS)]
 # A time that says where it is noon; one that does not cannot be compared with those that do.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from schemas.base import Family, Moment, SessionMessage, now
+from schemas.base import Dollars, Family, Moment, SessionMessage, now
 from schemas.events import CommitPushed, Outcome
 from schemas.keys import SessionKey
 from schemas.people import Person
@@ -36,7 +36,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     reason: str = ""
     stop_reason: str = ""
     usage: Usage = Usage()
-    cost_usd: float = 0.0
+    cost_usd: Dollars = 0.0
     duration_ms: int = 0
     attempt: int = 1
     agent: str = ""

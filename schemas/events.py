@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Family, Moment, SessionMessage, now
+from schemas.base import Dollars, Family, Moment, SessionMessage, now
 from schemas.people import File, Person
 
 Outcome = Literal["completed", "failed", "cancelled", "timed_out", "rejected"]
@@ -156,7 +156,7 @@ class HandedOver(Event, frozen=True, kw_only=True):
     """
 
     reason: str
-    cost_usd: float = 0.0
+    cost_usd: Dollars = 0.0
 
 
 class TurnFinished(Event, frozen=True, kw_only=True):

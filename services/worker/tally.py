@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.base import now
+from schemas.base import MOST_DOLLARS, now
 from schemas.ends import TurnEnd, Usage
 from schemas.events import Outcome
 from services.worker.agents import protocol
@@ -49,7 +49,8 @@ class Tally:
         """Add one answer."""
         self._text = joined((self._text, finished.text))
         self._usage = _sum(self._usage, finished.usage)
-        self.cost_usd += finished.cost_usd
+        if 0 <= finished.cost_usd <= MOST_DOLLARS:  # anything else is no amount, NaN included
+            self.cost_usd = min(MOST_DOLLARS, self.cost_usd + finished.cost_usd)
 
     def end(self, opener: Waiting, ending: Ending, inputs: tuple[int, ...], texts: Sequence[str]) -> TurnEnd:
         """Return the turn's end, as far as it is known here; an agent that was cut short said `texts`."""
