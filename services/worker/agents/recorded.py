@@ -111,7 +111,7 @@ class RecordedAgent:
     async def _play(self, launch: Launch, prompt: Prompt) -> None:
         try:
             await self._play_steps(launch, prompt)
-        except (AgentError, OSError) as e:
+        except (AgentError, OSError, ValueError) as e:
             await self._finish(Finished(ok=False, text=str(e), stop_reason="recording_failed"))
 
     async def _play_steps(self, launch: Launch, prompt: Prompt) -> None:

@@ -53,7 +53,7 @@ def read_recording(file: Path) -> tuple[Step, ...]:
     """Read a recording of JSON lines; raises `AgentError` when it is missing, malformed, or does not end the turn."""
     try:
         steps = tuple(msgspec.json.Decoder(Step).decode_lines(file.read_bytes()))
-    except (OSError, msgspec.MsgspecError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise AgentError(f"The recording {file} cannot be played: {e}") from e
     if not steps or not isinstance(steps[-1].event, Finished):
         raise AgentError(f"The recording {file} does not end with a Finished event.")
