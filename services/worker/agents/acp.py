@@ -13,6 +13,7 @@ from .acp_session import AcpSession
 from .events import EventQueue
 from .protocol import AgentError, AgentEvent, Answer, Exited, Finished, Launch, Prompt, StateStore, TextBlock
 from .questions import Questions
+from .trim import sentence
 
 ENTRY = "acp"
 INTERRUPT_DEADLINE_S = 5.0
@@ -121,7 +122,9 @@ class AcpAgent:
         except (
             Exception
         ) as e:  # whatever it is, a prompt without an end would be waited for until the deadline
-            return Finished(ok=False, text=f"The agent could not answer: {e}", stop_reason="api_error")
+            return Finished(
+                ok=False, text=f"The agent could not answer: {sentence(e)}.", stop_reason="api_error"
+            )
         await self._publish(self._translator.flush())
         return finished(response, self._last_text)
 

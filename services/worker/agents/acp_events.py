@@ -19,7 +19,7 @@ from acp.schema import (
 
 from . import protocol
 from .protocol import PERMISSION_CHOICES, AgentEvent
-from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten, valid
+from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, number, shorten, told, valid
 
 ENDED = ("completed", "failed")
 INTERRUPTED = "interrupted"
@@ -39,8 +39,11 @@ class Translator:
         self._announced: dict[str, ToolCallStart] = {}
         self._started: dict[str, float] = {}
 
-    def translate(self, update: Any, now: float) -> Iterator[AgentEvent]:
-        """Yield the events of `update`, received at monotonic time `now` in seconds."""
+    def translate(self, update: Any, now: float) -> list[AgentEvent]:
+        """Return the events of `update`, received at monotonic time `now` in seconds."""
+        return told(update, lambda: self._events(update, now))
+
+    def _events(self, update: Any, now: float) -> Iterator[AgentEvent]:
         if isinstance(update, AgentMessageChunk | AgentThoughtChunk):
             yield from self._chunk(update)
         elif isinstance(update, ToolCallStart):
@@ -50,10 +53,10 @@ class Translator:
             yield from self._call(update, now)
         elif isinstance(update, AgentPlanUpdate):
             yield protocol.PlanUpdated(
-                tuple(protocol.PlanStep(each.content, each.status) for each in update.entries)
+                tuple(protocol.PlanStep(valid(each.content), each.status) for each in update.entries)
             )
         elif isinstance(update, UsageUpdate) and update.cost is not None and update.cost.currency == "USD":
-            self.cost = update.cost.amount
+            self.cost = number(update.cost.amount)
 
     def flush(self) -> Iterator[AgentEvent]:
         """Yield the block of text that is complete now."""

@@ -32,6 +32,7 @@ from .protocol import (
 )
 from .questions import Questions
 from .session_store import ConversationEntries, lay_out
+from .trim import sentence
 
 STATE_DEADLINE_S = 60.0  # the SDK's own limit for one append
 CLOSING_STATE_DEADLINE_S = 0.5
@@ -170,8 +171,7 @@ class ClaudeAgent:
             async for message in process.messages():
                 await self._take(process, translator, message)
         except Exception as e:  # whatever ends the reading ends the agent, and is told
-            first, *_ = str(e).splitlines() or [type(e).__name__]
-            reason = f"Claude Code has ended: {first.rstrip('.')}."
+            reason = f"Claude Code has ended: {sentence(e)}."
         await process.close(gently=False)
         if finished := self._turn.finish():
             await self._finish(process, finished)

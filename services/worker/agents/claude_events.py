@@ -20,7 +20,7 @@ from claude_agent_sdk import (
 
 from . import protocol
 from .protocol import AgentEvent, PlanStatus
-from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten, valid
+from .trim import DETAIL_CHARACTERS, OUTPUT_CHARACTERS, TITLE_CHARACTERS, shorten, told, valid
 
 PLAN_TOOL = "TodoWrite"
 STATUS: Mapping[str, PlanStatus] = {each: each for each in get_args(PlanStatus)}
@@ -48,8 +48,11 @@ class Translator:
         self._cwd = cwd
         self._started: dict[str, float] = {}
 
-    def translate(self, message: Message, now: float) -> Iterator[AgentEvent]:
-        """Yield the events of `message`, received at monotonic time `now` in seconds."""
+    def translate(self, message: Message, now: float) -> list[AgentEvent]:
+        """Return the events of `message`, received at monotonic time `now` in seconds."""
+        return told(message, lambda: self._events(message, now))
+
+    def _events(self, message: Message, now: float) -> Iterator[AgentEvent]:
         if isinstance(message, StreamEvent):
             yield from _delta(message)
         elif isinstance(message, AssistantMessage):

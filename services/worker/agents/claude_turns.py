@@ -9,7 +9,7 @@ from claude_agent_sdk import Message, ResultMessage, SystemMessage, UserMessage
 from .pictures import Picture
 from .prompts import prompt_text
 from .protocol import Finished, Prompt, Usage
-from .trim import valid
+from .trim import number, words
 
 IDLE = "idle"
 
@@ -53,11 +53,11 @@ class Turn:
         """Note what Claude Code says; return `Finished` when that was the last answer owed."""
         if isinstance(message, ResultMessage):
             self._results.append(message)
-            self._open.difference_update(message.user_message_uuids or [message.user_message_uuid or ""])
-        elif isinstance(message, UserMessage) and message.uuid in self._open:
-            self._open.discard(message.uuid)
+            self._open.difference_update(_answered(message))
+        elif isinstance(message, UserMessage):
+            self._open.discard(words(message.uuid))
         elif isinstance(message, SystemMessage) and message.subtype == "session_state_changed":
-            self._state = message.data["state"]
+            self._state = words(message.data.get("state")) or self._state
         answered = self.interrupted or not self._open
         return self.finish() if self._results and answered and self._state == IDLE else None
 
@@ -69,7 +69,7 @@ class Turn:
         self._open.clear()
         self.interrupted = False
         answered, self._sent = self._sent, 0
-        before, self.cost = self.cost, results[-1].total_cost_usd or self.cost
+        before, self.cost = self.cost, number(results[-1].total_cost_usd) or self.cost
         return Finished(
             ok=not results[-1].is_error,
             text="\n\n".join(filter(None, map(_text, results))),
@@ -102,25 +102,37 @@ def user_message(prompt: Prompt, shown: Sequence[Picture], uuid: str) -> dict[st
     return {"type": "user", "message": message, "parent_tool_use_id": None, "uuid": uuid}
 
 
+def _answered(result: ResultMessage) -> list[str]:
+    several = result.user_message_uuids
+    return (
+        [words(uuid) for uuid in several]
+        if isinstance(several, list) and several
+        else [words(result.user_message_uuid)]
+    )
+
+
 def _stop_reason(result: ResultMessage) -> str:
-    if (result.terminal_reason or "").startswith("aborted"):
+    if words(result.terminal_reason).startswith("aborted"):
         return "interrupted"
     if result.subtype == "error_max_budget_usd":
         return "max_budget"
     if result.is_error and (result.api_error_status or result.subtype == "success"):
         return "api_error"
-    return result.subtype if result.is_error else result.stop_reason or "end_turn"
+    return words(result.subtype if result.is_error else result.stop_reason) or "end_turn"
 
 
 def _text(result: ResultMessage) -> str:
     if _stop_reason(result) == "interrupted":
         return ""
-    return valid(result.result or "; ".join(result.errors or []))
+    errors = result.errors if isinstance(result.errors, list) else []
+    return words(result.result) or "; ".join(map(words, errors))
 
 
 def _usage(results: list[ResultMessage]) -> Usage:
+    usages = [result.usage for result in results if isinstance(result.usage, dict)]
+
     def total(name: str) -> int:
-        return sum(int((result.usage or {}).get(name) or 0) for result in results)
+        return sum(int(number(usage.get(name))) for usage in usages)
 
     return Usage(
         input_tokens=total("input_tokens"),

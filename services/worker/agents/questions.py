@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from .protocol import Answer, QuestionAsked
+from .trim import sound
 
 
 class WithdrawnError(Exception):
@@ -18,7 +19,11 @@ class Questions:
         self._open: dict[str, asyncio.Future[Answer]] = {}
 
     async def ask(self, question: QuestionAsked) -> Answer:
-        """Ask and wait for the answer; raises `WithdrawnError`. A cancelled asker leaves no open question."""
+        """Ask and wait for the answer; raises `WithdrawnError`. A cancelled asker leaves no open question.
+
+        Raises `ValueError` for what is no question.
+        """
+        question = sound(question)
         self._open[question.id] = asyncio.get_running_loop().create_future()
         try:
             await self._publish(question)
