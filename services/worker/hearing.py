@@ -12,6 +12,7 @@ from schemas.inputs import CONTROLS, INPUTS
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow
+from services.runtime.metrics import REFUSED
 from services.runtime.pull import Delivery
 from services.worker.happenings import Happening, Logged, StopHeard
 
@@ -61,5 +62,6 @@ def _decoded(leaf: str, delivery: Delivery) -> Message | Unknown | None:
     try:
         return FAMILIES[leaf].decode(delivery.data)
     except MalformedMessage as e:
+        REFUSED.labels("worker", "malformed").inc()
         log.warning("passed over", subject=delivery.subject, sequence=delivery.sequence, error=str(e))
         return None

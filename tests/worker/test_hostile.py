@@ -1,7 +1,9 @@
 """What a worker finds that its predecessor, or nobody at all, should have written."""
 
 import asyncio
+import itertools
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,17 +12,27 @@ from hypothesis import HealthCheck, given, settings
 from nats.aio.msg import Msg
 
 from schemas.archive import LogPage, ReadLog
+from schemas.base import now
+from schemas.inputs import Said
 from schemas.keys import SessionKey
-from services.runtime.bus import Bus
+from schemas.people import Person
+from schemas.work import Assignment
+from services.runtime.bus import Bus, Draft
+from services.runtime.lifecycle import cancel
 from services.worker.agents.protocol import AgentError
 from services.worker.agents.session_store import lay_out
+from services.worker.assignment import take
+from services.worker.core import SessionView
 from services.worker.earlier import readable_transcript
+from services.worker.happenings import Happening, Logged
+from services.worker.hearing import Hearing
 from services.worker.state import Unreadable, restore
 from tests.agents.stories import MemoryState
-from tests.mutations import strangers
+from tests.mutations import golden, mutated, strangers
 
 KEY = SessionKey("T1", "C1", "1712345678-000100")
 FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+numbers = itertools.count(1)
 
 
 class Archive:
@@ -86,6 +98,54 @@ async def test_a_transcript_leaves_out_what_nobody_can_read(
     said = b'{"kind":"said","id":"a","user":{"id":"U1","name":"Ada"},"text":"hello"}'
     archive.payloads = [*(payload for _, payload in archived), said]
     assert (await readable_transcript(bus, KEY, 100)).endswith("Ada: hello")
+
+
+@FEW
+@given(payload=mutated(golden("work.assignment") | {"session": str(KEY)}))
+async def test_a_worker_passes_over_what_is_no_assignment_and_takes_the_next(
+    bus: Bus, payload: bytes
+) -> None:
+    await bus.publish_raw("work.default", payload, {})
+    key = SessionKey("T1", "C1", f"{next(numbers)}-0")
+    good = Assignment(
+        session=str(key),
+        turn=1,
+        attempt=1,
+        pool="default",
+        user=Person(id="U1"),
+        expires_at=now() + timedelta(minutes=1),
+    )
+    await bus.publish(Draft(subject=good.subject(), message=good))
+    async with asyncio.timeout(10):
+        taken = await take(bus, "default", "w-1")
+        while taken.assignment.id != good.id:  # what was bent may still be an assignment
+            await taken.lease.release()
+            await taken.delivery.ack()
+            taken = await take(bus, "default", "w-1")
+        await taken.delivery.ack()
+
+
+@FEW
+@given(written=strangers("in", "control", "end"))
+async def test_a_worker_hears_what_stands_behind_strange_messages(
+    bus: Bus, written: list[tuple[str, bytes]]
+) -> None:
+    key = SessionKey("T1", "C1", f"{next(numbers)}-0")
+    for leaf, payload in written:
+        place = leaf if leaf == "control" else f"{leaf}.{next(numbers)}"
+        await bus.publish_raw(f"session.{key}.{place}", payload, {})
+    said = Said(id="good", user=Person(id="U1"), text="hello")
+    sequence = await bus.publish(Draft(subject=said.subject(key), message=said))
+    view, heard = SessionView(), list[Happening]()
+    hearing = Hearing(bus, key, heard.append)
+    listening = asyncio.create_task(hearing.run())
+    async with asyncio.timeout(10):
+        await hearing.caught_up.wait()
+    await cancel(listening)
+    for each in heard:
+        if isinstance(each, Logged):
+            view.apply(each.sequence, each.message)
+    assert sequence in [waiting.sequence for waiting in view.waiting()]
 
 
 @pytest.mark.parametrize("name", ["../../../out", "/tmp/out", "a/../../../../out", "a\0b"])

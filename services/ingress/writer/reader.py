@@ -70,7 +70,8 @@ class Reader:
         try:
             key = SessionKey.parse(message.subject.removeprefix("live."))
             heard = LIVES.decode(message.data)
-        except (MalformedMessage, ValueError):
+        except (MalformedMessage, InvalidKey):
+            give_up("live", "malformed")
             return
         if isinstance(heard, ResourceSample):
             self._samples.note(key, heard)
