@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 
 from schemas.base import MalformedMessage
 from schemas.ends import ENDS
-from schemas.events import EVENTS
+from schemas.events import EVENTS, TurnStarted
 from schemas.inputs import INPUTS
 from schemas.keys import SessionKey
 from schemas.live import LIVES, TextDelta
@@ -15,10 +15,10 @@ from services.ingress.writer.metrics import GIVEN_UP
 from services.ingress.writer.view import View
 from services.runtime.bus import Bus
 from tests.mutations import strangers
-from tests.writer.conftest import Slack
+from tests.writer.conftest import Slack, words
 
 SHOWN = {"in": INPUTS, "out": EVENTS, "end": ENDS}
-FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(strangers("in", "out", "end", "live"))
@@ -49,6 +49,17 @@ async def test_a_turn_among_strange_messages_gets_its_answer(
     await session.text("all is well")
     await session.end("all is well")
     assert "all is well" in str(await session.final())
+
+
+async def test_a_start_of_another_turn_takes_no_answer_for_itself(
+    bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await slack.session(bus)
+    await session.start()
+    other = TurnStarted(turn=999, attempt=1, worker="w1", agent="claude", resumed=False, warm=True)
+    await session.put(other)
+    await session.end("all is well")
+    assert "all is well" in words(await session.final())
 
 
 async def test_what_is_live_and_unreadable_is_counted(bus: Bus, slack: Slack, writer: Writer) -> None:

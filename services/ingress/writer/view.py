@@ -140,7 +140,7 @@ class View:
     def _turn_ended(self, _: int, end: TurnEnd) -> list[Act]:
         if end.turn <= self._ended:
             return []
-        turn = self.turn or Turn(end.turn, end.user)
+        turn = self._open(end) or Turn(end.turn, end.user)
         taken = [self.waiting.pop(place) for place in end.inputs if place in self.waiting]
         signed = [*turn.inputs.values(), *(one.ts for one in taken if one.ts)]
         lapsed, self.questions = list(self.questions.values()), {}
@@ -188,7 +188,7 @@ class View:
     def _titled(self, _: int, titled: events.Titled) -> list[Act]:
         return [Name(title=titled.title)]
 
-    def _open(self, event: events.Event) -> Turn | None:
+    def _open(self, event: events.Event | TurnEnd) -> Turn | None:
         return self.turn if self.turn and event.turn == self.turn.number else None
 
 
