@@ -25,6 +25,8 @@ COMMANDS = {
     "instructions": "instructions:instructions",
     "doctor": "doctor:doctor",
     "dead": "dead:app",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
     "decode": "decode:decode",
     "nats-url": "place:nats_url",
     "slack": "slack:app",

@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 
+from schemas.base import now
+from schemas.buckets import Lease, Turns
 from schemas.bus import SCHEDULER
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
@@ -20,12 +22,13 @@ from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
 from services.scheduler.log import SessionLog
 from services.scheduler.memories import Memories
-from services.scheduler.metrics import OPEN
+from services.scheduler.metrics import OPEN, STUCK
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.recall import Recall
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
+from services.scheduler.stuck import Seen, stuck
 from services.scheduler.summaries import Summaries
 
 
@@ -76,10 +79,16 @@ class Scheduler:
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
         self._pings = Pings(bus, "scheduler")
         OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))
+        STUCK.set_function(lambda: sum(self._is_stuck(*each) for each in self._memories.active()))
 
     def is_loaded(self) -> bool:
         """Tell whether it knows all sessions and leases."""
         return self._memories.loaded.is_set() and self._leases.loaded.is_set()
+
+    def _is_stuck(self, key: SessionKey, memory: Turns) -> bool:
+        held = self._leases.held(key)
+        lease = Lease(holder=held.holder, since=held.since) if held else None
+        return stuck(Seen(memory=memory, lease=lease), now(), self._settings) is not None
 
     async def run(self) -> None:
         """Learn what there is, then decide for ever."""

@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 TURNS = Counter("threadmill_turns_total", "Turns by how they ended", ["outcome"])
 OPEN = Gauge("threadmill_open_turns", "Turns that are open")
+STUCK = Gauge("threadmill_stuck_turns", "Sessions with a turn or inputs that do not go on by themselves")
 LINE = Gauge("threadmill_waiting_turns", "Open turns that wait for a free worker")
 STARTS = Counter("threadmill_starts_total", "Assignments handed out")
 REFUSED_TURNS = Counter("threadmill_refused_turns_total", "Inputs that were not admitted")
