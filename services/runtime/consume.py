@@ -41,6 +41,7 @@ class Consume:
         self._handle = handle
         self._lane_of = lane_of
         self._lanes: dict[str, deque[Delivery]] = {}
+        DEAD_LETTERS.labels(service)  # a counter that appears with its first letter shows no increase
 
     async def run(self) -> None:
         """Work for ever; cancelling finishes nothing, loses nothing and gives back at once what was begun."""

@@ -25,7 +25,9 @@ class Cli:
         self.home = home
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         path = f"{THREADMILL.parent}{os.pathsep}{os.environ['PATH']}"
-        self.environ: Mapping[str, str] = inherited | {"HOME": str(home), "PATH": path} | environ
+        # The nats CLI looks for its contexts in the account's home, whatever HOME says.
+        own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PATH": path}
+        self.environ: Mapping[str, str] = inherited | own | environ
 
     def run(self, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Run `threadmill` to its end."""

@@ -17,6 +17,13 @@ class Block(msgspec.Struct, frozen=True):
     text: str
 
 
+def script(page: list[Block], block: Block) -> str:
+    """Return `block` after what its page has set by then."""
+    before = page[: page.index(block)]
+    exports = [line for one in before for line in one.text.splitlines() if line.startswith("export ")]
+    return "\n".join(["set -euo pipefail", *exports, block.text])
+
+
 def blocks(document: Path) -> list[Block]:
     """Return the fenced blocks of a document, in order."""
     found, heading = [], ""

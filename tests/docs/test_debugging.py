@@ -10,7 +10,7 @@ from typing import IO
 import pytest
 
 from tests.cli.conftest import RunningDev
-from tests.docs.conftest import ROOT, Block, blocks
+from tests.docs.conftest import ROOT, Block, blocks, script
 
 pytestmark = pytest.mark.xdist_group("docs-debugging")
 
@@ -72,13 +72,6 @@ def expected(block: Block) -> tuple[str, ...]:
     return found[0]
 
 
-def script(block: Block) -> str:
-    """Return `block` after what the page has set by then."""
-    before = BLOCKS[: BLOCKS.index(block)]
-    exports = [line for one in before for line in one.text.splitlines() if line.startswith("export ")]
-    return "\n".join(["set -euo pipefail", *exports, block.text])
-
-
 @pytest.mark.parametrize(
     "block",
     [block for block in BLOCKS if block.info == "sh"],
@@ -86,7 +79,11 @@ def script(block: Block) -> str:
 )
 def test_a_command_of_the_page_shows_what_the_page_says(lived_in: RunningDev, block: Block) -> None:
     done = subprocess.run(
-        ["bash", "-c", script(block)], env=lived_in.cli.environ, capture_output=True, timeout=90, check=False
+        ["bash", "-c", script(BLOCKS, block)],
+        env=lived_in.cli.environ,
+        capture_output=True,
+        timeout=90,
+        check=False,
     )
     shown = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == 0, shown
@@ -110,7 +107,7 @@ def until_shown(output: IO[bytes], *words: str) -> None:
 )
 def test_a_command_that_follows_shows_what_happens_next(lived_in: RunningDev, block: Block) -> None:
     following = subprocess.Popen(
-        ["bash", "-c", script(block)],
+        ["bash", "-c", script(BLOCKS, block)],
         env=lived_in.cli.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

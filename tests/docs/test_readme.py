@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.archiver.settings import ArchiverSettings
 from services.cli.app import COMMANDS
 from services.cli.place import Operator
 from services.ingress.settings import IngressSettings
@@ -56,7 +57,7 @@ def test_every_make_target_exists(document: Path) -> None:
 
 def known_variables() -> set[str]:
     """Return every variable that something of ours reads."""
-    settings = {*names(IngressSettings), *names(WorkerSettings), *names(Operator)}
+    settings = {*names(IngressSettings), *names(WorkerSettings), *names(ArchiverSettings), *names(Operator)}
     settings |= set(names(SchedulerSettings, "THREADMILL_SCHEDULER_"))
     # The command line's own, and what the nats CLI reads.
     return settings | {"THREADMILL_DATA", "NATS_URL", "NATS_CREDS", "SESSION", "ARGS", "PATH"}
