@@ -13,8 +13,11 @@ from schemas.keys import SessionKey
 from services.local.broker import Broker
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.consume import Consume
 from services.runtime.errors import SettingsError
 from services.runtime.follow import read
+from services.runtime.lifecycle import cancel
+from services.runtime.pull import Delivery
 from services.runtime.topology import apply_map, ensure_consumer, stream_config
 
 KEY = SessionKey("T1", "C1", "1-1")
@@ -81,6 +84,85 @@ async def test_an_older_service_takes_nothing_back(bus: Bus, the_map: SetMap) ->
     assert kept["allow_msg_ttl"]
     info = await bus.api("CONSUMER.INFO.SESSIONS.scheduler", None)
     assert set(info["config"]["filter_subjects"]) == set(heard.filters)
+
+
+async def test_two_versions_side_by_side_end_in_both_maps_while_messages_flow(
+    broker: Broker, the_map: SetMap
+) -> None:
+    """The old one knows fewer streams, buckets, subjects and filters, the new one dropped a filter."""
+    mood = "session.*.*.*.mood"
+    old = {
+        "STREAMS": (sessions(), *(stream for stream in bus_map.STREAMS if stream.name != "AUDIT")),
+        "CONSUMERS": (bus_map.SCHEDULER, bus_map.ARCHIVER),
+        "BUCKETS": bus_map.BUCKETS,
+    }
+    hears_more = msgspec.structs.replace(bus_map.SCHEDULER, filters=(*bus_map.SCHEDULER.filters, mood))
+    new = {
+        "STREAMS": (
+            sessions(subjects=(*bus_map.SESSIONS.subjects, mood), max_bytes=16 * GIB),
+            *bus_map.STREAMS[1:],
+        ),
+        "CONSUMERS": (hears_more, msgspec.structs.replace(bus_map.ARCHIVER, filters=(bus_map.IN, mood))),
+        "BUCKETS": (*bus_map.BUCKETS, bus_map.Bucket(name="moods", description="How it feels.")),
+    }
+    clients = [
+        await open_connection(BusSettings(url=broker.url), version, lambda: None)
+        for version in ("old", "new")
+    ]
+    bus, other = map(Bus, clients)
+    the_map(**old)
+    await apply_map(bus)
+    assert "error" in await bus.api("STREAM.INFO.AUDIT", None)
+    stop = asyncio.Event()
+    speaking, hearing = asyncio.create_task(speak_until(bus, stop)), asyncio.create_task(heard(bus))
+    for _ in range(5):
+        the_map(**new)
+        await apply_map(other)
+        the_map(**old)
+        await apply_map(bus)
+    stop.set()
+    said = await speaking
+    await bus.publish(Draft(subject=f"session.{KEY}.mood", message=Notice(text="glad"), session=str(KEY)))
+
+    kept = await config(bus, "SESSIONS")
+    assert set(kept["subjects"]) == {*bus_map.SESSIONS.subjects, mood}
+    assert kept["max_bytes"] == 16 * GIB
+    assert (await config(bus, "AUDIT"))["name"] == "AUDIT"
+    assert (await config(bus, "KV_moods"))["name"] == "KV_moods"
+    for name, filters in (("scheduler", hears_more.filters), ("archiver", (*bus_map.ARCHIVER.filters, mood))):
+        info = await bus.api(f"CONSUMER.INFO.SESSIONS.{name}", None)
+        assert set(info["config"]["filter_subjects"]) == set(filters)
+    assert said > 0
+    texts = [Notice.decode(delivery.data).text for delivery in await read(bus, "SESSIONS", [OUT])]
+    assert texts == [str(n) for n in range(said)]
+    assert await hearing == [*texts, "glad"]
+    for client in clients:
+        await close_connection(client)
+
+
+async def speak_until(bus: Bus, stop: asyncio.Event) -> int:
+    """Say one thing after another; return how many."""
+    count = 0
+    while not stop.is_set():
+        await bus.publish(Draft(subject=OUT, message=Notice(text=str(count)), session=str(KEY)))
+        count += 1
+    return count
+
+
+async def heard(bus: Bus) -> list[str]:
+    """Return what the archiver's consumer is given until the last words, each acknowledged once."""
+    texts: list[str] = []
+    done = asyncio.Event()
+
+    async def hear(delivery: Delivery) -> None:
+        texts.append(Notice.decode(delivery.data).text)
+        if delivery.subject.endswith(".mood"):
+            done.set()
+
+    consuming = asyncio.create_task(Consume(bus, bus_map.ARCHIVER, "test", hear, lambda _: "one").run())
+    await done.wait()
+    await cancel(consuming)
+    return texts
 
 
 async def test_a_broker_of_an_older_version_gets_what_it_lacks(broker: Broker, the_map: SetMap) -> None:
