@@ -26,6 +26,10 @@ class DeadLetter(Message, frozen=True, kw_only=True):
         return f"dead.{self.service}.{self.origin}"
 
 
+# The workspace of an act that concerns all of them; Slack's own ids are in capitals.
+EVERY_TEAM = "all"
+
+
 class Audited(Message, frozen=True, kw_only=True):
     """Somebody did something to a session, or to what a channel or a person prefers.
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from schemas.base import HEADER_ID, MalformedMessage, now
 from schemas.bus import AUDIT
 from schemas.keys import InvalidKey, token
-from schemas.operations import Audited
+from schemas.operations import EVERY_TEAM, Audited
 from services.cli.place import Data, connected
 from services.cli.words import err, out
 from services.runtime.bus import Bus
@@ -59,7 +59,13 @@ def parsed_team(text: str) -> str:
 
 
 Team = Annotated[
-    str | None, typer.Option("--team", parser=parsed_team, metavar="TEAM", help="Only this workspace.")
+    str | None,
+    typer.Option(
+        "--team",
+        parser=parsed_team,
+        metavar="TEAM",
+        help="Only this workspace, and what concerns all of them.",
+    ),
 ]
 Since = Annotated[
     datetime | None,
@@ -104,7 +110,8 @@ async def _audit(
 async def _entries(
     bus: Bus, team: str | None, since: datetime | None, *, follow: bool
 ) -> AsyncIterator[Entry]:
-    following = Follow(bus, AUDIT.name, [f"audit.{team or '*'}.>"], start=since or "all")
+    filters = [f"audit.{one}.>" for one in (team, EVERY_TEAM)] if team else ["audit.>"]
+    following = Follow(bus, AUDIT.name, filters, start=since or "all")
     known: dict[str, None] = {}
     async with contextlib.aclosing(following.deliveries()) as deliveries:
         async for delivery in deliveries:

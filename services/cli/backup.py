@@ -10,10 +10,12 @@ import typer
 import uvloop
 
 from schemas.bus import AUDIT, DEADLETTER, FILES, SESSIONS
+from schemas.operations import EVERY_TEAM, Audited
 from services.cli.backup_folder import BackupError, Folder, Kept, Manifest, Writing
 from services.cli.judging import size
-from services.cli.place import Data, connected
+from services.cli.place import Data, connected, operator
 from services.cli.words import err, fail, out
+from services.runtime.audit import audit
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.snapshots import Taken, put_back, take
@@ -51,17 +53,26 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 async def _backup(place: Folder, data: Path | None) -> Manifest:
+    backup_id = secrets.token_hex(8)
+    names = in_order([wanted["name"] for wanted in stream_configs(1)])
     async with connected(data) as bus:
-        kept = []
-        for name in in_order([wanted["name"] for wanted in stream_configs(1)]):
+        for name in names:
             if "error" in await bus.api(f"STREAM.INFO.{name}", None):
                 fail(f"{name} is missing on the broker; start a service first, which makes it")
-            kept.append(await _keep(bus, place, name))
-    manifest = Manifest(
-        id=secrets.token_hex(8), release=importlib.metadata.version("threadmill"), streams=tuple(kept)
-    )
+        await _audit(bus, backup_id)
+        kept = [await _keep(bus, place, name) for name in names]
+    release = importlib.metadata.version("threadmill")
+    manifest = Manifest(id=backup_id, release=release, streams=tuple(kept))
     place.finish(manifest)
     return manifest
+
+
+async def _audit(bus: Bus, backup_id: str) -> None:
+    """What everybody said leaves the broker: that is in the trail, and in its copy, before it does."""
+    exported = Audited(
+        team=EVERY_TEAM, who=operator(), did="exported", session="", detail=f"backup {backup_id}"
+    )
+    await audit(bus, exported, once=backup_id)
 
 
 async def _keep(bus: Bus, place: Folder, name: str) -> Kept:

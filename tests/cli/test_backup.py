@@ -21,6 +21,7 @@ from services.runtime.files import FileBucket
 from services.runtime.follow import read
 from services.runtime.topology import apply_map, stream_configs
 from services.scheduler.settings import SchedulerSettings
+from tests.chaos.brokers import Nodes
 from tests.cli.conftest import Cli
 from tests.scheduler.conftest import Replica
 from tests.scheduler.task_launcher import TaskLauncher
@@ -90,18 +91,19 @@ async def test_a_session_goes_on_where_the_backup_left_it(old: Place, new: Place
         first = await thread.say("finish")
         await thread.ended(first)
         await FileBucket(old.bus.client, "files").put("a/b.txt", b"x" * 300_000)
-    before = await states(old)
     code, told, progress = await old.run("backup", tmp_path / "kept")
+    before = await states(old)
     assert (code, told.startswith("12 streams, ")) == (0, True), progress
     assert "SESSIONS: " in progress
     code, told, progress = await new.run("restore", tmp_path / "kept")
     assert (code, told) == (0, "12 streams are restored; now start the services\n"), progress
     assert await states(new) == before
     assert before["KV_leases"] > (1,)
+    _, trail, _ = await new.run("audit", "--json", "--team", "T1")
+    assert [json.loads(line)["did"] for line in trail.splitlines()] == ["started", "exported"]
     assert await FileBucket(new.bus.client, "files").get("a/b.txt") == b"x" * 300_000
 
-    there = Thread(new.bus)
-    there.key = thread.key
+    there = _there(new, thread)
     opener = await new.bus.at(SESSIONS.name, first)
     assert opener
     same = Said.decode(opener.data)
@@ -138,8 +140,7 @@ async def test_what_was_said_while_the_backup_ran_is_not_lost(old: Place, new: P
     later["streams"] = [older.get(kept["file"], kept) for kept in later["streams"]]
     (tmp_path / "later" / "manifest.json").write_text(json.dumps(later))
     assert (await new.run("restore", tmp_path / "later"))[0] == 0
-    there = Thread(new.bus)
-    there.key = thread.key
+    there = _there(new, thread)
     async with new.scheduler():
         assert (await there.ended(unheard)).outcome == "completed"
 
@@ -209,3 +210,35 @@ def test_memories_are_taken_before_the_log_and_files_after_it() -> None:
     assert sorted(order) == sorted(NAMES)
     assert order[-4:] == ["SESSIONS", "OBJ_files", "DEADLETTER", "AUDIT"]
     assert len(NAMES) == len(bus_map.STREAMS) + len(bus_map.BUCKETS) + len(bus_map.OBJECT_BUCKETS)
+
+
+async def test_one_node_is_restored_into_a_cluster_with_its_replicas_and_back(
+    old: Place, new: Place, tmp_path: Path
+) -> None:
+    thread = Thread(old.bus)
+    async with old.scheduler():
+        await thread.ended(await thread.say("finish"))
+    await old.run("backup", tmp_path / "kept")
+    nodes = Nodes(tmp_path / "cluster", 3)
+    try:
+        await nodes.start()
+        environ = {"THREADMILL_NATS_URL": nodes.urls[0], "THREADMILL_NATS_REPLICAS": "3"}
+        cluster = Cli(tmp_path, **environ)
+        restored = await asyncio.to_thread(cluster.run, "restore", tmp_path / "kept")
+        assert (restored.returncode, restored.stdout.split()[0]) == (0, "12"), restored.stderr
+        looked = (await asyncio.to_thread(cluster.run, "doctor", "--live")).stdout
+        assert looked.count("replicas: 3") == len(NAMES)
+        again = await asyncio.to_thread(cluster.run, "backup", tmp_path / "from cluster")
+        assert again.returncode == 0, again.stderr
+    finally:
+        for program in nodes.programs:
+            await program.stop()
+    assert (await new.run("restore", tmp_path / "from cluster"))[0] == 0
+    assert await _there(new, thread).ends() == await thread.ends()
+
+
+def _there(place: Place, thread: Thread) -> Thread:
+    """Return the same thread elsewhere."""
+    there = Thread(place.bus)
+    there.key = thread.key
+    return there
