@@ -12,9 +12,12 @@ from nats.aio.msg import Msg
 from schemas import live
 from schemas.base import MalformedMessage
 from schemas.keys import SessionKey
+from schemas.operations import EVERY_TEAM, Audited
 from services.cli import story
-from services.cli.place import Data, connected, parsed_key
+from services.cli.place import Data, connected, operator, parsed_key
 from services.cli.words import err, out
+from services.runtime.audit import audit
+from services.runtime.bus import Bus
 from services.runtime.follow import Follow
 from services.runtime.pull import Delivery
 
@@ -33,7 +36,10 @@ def tail(
     *,
     data: Data = None,
 ) -> None:
-    """Watch what happens, live: one session from its beginning, or every session from now on."""
+    """Watch what happens, live: one session from its beginning, or every session from now on.
+
+    The audit trail tells who watched.
+    """
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_tail(session, data))
 
@@ -42,6 +48,7 @@ async def _tail(session: SessionKey | None, data: Path | None) -> None:
     key = str(session) if session else "*.*.*"
     start: Literal["all", "new"] = "all" if session else "new"
     async with connected(data) as bus:
+        await _audit(bus, session)
         if out.is_terminal:
             await bus.client.subscribe(f"live.{key}", cb=_show_live)
         filters = [f"session.{key}.{leaf}" for leaf in LEAVES]
@@ -52,6 +59,12 @@ async def _tail(session: SessionKey | None, data: Path | None) -> None:
             elif not watching:
                 watching = True
                 err.print("[dim]watching; Ctrl-C ends it[/dim]")
+
+
+async def _audit(bus: Bus, session: SessionKey | None) -> None:
+    team, whose = (session.team, str(session)) if session else (EVERY_TEAM, "")
+    entry = Audited(team=team, who=operator(), did="read", session=whose, detail="tail")
+    await audit(bus, entry, once=bus.new_id())
 
 
 def _show(delivery: Delivery, *, named: bool) -> None:

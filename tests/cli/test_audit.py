@@ -31,6 +31,9 @@ def test_a_day_of_work_leaves_its_trail(dev: RunningDev) -> None:
     key = json.loads(dev.cli.ok("send", "hello", "--json"))["session"]
     dev.cli.ok("transcript", key)
     dev.cli.ok("transcript", key, "--format", "jsonl")
+    tail = dev.cli.start("tail", key)
+    tail.line()
+    tail.stop()
     dev.cli.ok("instructions", "T1.C2", "Answer in [bold]German[/bold].")
     dev.cli.ok("instructions", "T1.C2", "--clear")
     told, here = entries(dev.cli), getpass.getuser()
@@ -38,15 +41,16 @@ def test_a_day_of_work_leaves_its_trail(dev: RunningDev) -> None:
         ("U1", "started", key),
         (here, "read", key),
         (here, "exported", key),
+        (here, "read", key),
         (here, "changed", "T1.C2"),
         (here, "changed", "T1.C2"),
     ]
     assert all(list(one) == FIELDS and all(isinstance(value, str) for value in one.values()) for one in told)
-    assert len({one["id"] for one in told}) == 5
-    assert told[3]["detail"] == "instructions: Answer in [bold]German[/bold]."
+    assert len({one["id"] for one in told}) == 6
+    assert told[4]["detail"] == "instructions: Answer in [bold]German[/bold]."
     table = dev.cli.ok("audit").splitlines()
     assert [line.split()[4] for line in table[1:]] == [here if one["who"] == here else "U1" for one in told]
-    assert "[bold]German[/bold]" in table[4]
+    assert "[bold]German[/bold]" in table[5]
 
 
 async def enter(bus: Bus, who: str, *, team: str = "T1", once: str) -> None:
