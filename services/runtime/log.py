@@ -73,8 +73,7 @@ def _renderers(form: Literal["json", "text"], redaction: Redaction) -> list[stru
 
     # Text by text: a credential that has no end must not swallow the rest of a line that is to be JSON.
     def line(event: Mapping[str, Any], **_: Any) -> str:
-        told: dict[str, Any] = json.loads(_line(event))
-        return json.dumps(redaction.json(told), separators=(",", ":"))
+        return _line(redaction.json(json.loads(_line(event))))
 
     return [structlog.processors.JSONRenderer(serializer=line)]
 

@@ -66,11 +66,11 @@ class Redaction:
 
     def data(self, data: bytes) -> bytes:
         """Return a file's content without credentials; what is no text loses the known values alone."""
-        for value in self._values:
-            data = data.replace(value.encode(), MASK.encode())
         try:
             return self.text(data.decode()).encode()
         except UnicodeDecodeError:
+            for value in self._values:
+                data = data.replace(value.encode(), MASK.encode())
             return data
 
     def json(self, part: Any, leave: frozenset[str] = frozenset()) -> Any:

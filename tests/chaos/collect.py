@@ -4,7 +4,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import aclosing, closing
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,7 @@ async def log(bus: Bus) -> list[Entry]:
 
 async def leases(bus: Bus) -> list[str]:
     """Return the sessions that somebody holds."""
-    held: list[str] = []
-    async with aclosing(Bucket(bus, LEASES.name, Lease).watch()) as entries:
-        async for entry in entries:
-            if entry is None:
-                break
-            held += [entry.key] if entry.value else []
-    return held
+    return [entry.key for entry in await Bucket(bus, LEASES.name, Lease).entries()]
 
 
 async def dead_letters(bus: Bus) -> list[str]:

@@ -33,8 +33,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """How large it is, what goes wrong, and which build runs.
 
     Seconds for all times. `say_every` is between two things said in one thread, `strike_every` between two faults, of
-    those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. The archive is `in_folder` or a bucket. After `settle`
-    everything has to be as it should; `pick_up` says whether every session is gone on with then.
+    those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. The archive is
+    `in_folder` or a bucket. After `settle` everything has to be as it should; `pick_up` says whether every session is
+    gone on with then.
     """
 
     seed: int

@@ -9,18 +9,15 @@ import aiohttp
 
 from tests.chaos.slack import CHANNELS, CLAUDE_CHANNELS, PEOPLE
 
-TURN_SECONDS = 25.0
-
 
 @dataclass
 class Conversation:
-    """A thread and whoever began it. `said` are the `ts` of what was written, `deleted` those taken back."""
+    """A thread and whoever began it. `said` are the `ts` of what was written, `stops` how often Stop was pressed."""
 
     channel: str
     user: str
     root: str
     said: list[str] = field(default_factory=list)
-    deleted: set[str] = field(default_factory=set)
     stops: int = 0
 
 
@@ -32,7 +29,6 @@ class People:
         self._lot = random.Random(seed)
         self._claude = claude
         self.conversations: list[Conversation] = []
-        self.refused = 0
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(self._url, headers={"X-Threadmill-Client": "chaos"})
@@ -45,7 +41,7 @@ class People:
         async with self._http.post(f"/sim/{door}", json=body) as answer:
             told: dict[str, Any] = await answer.json()
             if answer.status != 200:
-                self.refused += 1
+                raise RuntimeError(f"the simulator refuses {door} {body}: {told}")
             return told
 
     async def thread(self, each: Conversation) -> dict[str, Any]:
@@ -97,6 +93,5 @@ class People:
         elif what == "withdraw":
             await asyncio.sleep(lot.uniform(0, 0.5))
             await self.post("delete", user=each.user, channel=each.channel, ts=ts)
-            each.deleted.add(ts)
         elif what == "edit":
             await self.post("edit", user=each.user, channel=each.channel, ts=ts, text="no, the other one")

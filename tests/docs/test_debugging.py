@@ -1,10 +1,8 @@
 """Every command of docs/debugging.md, run by the real nats CLI against a running Threadmill with a finished turn."""
 
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from typing import IO
 
 import pytest
@@ -26,7 +24,7 @@ SHOWN = {
         "Threadmill-Schema: said/1",
         '"kind": "claimed"',
         '"kind": "turn-end"',
-        "debug me",
+        "look into me",
     ),
     'nats sub --stream SESSIONS --all --terminate-at-end "session.$SESSION.end.*"': (
         '"outcome": "completed"',
@@ -41,28 +39,6 @@ SHOWN = {
     "nats kv ls ratelimits": ("T1.U1", '"starts":[{'),
     "nats stream info AUDIT": ("Who started, approved",),
 }
-
-
-@pytest.fixture(scope="module")
-def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
-    """A Threadmill that has answered once and met one poison message."""
-    if not shutil.which("nats"):
-        assert not os.environ.get("CI"), "the nats CLI is missing: .ci/run builds it"
-        pytest.skip("the nats CLI is not installed: go install github.com/nats-io/natscli/nats@v0.5.1")
-    dev = RunningDev(tmp_path_factory.mktemp("home"))
-    try:
-        dev.wait()
-        dev.cli.ok("send", "debug me")
-        subprocess.run(
-            ["bash", "-c", 'NATS_URL=$(threadmill nats-url) nats pub --jetstream session.T1.C1.1-1.in.x poison'],
-            env=dev.cli.environ, check=True, capture_output=True, timeout=90,
-        )  # fmt: skip
-        for _ in range(60):
-            if "session.T1.C1.1-1" in dev.cli.ok("dead", "list"):
-                break
-        yield dev
-    finally:
-        dev.started.stop()
 
 
 def expected(block: Block) -> tuple[str, ...]:

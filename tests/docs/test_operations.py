@@ -2,11 +2,8 @@
 
 import asyncio
 import importlib
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,27 +31,6 @@ SHOWN = {
     "nats stream info SESSIONS": ("Every session's log", "Maximum Bytes: 8.0 GiB", "16 GiB"),
 }
 DOCTOR = "threadmill doctor --live\nthreadmill turns --stuck"
-
-
-@pytest.fixture(scope="module")
-def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
-    """A Threadmill that has answered once and met one poison message."""
-    if not shutil.which("nats"):
-        assert not os.environ.get("CI"), "the nats CLI is missing: .ci/run builds it"
-        pytest.skip("the nats CLI is not installed: go install github.com/nats-io/natscli/nats@v0.5.1")
-    dev = RunningDev(tmp_path_factory.mktemp("home"))
-    try:
-        dev.wait()
-        dev.cli.ok("send", "operate me")
-        dev.cli.environ = {**dev.cli.environ, "NATS_URL": dev.cli.ok("nats-url").strip()}
-        poison = ["nats", "pub", "--jetstream", "session.T1.C1.1-1.in.x", "poison"]
-        subprocess.run(poison, env=dev.cli.environ, check=True, capture_output=True, timeout=90)
-        for _ in range(60):
-            if "session.T1.C1.1-1" in dev.cli.ok("dead", "list"):
-                break
-        yield dev
-    finally:
-        dev.started.stop()
 
 
 def run(dev: RunningDev, text: str) -> str:

@@ -32,9 +32,9 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_every_event_is_one_line_that_names_its_service(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("mill")
-    structlog.get_logger().info("two\nlines", session="T1.C1.1-1", count=3, path={1, 2})
+    structlog.get_logger().info("two\nlines", name="Grüße", session="T1.C1.1-1", count=3, path={1, 2})
     written = capsys.readouterr().err
-    assert '"count":3' in written  # as log processors are told to look for it
+    assert '"name":"Grüße"' in written  # as people read it, and as log processors are told to look for it
     (line,) = (json.loads(each) for each in written.splitlines())
     assert (line["event"], line["service"], line["level"]) == ("two\nlines", "mill", "info")
     assert (line["session"], line["count"], line["path"]) == ("T1.C1.1-1", 3, [1, 2])
