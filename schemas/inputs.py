@@ -1,5 +1,6 @@
 """`in` and `control`: what people said or pressed."""
 
+from datetime import datetime
 from typing import ClassVar
 
 import msgspec
@@ -65,20 +66,24 @@ class Continued(Input, frozen=True, kw_only=True):
 INPUTS = Family.of(Said, Answered, Edited, Withdrawn, Continued)
 
 
-class Stop(SessionMessage, frozen=True, kw_only=True):
+class Control(SessionMessage, frozen=True, kw_only=True):
+    """What a person pressed. One that comes late, brought again by its source, never means what was said after it."""
+
+    leaf: ClassVar[str] = "control"
+    user: Person
+    at: Moment = msgspec.field(default_factory=now)
+
+    def may_mean(self, said_at: datetime) -> bool:
+        """Whether what was said at `said_at` stood there when this was pressed; both are times of the source."""
+        return said_at <= self.at
+
+
+class Stop(Control, frozen=True, kw_only=True):
     """End the turn that is open and oldest at this message's place in the log."""
 
-    leaf: ClassVar[str] = "control"
-    user: Person
-    at: Moment = msgspec.field(default_factory=now)
 
-
-class Close(SessionMessage, frozen=True, kw_only=True):
+class Close(Control, frozen=True, kw_only=True):
     """Stop, and release the worker."""
-
-    leaf: ClassVar[str] = "control"
-    user: Person
-    at: Moment = msgspec.field(default_factory=now)
 
 
 CONTROLS = Family.of(Stop, Close)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from schemas.base import Message, Unknown
 from schemas.buckets import OpenTurn, Turns, Waiting
 from schemas.ends import TurnEnd
-from schemas.inputs import Close, Continued, Said, Stop, Withdrawn
+from schemas.inputs import Close, Continued, Control, Said, Stop, Withdrawn
 from services.scheduler.settings import SchedulerSettings
 
 
@@ -24,10 +24,8 @@ def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime,
             memory = _withdrawn(memory, message, sequence, at)
         case Continued():
             memory = replace(memory, paused=False)
-        case Stop():
-            memory = _stopped(memory, sequence, at, attended=attended)
-        case Close():
-            memory = replace(_stopped(memory, sequence, at, attended=attended), closed_at=at)
+        case Stop() | Close():
+            memory = _stopped(memory, sequence, message, at, attended=attended)
         case TurnEnd():
             memory = _ended(memory, message)
     return replace(memory, heard=sequence)
@@ -41,16 +39,19 @@ def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -
     return replace(memory, waiting=tuple(each for each in memory.waiting if (each.id, each.user.id) != gone))
 
 
-def _stopped(memory: Turns, sequence: int, at: datetime, *, attended: bool) -> Turns:
+def _stopped(memory: Turns, sequence: int, control: Control, at: datetime, *, attended: bool) -> Turns:
     if memory.open is None and memory.waiting and not memory.paused and not attended:
+        if not control.may_mean(memory.waiting[0].at):
+            return memory
         # It was about to open a turn, and is what the person means; a holder lets it wait instead.
         memory = opened(memory, at, at)
-    if memory.open is None:
-        return replace(memory, paused=bool(memory.waiting))
     turn = memory.open
-    if turn.stop is None:
-        turn = replace(turn, stop=sequence, stopped_at=at)
-    return replace(memory, open=turn, paused=True)
+    if turn and turn.stop is None and (turn.input_at is None or control.may_mean(turn.input_at)):
+        memory = replace(memory, open=replace(turn, stop=sequence, stopped_at=at))
+    if not all(control.may_mean(each.at) for each in memory.waiting):
+        return memory  # somebody spoke after it was pressed
+    closed_at = at if isinstance(control, Close) else memory.closed_at
+    return replace(memory, paused=bool(memory.open or memory.waiting), closed_at=closed_at)
 
 
 def _ended(memory: Turns, end: TurnEnd) -> Turns:

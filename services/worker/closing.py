@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.ends import TurnEnd
 from schemas.events import CommitPushed
-from schemas.inputs import Close, Stop
+from schemas.inputs import Control
 from services.worker.clock import Clock
 from services.worker.core import Waiting
 from services.worker.happenings import Happening, Logged, PatienceOver, Saved, StopHeard
@@ -57,13 +57,14 @@ class Closing:
         return stopped if ending == STOPPED else ending
 
     def _stop_in(self, happening: Happening) -> Ending | None:
-        if not isinstance(happening, Logged):
-            return STOPPED if isinstance(happening, StopHeard) else None
-        sequence, message = happening.sequence, happening.message
-        stops = self._place.view.stops(sequence, self._opener.sequence)
-        self._place.view.apply(sequence, message)
-        if isinstance(message, Stop | Close) and stops:
-            return msgspec.structs.replace(STOPPED, stop_reason=message.user.id)
+        match happening:
+            case StopHeard(control):
+                return STOPPED if control.may_mean(self._opener.said.at) else None
+            case Logged(sequence, message):
+                stops = self._place.view.stops(sequence, message, self._opener)
+                self._place.view.apply(sequence, message)
+                if stops and isinstance(message, Control):
+                    return msgspec.structs.replace(STOPPED, stop_reason=message.user.id)
         return None
 
     async def end(self, end: TurnEnd, attempt: int, commits: tuple[CommitPushed, ...]) -> None:

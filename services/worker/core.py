@@ -18,7 +18,7 @@ from schemas.events import (
     TextBlock,
     TurnStarted,
 )
-from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
+from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Stop, Withdrawn
 from schemas.people import Person, Remark
 
 EARLIER = """\
@@ -45,7 +45,7 @@ class SessionView:
         self._ended: set[int] = set()
         self._fated: set[int] = set()
         self._ended_at = 0
-        self._stop_at = 0
+        self._stop: tuple[int, Control] | None = None
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
         self.answers: dict[str, dict[int, Answered]] = {}
@@ -65,9 +65,7 @@ class SessionView:
             case Continued():
                 self._resume()
             case Stop() | Close():
-                self.paused = bool(self._waiting)
-                self._stop_at = max(sequence, self._stop_at)
-                self.closed = self.closed or isinstance(message, Close)
+                self._stopped(sequence, message)
             case Answered():
                 self.answers.setdefault(message.question, {})[sequence] = message
             case TurnEnd():
@@ -77,7 +75,14 @@ class SessionView:
 
     def _resume(self) -> None:
         self.paused = self.closed = False
-        self._stop_at = 0
+        self._stop = None
+
+    def _stopped(self, sequence: int, control: Control) -> None:
+        if not all(control.may_mean(said.at) for said in self._waiting.values()):
+            return  # somebody spoke after it was pressed
+        self.paused = bool(self._waiting)
+        self._stop = sequence, control
+        self.closed = self.closed or isinstance(control, Close)
 
     def _end(self, sequence: int, end: TurnEnd) -> None:
         self._ended.add(end.turn)
@@ -109,13 +114,17 @@ class SessionView:
         """Whether the message that opened `turn` was deleted before anybody took it."""
         return turn not in self._waiting and turn not in self._fated
 
-    def stops(self, sequence: int, turn: int) -> bool:
-        """Whether a stop at `sequence` means `turn`: it stands behind its opener, and no older turn was open then."""
-        return sequence > turn and sequence > self._ended_at
+    def stops(self, sequence: int, message: Message | Unknown, opener: Waiting) -> bool:
+        """Whether `message` at `sequence` stops the turn of `opener`: by place and by time it comes after it.
 
-    def is_stopped(self, turn: int) -> bool:
-        """Whether a stop that nobody spoke after means `turn`."""
-        return self.stops(self._stop_at, turn)
+        No older turn may have been open at its place.
+        """
+        behind = sequence > max(opener.sequence, self._ended_at)
+        return behind and isinstance(message, Control) and message.may_mean(opener.said.at)
+
+    def is_stopped(self, opener: Waiting) -> bool:
+        """Whether a stop that nobody spoke after means the turn of `opener`."""
+        return self._stop is not None and self.stops(*self._stop, opener)
 
     def waiting(self) -> Sequence[Waiting]:
         """Return the messages without a fate, oldest first."""

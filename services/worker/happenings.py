@@ -3,6 +3,7 @@
 import msgspec
 
 from schemas.base import Message, Unknown
+from schemas.inputs import Control
 from schemas.work import Admission, NotNow
 from services.worker.agents.protocol import AgentEvent
 
@@ -16,6 +17,8 @@ class Logged(msgspec.Struct, frozen=True):
 
 class StopHeard(msgspec.Struct, frozen=True):
     """A stop, heard ahead of the log."""
+
+    control: Control
 
 
 class Admitted(msgspec.Struct, frozen=True):

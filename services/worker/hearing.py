@@ -1,6 +1,7 @@
 """What a session hears: its log in order, and its controls ahead of that."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -8,7 +9,7 @@ from nats.aio.msg import Msg
 
 from schemas.base import HEADER_ID, MalformedMessage, Message, Unknown
 from schemas.ends import ENDS
-from schemas.inputs import CONTROLS, INPUTS
+from schemas.inputs import CONTROLS, INPUTS, Control
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow
@@ -47,8 +48,11 @@ class Hearing:
 
     async def _heard(self, message: Msg) -> None:
         # One that the log told first has done its work, and must not hit the turn after.
-        if (message.headers or {}).get(HEADER_ID) not in self._logged:
-            self._report(StopHeard())
+        if (message.headers or {}).get(HEADER_ID) in self._logged:
+            return
+        with contextlib.suppress(MalformedMessage):  # the log counts it
+            if isinstance(control := CONTROLS.decode(message.data), Control):
+                self._report(StopHeard(control))
 
     def _read(self, delivery: Delivery) -> None:
         leaf = delivery.subject.split(".")[4]

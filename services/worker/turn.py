@@ -11,7 +11,7 @@ from schemas.events import (
     Phases,
     QuestionAsked,
 )
-from schemas.inputs import Answered, Close, Said, Stop
+from schemas.inputs import Answered, Control, Said
 from services.worker.agents import protocol
 from services.worker.asking import Asking
 from services.worker.clock import Clock
@@ -91,7 +91,7 @@ class Turn:
             self._place.line.forget_turn()
 
     def _over_already(self) -> Ending | None:
-        if self._view.is_stopped(self.id):
+        if self._view.is_stopped(self._opener):
             return STOPPED
         return WITHDRAWN if self._view.lacks(self.id) else None
 
@@ -112,12 +112,15 @@ class Turn:
                 await self._place.station.end_agent()
                 return True
             case StopHeard() | DrainAsked() | DeadlinePassed():
-                return await self._wind_up(self._ending_for(happening))
+                ending = self._ending_for(happening)
+                return ending is not None and await self._wind_up(ending)
         return False
 
-    def _ending_for(self, happening: StopHeard | DrainAsked | DeadlinePassed) -> Ending:
+    def _ending_for(self, happening: StopHeard | DrainAsked | DeadlinePassed) -> Ending | None:
         match happening:
-            case StopHeard():
+            case StopHeard(control):
+                if not control.may_mean(self._opener.said.at):
+                    return None
                 self._awaits_log = True
                 return STOPPED
             case DrainAsked():
@@ -195,10 +198,10 @@ class Turn:
 
     async def _logged(self, logged: Logged) -> bool:
         message = logged.message
-        stops = isinstance(message, Stop | Close) and self._view.stops(logged.sequence, self.id)
+        stops = self._view.stops(logged.sequence, message, self._opener)
         self._view.apply(logged.sequence, message)
         match message:
-            case Stop() | Close() if stops:
+            case Control() if stops:
                 self._awaits_log = False
                 return await self._wind_up(msgspec.structs.replace(STOPPED, stop_reason=message.user.id))
             case Answered() if not self._ending and (agent := self._place.station.agent):

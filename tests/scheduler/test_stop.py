@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from schemas.base import now
 from schemas.buckets import Lease, Summary
 from schemas.bus import LEASES, SUMMARIES
 from services.runtime.bucket import Bucket
@@ -64,6 +65,19 @@ async def test_a_worker_that_does_not_obey_is_killed_and_its_turn_ended(bus, sch
     assert end.outcome == "cancelled"
     assert 0.9 < time.monotonic() - before < 10
     assert len(replica.launcher.killed) == 1
+
+
+async def test_a_stop_that_comes_late_leaves_what_was_said_after_it_alone(bus, scheduler) -> None:
+    await scheduler(max_workers=1, warm=0)
+    busy, waiting = Thread(bus), Thread(bus)
+    await busy.say("hang")
+    await until_claimed(busy)
+    pressed = now()
+    turn = await waiting.say("finish")
+    await waiting.stop(at=pressed)
+    await nothing_more_ends(waiting, 0)
+    await waiting.stop()
+    assert (await waiting.ended(turn)).outcome == "cancelled"
 
 
 async def test_without_a_worker_the_scheduler_ends_the_turn(bus, scheduler) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+from datetime import datetime
 
+from schemas.base import now
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
 from schemas.inputs import Close, Continued, Said, Stop, Withdrawn
@@ -34,8 +36,8 @@ class Thread:
     async def go_on(self) -> int:
         return await self._put(Continued(id=f"a-{next(_numbers)}", user=self.user))
 
-    async def stop(self) -> int:
-        stop = Stop(user=self.user)
+    async def stop(self, at: datetime | None = None) -> int:
+        stop = Stop(user=self.user, at=at or now())
         return await self.bus.publish(Draft(subject=stop.subject(self.key), message=stop))
 
     async def close(self) -> int:

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from schemas.archive import LogPage, ReadLog
-from schemas.base import Message
+from schemas.base import Message, now
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Event
 from schemas.inputs import Answered, Said, Stop
@@ -53,8 +53,9 @@ class Thread:
         answered = Answered(id=id_, user=ADA, question=question, choice=choice)
         await self.bus.publish(Draft(subject=answered.subject(self.key), message=answered, fence=Fence(0)))
 
-    async def stop(self) -> None:
-        await self.bus.publish(Draft(subject=f"session.{self.key}.control", message=Stop(user=ADA)))
+    async def stop(self, at: datetime | None = None) -> None:
+        stop = Stop(user=ADA, at=at or now())
+        await self.bus.publish(Draft(subject=stop.subject(self.key), message=stop))
 
     async def assign(self, turn: int, attempt: int = 1, turn_seconds: int = 3600) -> None:
         assignment = Assignment(

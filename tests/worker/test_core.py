@@ -1,13 +1,16 @@
 """What a worker makes of its session's log: every message has one fate, and a stop means the right turn."""
 
+from datetime import timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.base import now
 from schemas.ends import TurnEnd
 from schemas.events import InputTaken, QuestionAsked, QuestionClosed
 from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.people import Person, Remark
-from services.worker.core import Attempted, SessionView, counts, prompt_text
+from services.worker.core import Attempted, SessionView, Waiting, counts, prompt_text
 
 ADA, GRACE = Person(id="U1", name="Ada"), Person(id="U2", name="Grace")
 
@@ -48,13 +51,25 @@ def test_what_waits_at_a_stop_waits_on_until_somebody_speaks_or_continues() -> N
 def test_a_stop_means_the_turn_that_was_open_at_its_place_and_never_a_later_one() -> None:
     seen = view(said("a"), said("b"))
     seen.apply(4, end(1))
-    assert not seen.stops(3, 2)  # it was pressed while the first one ran
-    assert seen.stops(5, 2)
-    assert not seen.stops(1, 2)
+    opener, stop = Waiting(2, seen.said[2]), Stop(user=ADA)
+    assert not seen.stops(3, stop, opener)  # it was pressed while the first one ran
+    assert seen.stops(5, stop, opener)
+    assert not seen.stops(1, stop, opener)
     stopped = view(said("a"), Stop(user=ADA))
-    assert stopped.is_stopped(1)
+    opener = Waiting(1, stopped.said[1])
+    assert stopped.is_stopped(opener)
     stopped.apply(3, said("more"))
-    assert not stopped.is_stopped(1)
+    assert not stopped.is_stopped(opener)
+
+
+def test_a_stop_that_comes_late_never_means_what_was_said_after_it() -> None:
+    late = Stop(user=ADA, at=now() - timedelta(seconds=1))
+    seen = view(said("a"), end(1), said("b"), late)
+    opener = seen.next_turn()
+    assert opener is not None
+    assert opener.said.id == "b"
+    assert not seen.is_stopped(opener)
+    assert not seen.stops(4, late, opener)
 
 
 def test_a_close_counts_until_somebody_speaks_again() -> None:

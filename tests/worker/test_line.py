@@ -2,13 +2,15 @@
 
 import asyncio
 
-from schemas.inputs import Continued
+from schemas.inputs import Continued, Stop
 from schemas.people import Person
 from services.worker.agents.protocol import TextDelta
 from services.worker.happenings import DeadlinePassed, Logged, PatienceOver, Prepared, Said, Saved, StopHeard
 from services.worker.line import MOST_SAID, Line
 
-LOGGED = Logged(1, Continued(id="c", user=Person(id="U1")))
+ADA = Person(id="U1")
+LOGGED = Logged(1, Continued(id="c", user=ADA))
+STOP = StopHeard(Stop(user=ADA))
 
 
 async def test_a_stop_overtakes_whatever_the_agent_has_said() -> None:
@@ -16,8 +18,8 @@ async def test_a_stop_overtakes_whatever_the_agent_has_said() -> None:
     for number in range(MOST_SAID):
         await line.offer(Said(1, TextDelta(str(number))))
     line.report(LOGGED)
-    line.report(StopHeard())
-    assert await line.next() == StopHeard()
+    line.report(STOP)
+    assert await line.next() == STOP
     said = [await line.next() for _ in range(MOST_SAID)]
     assert said == [Said(1, TextDelta(str(number))) for number in range(MOST_SAID)]
     assert await line.next() == LOGGED
@@ -39,7 +41,7 @@ async def test_an_agent_that_says_too_much_waits_and_nobody_else_does() -> None:
 
 def test_what_a_turn_left_behind_cannot_hit_the_next_one() -> None:
     line = Line()
-    for happening in (DeadlinePassed(), LOGGED, PatienceOver(), Prepared(), StopHeard(), Saved()):
+    for happening in (DeadlinePassed(), LOGGED, PatienceOver(), Prepared(), STOP, Saved()):
         line.report(happening)
     line.forget_turn()
-    assert line.clear() == [StopHeard(), LOGGED]
+    assert line.clear() == [STOP, LOGGED]

@@ -9,6 +9,7 @@ import msgspec
 import psutil
 import pytest
 
+from schemas.base import now
 from schemas.buckets import Lease
 from schemas.ends import TurnEnd
 from schemas.events import (
@@ -118,6 +119,19 @@ async def test_stop_ends_the_turn_at_once_and_leaves_no_process(thread: Thread, 
     assert took < 5
     following = await thread.say("and now?")
     assert (await thread.end_of(following)).outcome == "completed"
+
+
+async def test_a_stop_that_comes_late_leaves_what_was_said_after_it_alone(
+    thread: Thread, model: MessagesApi
+) -> None:
+    pressed = now()
+    model.reply_to("go", Call("Bash", {"command": "sleep 1"}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("go")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    await thread.stop(at=pressed)
+    assert (await thread.end_of(turn)).outcome == "completed"
 
 
 def _sleepers() -> list[str]:
