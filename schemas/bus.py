@@ -19,7 +19,7 @@ MAX_PAYLOAD = 4 * MIB
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream. `max_age` in seconds, 0 for no limit; `max_bytes` -1 for no limit."""
+    """A stream. `max_age` in seconds, 0 for no limit; `max_bytes` and `per_subject` (messages) -1 for no limit."""
 
     name: str
     description: str
@@ -28,6 +28,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     discard: Literal["old", "new"] = "old"
     max_age: float = 0
     max_bytes: int = -1
+    per_subject: int = -1
     message_ttl: bool = False
     atomic: bool = False
 
@@ -49,15 +50,6 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     ttl: float = 0
-
-
-class ObjectBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """A bucket for files; `ttl` in seconds."""
-
-    name: str
-    description: str
-    ttl: float
-    max_bytes: int
 
 
 SESSIONS = Stream(
@@ -90,7 +82,16 @@ AUDIT = Stream(
     max_age=400 * DAY,
     max_bytes=4 * GIB,
 )
-STREAMS = (SESSIONS, WORK, DEADLETTER, AUDIT)
+FILES = Stream(
+    name="FILES",
+    description="Attachments on their way to a worker, and files on their way to a thread, in chunks.",
+    subjects=("files.>",),
+    discard="new",
+    max_age=7 * DAY,
+    max_bytes=4 * GIB,
+    per_subject=1,
+)
+STREAMS = (SESSIONS, WORK, DEADLETTER, AUDIT, FILES)
 
 
 def stream_of(subject: str) -> str:
@@ -98,7 +99,8 @@ def stream_of(subject: str) -> str:
     head, *rest = subject.split(".")
     if head == "$KV":
         return f"KV_{rest[0]}"
-    return {"session": SESSIONS, "work": WORK, "dead": DEADLETTER, "audit": AUDIT}[head].name
+    kept_by = {"session": SESSIONS, "work": WORK, "dead": DEADLETTER, "audit": AUDIT, "files": FILES}
+    return kept_by[head].name
 
 
 SCHEDULER = Consumer(
@@ -146,11 +148,3 @@ PREFERENCES = Bucket(
     name="preferences", description="What each channel and person prefers: the agent's instructions."
 )
 BUCKETS = (LEASES, TURNS, RATELIMITS, SUMMARIES, WRITERS, CURSORS, PREFERENCES)
-
-FILES = ObjectBucket(
-    name="files",
-    description="Attachments on their way to a worker, and files on their way to a thread.",
-    ttl=7 * DAY,
-    max_bytes=4 * GIB,
-)
-OBJECT_BUCKETS = (FILES,)

@@ -18,7 +18,7 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """A file kept in the object bucket `FILES` under `object`; `size` in bytes."""
+    """A file kept in the stream FILES under `object`; `size` in bytes."""
 
     object: str
     name: str

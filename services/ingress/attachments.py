@@ -1,4 +1,4 @@
-"""Files that people attach: from Slack into the object bucket, under a name that can be told before they are there."""
+"""Files that people attach: from Slack onto the bus, under a name that can be told before they are there."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from services.ingress.bounded import Bounded
 from services.ingress.events import SlackFile
 from services.ingress.slack_api import SlackApi, SlackError
 from services.runtime.errors import Unavailable
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ def _problem(file: SlackFile, most_bytes: int) -> str:
 class Attachments:
     """Brings files over, each once; what takes longer than its message may wait goes on behind."""
 
-    def __init__(self, api: SlackApi, files: FileBucket, behind: Behind, most_bytes: int) -> None:
+    def __init__(self, api: SlackApi, files: Files, behind: Behind, most_bytes: int) -> None:
         self._api = api
         self._files = files
         self._behind = behind

@@ -9,11 +9,11 @@ from schemas.inputs import INPUTS, Said
 from schemas.people import File
 from services.ingress.attachments import Attachments
 from services.runtime.bus import Bus
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.runtime.follow import Follow
 
 
-async def bring_missing(bus: Bus, files: FileBucket, attachments: Attachments, since: datetime) -> None:
+async def bring_missing(bus: Bus, files: Files, attachments: Attachments, since: datetime) -> None:
     """Bring the files of all inputs stored after `since` that are not there. Raises `Unavailable`."""
     request = {"start_time": since.isoformat(), "next_by_subj": IN}
     first = await bus.api(f"STREAM.MSG.GET.{SESSIONS.name}", request)

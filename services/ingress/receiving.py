@@ -8,7 +8,6 @@ import structlog
 from aiohttp import web
 
 from schemas.base import now
-from schemas.bus import FILES
 from services.ingress.attachments import Attachments
 from services.ingress.behind import Behind
 from services.ingress.capacity import Capacity
@@ -29,7 +28,7 @@ from services.ingress.storing import Limits, Storing
 from services.ingress.writer.samples import Samples
 from services.runtime.bus import Bus
 from services.runtime.errors import SettingsError
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.runtime.health import serve
 
 log = structlog.get_logger(__name__)
@@ -90,7 +89,7 @@ async def wire_receiving(bus: Bus, api: SlackApi, settings: IngressSettings, sam
     bot = (await _identify(api)).user_id
     behind, capacity = Behind(), Capacity(bus)
     sessions, directory, notices = Sessions(bus, api), Directory(api, behind), Notices(api, behind)
-    files = FileBucket(bus.client, FILES.name)
+    files = Files(bus)
     attachments = Attachments(api, files, behind, settings.file_bytes)
     behind.start(bring_missing(bus, files, attachments, now() - LEFT_UNDONE), "missing files")
     storing = Storing(

@@ -1,49 +1,62 @@
-"""Files on the bus: a bucket of objects, chunked by the broker's own convention."""
+"""Files on the bus: each in chunks of its own subjects, `files.<name>.<chunk>`, so that rights reach down to one file."""
 
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError, ObjectNotFoundError
-from nats.js.object_store import ObjectStore
+import asyncio
+import re
+from hashlib import sha256
 
-from services.runtime.errors import Unavailable
+from schemas.bus import FILES
+from services.runtime.asking import Stored
+from services.runtime.bus import Bus
+from services.runtime.errors import StreamFull, Unavailable
+
+# Far below the broker's maximum payload, and few enough for the largest file that anybody sends.
+CHUNK_BYTES = 2**20
+MOST_CHUNKS = 100
+CHUNKS, DIGEST = "Threadmill-Chunks", "Threadmill-Digest"
+_NAME = re.compile(r"[\w-]+([./][\w-]+)*", re.ASCII)
 
 
-class FileBucket:
-    """The files of one bucket; names are anything, contents are held in memory whole."""
+class Files:
+    """All files. A name is tokens with `/` or `.` between them; contents are held in memory whole."""
 
-    def __init__(self, client: Client, bucket: str) -> None:
-        self._jetstream = client.jetstream(timeout=10)
-        self._bucket = bucket
-        self._store: ObjectStore | None = None
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
 
     async def put(self, name: str, data: bytes) -> None:
-        """Store `data` under `name`. Raises `Unavailable`."""
+        """Store `data` under `name`. Raises `Unavailable`, and `ValueError` for what is no name."""
+        subject = _subject(name)
+        if subject is None:
+            raise ValueError(f"{name[:80]!r} is no name of a file")
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
+        headers = {CHUNKS: str(len(chunks)), DIGEST: sha256(data).hexdigest()}
         try:
-            await (await self._open()).put(name, data)
-        except (NatsError, TimeoutError) as e:
+            for number, chunk in enumerate(chunks[1:], start=1):
+                await self._bus.publish_raw(f"{subject}.{number}", chunk, {})
+            # The first comes last: whoever finds it finds the others.
+            await self._bus.publish_raw(f"{subject}.0", chunks[0], headers)
+        except StreamFull as e:
             raise Unavailable(f"the file {name} could not be stored: {e}") from e
 
     async def has(self, name: str) -> bool:
         """Whether there is a file called `name`. Raises `Unavailable`."""
-        try:
-            await (await self._open()).get_info(name)
-        except (ObjectNotFoundError, NotFoundError):
-            return False
-        except (NatsError, TimeoutError) as e:
-            raise Unavailable(f"the file {name} could not be looked up: {e}") from e
-        return True
+        return await self._first(name) is not None
 
     async def get(self, name: str) -> bytes | None:
         """Return the file, None when there is none (any more). Raises `Unavailable`."""
-        try:
-            found = await (await self._open()).get(name)
-        except (ObjectNotFoundError, NotFoundError):
+        first = await self._first(name)
+        if first is None:
             return None
-        except (NatsError, TimeoutError) as e:
-            raise Unavailable(f"the file {name} could not be read: {e}") from e
-        return found.data
+        stem = first.subject.removesuffix("0")
+        count = min(int(first.headers.get(CHUNKS, "1")), MOST_CHUNKS)
+        rest = [self._bus.last(FILES.name, f"{stem}{number}") for number in range(1, count)]
+        data = b"".join(chunk.data for chunk in (first, *await asyncio.gather(*rest)) if chunk)
+        # A chunk that is gone already, or not there yet where it was asked for.
+        return data if sha256(data).hexdigest() == first.headers.get(DIGEST) else None
 
-    async def _open(self) -> ObjectStore:
-        if self._store is None:
-            self._store = await self._jetstream.object_store(self._bucket)
-        return self._store
+    async def _first(self, name: str) -> Stored | None:
+        subject = _subject(name)
+        return await self._bus.last(FILES.name, f"{subject}.0") if subject else None
+
+
+def _subject(name: str) -> str | None:
+    return f"files.{name.replace('/', '.')}" if _NAME.fullmatch(name) else None

@@ -17,9 +17,8 @@ from services.runtime.pull import NANOSECONDS
 log = structlog.get_logger(__name__)
 
 # Where the server says "no limit" by a number that is smaller than every limit.
-UNLIMITED = {"max_bytes": -1, "max_age": 0}
+UNLIMITED = {"max_bytes": -1, "max_msgs_per_subject": -1, "max_age": 0}
 DUPLICATE_WINDOW = 120.0
-OBJECT_CHUNK_SUBJECTS = "$O.{}.C.>", "$O.{}.M.>"
 
 
 def stream_config(stream: bus_map.Stream, replicas: int) -> dict[str, Any]:
@@ -33,6 +32,7 @@ def stream_config(stream: bus_map.Stream, replicas: int) -> dict[str, Any]:
         discard=stream.discard,
         max_age=int(stream.max_age * NANOSECONDS),
         max_bytes=stream.max_bytes,
+        max_msgs_per_subject=stream.per_subject,
         allow_msg_ttl=stream.message_ttl,
         allow_atomic=stream.atomic,
     )
@@ -52,20 +52,6 @@ def bucket_config(bucket: bus_map.Bucket, replicas: int) -> dict[str, Any]:
         allow_rollup_hdrs=True,
         deny_delete=True,
         duplicate_window=int(window * NANOSECONDS),
-    )
-
-
-def object_bucket_config(bucket: bus_map.ObjectBucket, replicas: int) -> dict[str, Any]:
-    """Return the stream behind a bucket of files."""
-    return _stream(
-        f"OBJ_{bucket.name}",
-        bucket.description,
-        [pattern.format(bucket.name) for pattern in OBJECT_CHUNK_SUBJECTS],
-        replicas,
-        discard="new",
-        allow_rollup_hdrs=True,
-        max_age=int(bucket.ttl * NANOSECONDS),
-        max_bytes=bucket.max_bytes,
     )
 
 
@@ -102,7 +88,6 @@ def stream_configs(replicas: int) -> list[dict[str, Any]]:
     return [
         *(stream_config(stream, replicas) for stream in bus_map.STREAMS),
         *(bucket_config(bucket, replicas) for bucket in bus_map.BUCKETS),
-        *(object_bucket_config(files, replicas) for files in bus_map.OBJECT_BUCKETS),
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.people import File
 from services.runtime.errors import Unavailable
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.worker.agents.protocol import Attachment
 from services.worker.workspace import Workspace, WorkspaceError
 
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.5
 
 
 async def fetch(
-    files: FileBucket, workspace: Workspace, wanted: Sequence[File]
+    files: Files, workspace: Workspace, wanted: Sequence[File]
 ) -> tuple[tuple[Attachment, ...], tuple[str, ...]]:
     """Return the attachments as they lie in the workspace, and a sentence for each that could not be had."""
     fetched: list[Attachment] = []
@@ -34,7 +34,7 @@ async def fetch(
     return tuple(fetched), tuple(problems)
 
 
-async def _fetch(files: FileBucket, workspace: Workspace, file: File) -> Path | None:
+async def _fetch(files: Files, workspace: Workspace, file: File) -> Path | None:
     data = await _arrived(files, file.object)
     if data is None:
         return None
@@ -43,7 +43,7 @@ async def _fetch(files: FileBucket, workspace: Workspace, file: File) -> Path | 
         return Path(out.name)
 
 
-async def _arrived(files: FileBucket, name: str) -> bytes | None:
+async def _arrived(files: Files, name: str) -> bytes | None:
     tries = round(WAIT_SECONDS / POLL_SECONDS)
     for _ in range(tries):
         data = await files.get(name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.worker.agents.protocol import SessionTools
 from services.worker.clock import Clock
 from services.worker.core import SessionView
@@ -25,7 +25,7 @@ class Place:
 
     log: SessionLog
     view: SessionView
-    files: FileBucket
+    files: Files
     worker: str
     agent_name: str
     warm: bool

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from services.runtime.bus import Bus
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.runtime.lifecycle import cancel
 from services.runtime.redact import Redaction, secrets_in
 from services.worker.about import about
@@ -53,7 +53,7 @@ class Session:
         session_log, line = SessionLog(self._bus, self._key, redaction), Line()
         fence = self._lease.fresh
         saving = Saving(session_log, lambda: fence() and not session_log.lost.is_set())
-        files = FileBucket(self._bus.client, "files")
+        files = Files(self._bus)
         return Place(
             log=session_log,
             line=line,

@@ -10,7 +10,7 @@ from schemas.events import FileShared, Titled
 from schemas.keys import SessionKey
 from schemas.people import File
 from services.runtime.errors import Unavailable
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from services.worker.session_log import SessionLog
 
 MAX_FILE_BYTES = 20 * 2**20
@@ -26,7 +26,7 @@ class Tools:
         self,
         key: SessionKey,
         log: SessionLog,
-        files: FileBucket,
+        files: Files,
         *,
         folder: Callable[[], Path | None],
         describe: Callable[[], str],

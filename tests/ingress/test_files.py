@@ -11,7 +11,7 @@ from schemas.people import File, Person
 from services.ingress.attachments import choose
 from services.ingress.events import SlackFile
 from services.runtime.bus import Bus, Draft
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
 
@@ -33,7 +33,7 @@ async def test_a_file_is_there_before_its_message_is_acknowledged(
 
     name = f"T1.C1.{root}/F1"
     assert said.files == (File(object=name, name="a b.png", media_type="image/png", size=len(content)),)
-    assert await FileBucket(bus.client, "files").get(name) == content
+    assert await Files(bus).get(name) == content
     await slack.settled()
     assert len(await stored(bus)) == 1, "both of the pair name the same file"
 
@@ -85,7 +85,7 @@ async def test_a_file_that_comes_late_is_named_at_once_and_brought_behind(
     assert loop.time() - since < 5
 
     said = await eventually(lambda: first(bus))
-    bucket = FileBucket(bus.client, "files")
+    bucket = Files(bus)
     assert await bucket.get(said.files[0].object) is None
 
     async def arrived() -> bytes | None:
@@ -103,7 +103,7 @@ async def test_a_file_whose_ingress_died_is_brought_by_the_next_one(bus: Bus, sl
     said = Said(id="1", user=Person(id="U1"), text="look", files=(reference,))
     await bus.publish(Draft(subject=said.subject(key), message=said))
 
-    bucket = FileBucket(bus.client, "files")
+    bucket = Files(bus)
     async with running(bus, slack):
 
         async def arrived() -> bytes | None:

@@ -169,16 +169,15 @@ async def test_a_broker_of_an_older_version_gets_what_it_lacks(broker: Broker, t
     client = await open_connection(BusSettings(url=broker.url), "test", lambda: None)
     bus = Bus(client)
     whole = bus_map.STREAMS, bus_map.BUCKETS, bus_map.CONSUMERS
-    the_map(STREAMS=(sessions(atomic=False),), BUCKETS=(bus_map.LEASES,), OBJECT_BUCKETS=(), CONSUMERS=())
+    the_map(STREAMS=(sessions(atomic=False),), BUCKETS=(bus_map.LEASES,), CONSUMERS=())
     await apply_map(bus)
     await say(bus, 5)
-    the_map(STREAMS=whole[0], BUCKETS=whole[1], CONSUMERS=whole[2], OBJECT_BUCKETS=(bus_map.FILES,))
+    the_map(STREAMS=whole[0], BUCKETS=whole[1], CONSUMERS=whole[2])
     await apply_map(bus, pools=("default",))
     listed = await bus.api("STREAM.NAMES", None)
     assert set(listed["streams"]) == {
         *(stream.name for stream in bus_map.STREAMS),
         *(f"KV_{bucket.name}" for bucket in bus_map.BUCKETS),
-        *(f"OBJ_{bucket.name}" for bucket in bus_map.OBJECT_BUCKETS),
     }
     assert (await config(bus, "SESSIONS"))["allow_atomic"]
     info = await bus.api("CONSUMER.INFO.SESSIONS.archiver", None)

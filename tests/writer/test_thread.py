@@ -4,7 +4,6 @@ import msgspec
 
 from schemas import events
 from schemas.base import now
-from schemas.bus import FILES
 from schemas.inputs import Continued, Withdrawn
 from schemas.keys import ts_token
 from schemas.live import ResourceSample, Status
@@ -13,7 +12,7 @@ from services.ingress import buttons
 from services.ingress.writer.app import Writer
 from services.local.slack.blocks import interactive_elements
 from services.runtime.bus import Bus
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 
 from .conftest import ADA, Json, Session, Slack, finals, kinds, ours, signs, words
 
@@ -200,13 +199,25 @@ async def test_warnings_stand_in_the_thread_and_infos_under_the_answer(
 
 async def test_a_file_of_the_agent_comes_into_the_thread(bus: Bus, slack: Slack, writer: Writer) -> None:
     session = await started(bus, slack)
-    await FileBucket(bus.client, FILES.name).put("f/1", b"col\n" + b"xoxb-1234567890-secret")
-    file = File(object="f/1", name="report.csv", media_type="text/csv", size=26)
+    name = f"{session.key}/f1"
+    await Files(bus).put(name, b"col\n" + b"xoxb-1234567890-secret")
+    file = File(object=name, name="report.csv", media_type="text/csv", size=26)
     await session.put(events.FileShared(turn=session.turn, file=file))
     seen = await session.until(lambda t: any(m.get("files") for m in ours(t)))
     shared = next(m["files"][0] for m in ours(seen) if m.get("files"))
     assert shared["name"] == "report.csv"
     assert slack.simulator._contents.get(shared["id"]) == b"col\n[redacted]"
+
+
+async def test_a_worker_shows_no_file_of_another_session(bus: Bus, slack: Slack, writer: Writer) -> None:
+    session = await started(bus, slack)
+    foreign = f"{session.key}9/f1"
+    await Files(bus).put(foreign, b"not yours")
+    file = File(object=foreign, name="report.csv", media_type="text/csv", size=9)
+    await session.put(events.FileShared(turn=session.turn, file=file))
+    await session.end("done")
+    await session.final()
+    assert not any(message.get("files") for message in ours(await session.thread()))
 
 
 async def test_after_a_stop_the_thread_says_what_was_done_and_offers_to_go_on(

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from schemas.bus import FILES
 from services.ingress.slack_api import SlackApi
 from services.ingress.writer.budget import Budget
 from services.ingress.writer.kit import Kit
@@ -13,7 +12,7 @@ from services.ingress.writer.reader import Reader
 from services.ingress.writer.samples import Samples
 from services.ingress.writer.settings import WriterSettings
 from services.runtime.bus import Bus
-from services.runtime.files import FileBucket
+from services.runtime.files import Files
 
 TIDY_SECONDS = 2.0
 
@@ -38,7 +37,7 @@ class Writer:
     async def run(self) -> None:
         """Write for ever; a cancelled writer stops at once."""
         identity = await self._pen.until_done("auth.test", "", "", self._pen.slack.auth_test)
-        files = FileBucket(self._bus.client, FILES.name)
+        files = Files(self._bus)
         self._kit = Kit(self._pen, files, self._settings, identity.user_id)
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -164,6 +164,9 @@ class Sayings:
         self._controls.want(0)
 
     async def _file(self, name: str) -> bytes | None:
+        if not name.startswith(f"{self._key}/"):  # a worker names it, and may show nothing of other sessions
+            log.warning("a file of another session is not shown", session=str(self._key), file=name[:200])
+            return None
         while True:
             try:
                 return await self._kit.files.get(name)

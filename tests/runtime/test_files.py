@@ -1,0 +1,40 @@
+"""Files in chunks on a real broker."""
+
+import pytest
+
+from services.runtime.bus import Bus
+from services.runtime.files import CHUNK_BYTES, Files
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+async def test_a_file_comes_back_as_it_was(bus: Bus, size: int) -> None:
+    files = Files(bus)
+    content = bytes(range(251)) * (size // 251 + 1)
+    assert not await files.has("T1.C1.1-1/F1")
+    await files.put("T1.C1.1-1/F1", content[:size])
+    assert await files.has("T1.C1.1-1/F1")
+    assert await files.get("T1.C1.1-1/F1") == content[:size]
+    assert await files.get("T1.C1.1-1/F2") is None
+
+
+async def test_a_file_is_written_over_whole(bus: Bus) -> None:
+    files = Files(bus)
+    await files.put("a/b", b"x" * (2 * CHUNK_BYTES))
+    await files.put("a/b", b"short")
+    assert await files.get("a/b") == b"short"
+
+
+async def test_a_file_that_lacks_a_part_is_none(bus: Bus) -> None:
+    files = Files(bus)
+    await files.put("a/b", b"x" * (2 * CHUNK_BYTES))
+    await bus.api("STREAM.PURGE.FILES", {"filter": "files.a.b.1"})
+    assert await files.get("a/b") is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/*", ">", "a//b", "a\r\nPUB x", "a."])
+async def test_what_is_no_name_names_no_file(bus: Bus, name: str) -> None:
+    files = Files(bus)
+    assert await files.get(name) is None
+    assert not await files.has(name)
+    with pytest.raises(ValueError, match="is no name of a file"):
+        await files.put(name, b"")
