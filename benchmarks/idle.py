@@ -13,13 +13,14 @@ class Idle(msgspec.Struct, kw_only=True):
     """Where to connect, and what to import."""
 
     nats_url: str
+    creds: str
     modules: tuple[str, ...] = ()
 
 
 async def _main(idle: Idle) -> None:
     for module in idle.modules:
         import_module(module)
-    client = await nats.connect(idle.nats_url)
+    client = await nats.connect(idle.nats_url, user_credentials=idle.creds)
     tell(True)
     await until_ended()
     await client.close()

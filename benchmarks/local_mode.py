@@ -45,10 +45,11 @@ class Run(msgspec.Struct, kw_only=True):
 
 
 class Running(msgspec.Struct):
-    """Where it runs."""
+    """Where it runs, and the operator's credential."""
 
     url: str
     nats_url: str
+    creds: str
 
 
 class Seen(msgspec.Struct):
@@ -65,6 +66,7 @@ class LocalMode:
     def __init__(self, running: Running, bus: Bus, http: aiohttp.ClientSession, pid: int, data: Path) -> None:
         self.url = running.url
         self.nats_url = running.nats_url
+        self.creds = running.creds
         self.data = data
         self.bus = bus
         self.http = http
@@ -133,7 +135,9 @@ async def local_mode(run: Run) -> AsyncIterator[LocalMode]:
         given = run if run.data else msgspec.structs.replace(run, data=folder)
         process = await stack.enter_async_context(child("benchmarks.local_mode", given))
         running = process.answer(Running)
-        client = await open_connection(BusSettings(url=running.nats_url), "bench", lambda: None)
+        client = await open_connection(
+            BusSettings(url=running.nats_url, creds=Path(running.creds)), "bench", lambda: None
+        )
         stack.push_async_callback(close_connection, client)
         http = await stack.enter_async_context(aiohttp.ClientSession(headers={CLIENT_HEADER: "bench"}))
         mode = LocalMode(running, Bus(client), http, process.pid, Path(given.data) / DATA)
@@ -154,7 +158,7 @@ async def _main(run: Run) -> None:
         worker=run.worker,
     )
     async with running_dev(settings) as dev:
-        tell(Running(dev.url, dev.ground.broker.url))
+        tell(Running(dev.url, dev.ground.broker.url, str(dev.ground.keys.of("operator"))))
         await until_ended()
 
 

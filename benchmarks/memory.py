@@ -46,7 +46,7 @@ async def _running(agent: str) -> AsyncIterator[LocalMode]:
 
 @contextlib.asynccontextmanager
 async def _idle(mode: LocalMode, modules: tuple[str, ...]) -> AsyncIterator[int]:
-    told = Idle(nats_url=mode.nats_url, modules=modules)
+    told = Idle(nats_url=mode.nats_url, creds=mode.creds, modules=modules)
     async with child("benchmarks.idle", told) as process:
         process.answer(bool)
         yield process.pid

@@ -29,6 +29,8 @@ COMMANDS = {
     "restore": "backup:restore",
     "decode": "decode:decode",
     "nats-url": "place:nats_url",
+    "nats-creds": "place:nats_creds",
+    "credentials": "credentials:credentials",
     "slack": "slack:app",
     "run": "run:run",
     "sim": "sim:sim",

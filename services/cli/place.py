@@ -15,7 +15,10 @@ import typer
 import uvloop
 
 from schemas.keys import InvalidKey, SessionKey
+from schemas.rights import OPERATING
+from services.cli.words import fail
 from services.local.home import Address, Home, HomeError
+from services.local.keys import Keys
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.settings import load
@@ -79,7 +82,8 @@ async def connected(data: Path | None) -> AsyncIterator[Bus]:
 async def _broker(data: Path | None) -> BusSettings:
     if by_settings(data):
         return load(Operator, os.environ).nats
-    return BusSettings(url=(await local(data)).nats)
+    address = await local(data)
+    return BusSettings(url=address.nats, creds=Keys(Home(data or default_data()).keys).of(OPERATING.name))
 
 
 def nats_url(data: Data = None) -> None:
@@ -88,6 +92,17 @@ def nats_url(data: Data = None) -> None:
     export NATS_URL="$(threadmill nats-url)"
     """
     typer.echo(uvloop.run(_broker(data)).url)
+
+
+def nats_creds(data: Data = None) -> None:
+    """Print where the operator's credential lies, for the nats CLI.
+
+    export NATS_CREDS="$(threadmill nats-creds)"
+    """
+    found = uvloop.run(_broker(data)).creds
+    if found is None:
+        fail("the settings name a broker without credentials; the nats CLI needs none for it")
+    typer.echo(str(found))
 
 
 async def local(data: Path | None) -> Address:

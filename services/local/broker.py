@@ -41,13 +41,13 @@ def nats_server() -> str:
     return found
 
 
-def _config(data: Path, ports: Path, port: int) -> str:
+def _config(data: Path, ports: Path, port: int, access: str) -> str:
     # sync_interval always: an acknowledged write survives a power failure.
     return (
         f"host: 127.0.0.1\nport: {port}\nmax_payload: {MAX_PAYLOAD}\nmax_pending: {8 * MAX_PAYLOAD}\n"
         f"ports_file_dir: {json.dumps(str(ports))}\nwrite_deadline: 10s\n"
         f"pid_file: {json.dumps(str(data / PID))}\n"
-        f"jetstream {{ store_dir: {json.dumps(str(data / 'jetstream'))}, sync_interval: always, max_file_store: 64GB }}\n"
+        f"jetstream {{ store_dir: {json.dumps(str(data / 'jetstream'))}, sync_interval: always, max_file_store: 64GB }}\n{access}"
     )
 
 
@@ -70,10 +70,11 @@ def _end_leftover(pid: Path, config: Path) -> None:
 
 
 class Broker:
-    """A running nats-server; `url` is where it listens."""
+    """A running nats-server; `url` is where it listens. `access` is what its configuration says of who may connect."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, access: str = "") -> None:
         self._data = data
+        self._access = access
         self._process: asyncio.subprocess.Process | None = None
         # Set while it is meant to run: `stop` and `kill` are no accidents.
         self._wanted = asyncio.Event()
@@ -97,7 +98,7 @@ class Broker:
         config = self._data / "nats.conf"
         await asyncio.to_thread(_end_leftover, self._data / PID, config)
         with tempfile.TemporaryDirectory() as ports:
-            config.write_text(_config(self._data, Path(ports), self.port))
+            config.write_text(_config(self._data, Path(ports), self.port, self._access))
             with (self._data / "nats.log").open("ab") as log:
                 command = tethered([nats_server(), "-c", str(config)])
                 self._process = await asyncio.create_subprocess_exec(
@@ -159,9 +160,9 @@ class Broker:
 
 
 @contextlib.asynccontextmanager
-async def running_broker(data: Path) -> AsyncIterator[Broker]:
+async def running_broker(data: Path, access: str = "") -> AsyncIterator[Broker]:
     """Run a broker for the body, again when it dies."""
-    broker = Broker(data)
+    broker = Broker(data, access)
     keeping = asyncio.create_task(broker.keep(), name="broker")
     try:
         await broker.start()

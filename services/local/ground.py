@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from schemas.bus import WRITERS
+from schemas.rights import LOCAL, inbox
 from services.local.agent_choice import Choice, choose
 from services.local.broker import Broker, running_broker
 from services.local.home import Home
+from services.local.keys import Keys, adopted, local_keys
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
@@ -51,23 +53,42 @@ class Ground:
     home: Home
     broker: Broker
     bus: Bus
+    keys: Keys
     choice: Choice
     readiness: Readiness
+
+    @contextlib.asynccontextmanager
+    async def connected(self, name: str) -> AsyncIterator[Bus]:
+        """Connect as the service `name` for the body, with its rights and no others."""
+        async with _connected(self.broker, self.keys, name) as bus:
+            self.readiness.add(f"bus of {name}", lambda: bus.connected)
+            yield bus
+
+
+@contextlib.asynccontextmanager
+async def _connected(broker: Broker, keys: Keys, name: str) -> AsyncIterator[Bus]:
+    settings = BusSettings(url=broker.url, creds=keys.of(name))
+    client = await open_connection(settings, f"threadmill {name}", lambda: None, inbox=inbox(name))
+    try:
+        yield Bus(client)
+    finally:
+        await close_connection(client)
 
 
 @contextlib.asynccontextmanager
 async def prepared(settings: DevSettings) -> AsyncIterator[Ground]:
-    """Occupy the folder, start the broker, apply the map. Raises `HomeError` and `BrokerError`."""
+    """Occupy the folder, start the broker, apply the map. Raises `HomeError`, `KeysError` and `BrokerError`."""
     home = Home(settings.data)
     choice = choose(settings.agent, settings.environ, Path.home())
     with home.occupied():
-        async with running_broker(home.path / "broker") as broker:
-            client = await open_connection(BusSettings(url=broker.url), "threadmill dev", lambda: None)
-            try:
-                bus = Bus(client)
-                await apply_map(bus, pools=(settings.scheduler.pool,))
-                # The folder is ours alone: who still has partitions was killed, and nobody need wait until they expire.
-                await bus.api(f"STREAM.PURGE.KV_{WRITERS.name}", {})
-                yield Ground(settings, home, broker, bus, choice, Readiness({"bus": lambda: bus.connected}))
-            finally:
-                await close_connection(client)
+        keys = local_keys(home.keys)
+        adopted(keys, home.path / "broker" / "jetstream")
+        async with (
+            running_broker(home.path / "broker", keys.broker.read_text()) as broker,
+            _connected(broker, keys, LOCAL.name) as bus,
+        ):
+            await apply_map(bus, pools=(settings.scheduler.pool,))
+            # The folder is ours alone: who still has partitions was killed, and nobody need wait until they expire.
+            await bus.api(f"STREAM.PURGE.KV_{WRITERS.name}", {})
+            readiness = Readiness({"bus": lambda: bus.connected})
+            yield Ground(settings, home, broker, bus, keys, choice, readiness)

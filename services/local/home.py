@@ -72,6 +72,11 @@ class Home:
                 f"another threadmill dev runs in {self.path}; stop it or name another --data"
             ) from e
 
+    @property
+    def keys(self) -> Path:
+        """Where the keys of the broker and of its clients lie."""
+        return self.path / "keys"
+
     def keep(self, name: str, content: str) -> None:
         """Write a file that its owner alone can read, whole or not at all."""
         fresh = self.path / f".{name}.new"

@@ -1,4 +1,4 @@
-"""The four services of local mode, wired to one bus and run beside each other in one process."""
+"""The services of local mode, each on a connection with its own rights, run beside each other in one process."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 from aiohttp import web
 
+from schemas.rights import SERVICES
 from services.archiver import app as archiver
 from services.archiver.settings import ArchiverSettings
 from services.ingress import app as ingress
@@ -52,16 +53,20 @@ class Parts:
 @contextlib.asynccontextmanager
 async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncIterator[Parts]:
     """Run the services for the body; the people's side goes first when it ends, the archive last."""
-    bus, readiness, settings = ground.bus, ground.readiness, ground.settings
-    archive = await archiver.wire(bus, readiness, ArchiverSettings(folder=ground.home.path / "archive"))
-    launcher = ProcessLauncher(ground.home.path, _worker_settings(ground), environ=settings.environ)
-    schedule = await scheduler.wire(bus, readiness, settings.scheduler, launcher)
-    slack = await ingress.wire(bus, readiness, _ingress_settings(settings, simulator, url))
-    parts = Parts([("ingress", slack), ("scheduler", schedule), ("archiver", archive)], slack.routes())
-    try:
-        yield parts
-    finally:
-        await parts.drain()
+    readiness, settings = ground.readiness, ground.settings
+    async with contextlib.AsyncExitStack() as stack:
+        buses = {each.name: await stack.enter_async_context(ground.connected(each.name)) for each in SERVICES}
+        folder = ArchiverSettings(folder=ground.home.path / "archive")
+        archive = await archiver.wire(buses["archiver"], readiness, folder)
+        launcher = ProcessLauncher(ground.home.path, _worker_settings(ground), environ=settings.environ)
+        schedule = await scheduler.wire(buses["scheduler"], readiness, settings.scheduler, launcher)
+        asked = _ingress_settings(settings, simulator, url)
+        slack = await ingress.wire(buses["ingress"], readiness, asked)
+        parts = Parts([("ingress", slack), ("scheduler", schedule), ("archiver", archive)], slack.routes())
+        try:
+            yield parts
+        finally:
+            await parts.drain()
 
 
 def _worker_settings(ground: Ground) -> dict[str, str]:
@@ -73,6 +78,7 @@ def _worker_settings(ground: Ground) -> dict[str, str]:
     }
     given = {
         "THREADMILL_NATS_URL": ground.broker.url,
+        "THREADMILL_NATS_CREDS": str(ground.keys.of("worker")),
         "THREADMILL_AGENT": ground.choice.agent,
         "THREADMILL_LOG_FORM": "text",
     }

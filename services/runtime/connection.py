@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 
+from schemas.rights import DEFAULT_INBOX
 from services.runtime.errors import SettingsError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -90,11 +91,16 @@ def _refusal(error: Exception) -> str | None:
 
 
 async def open_connection(
-    settings: BusSettings, name: str, on_closed: Callable[[], None], *, patience: float = math.inf
+    settings: BusSettings,
+    name: str,
+    on_closed: Callable[[], None],
+    *,
+    patience: float = math.inf,
+    inbox: str = DEFAULT_INBOX,
 ) -> Client:
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
-    `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
+    Answers come to subjects under `inbox`. `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
     cannot be used, a certificate that is not trusted, a user that the broker does not know.
     """
     tls = _tls(settings)
@@ -111,6 +117,7 @@ async def open_connection(
             max_reconnect_attempts=RECONNECT_FOR_EVER,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # only slept; fractions are fine
             pending_size=PENDING_BYTES,
+            inbox_prefix=inbox,
             allow_reconnect=True,
             connect_timeout=2,
             closed_cb=connecting.closed,

@@ -12,13 +12,14 @@ import msgspec
 import structlog
 import uvloop
 
+from schemas.rights import inbox, streams_of
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
 from services.runtime.log import configure_logging
 from services.runtime.redact import Redaction, secrets_in
-from services.runtime.topology import apply_map
+from services.runtime.topology import apply_map, map_applied
 from services.runtime.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
@@ -91,9 +92,9 @@ Wire = Callable[[Bus, Readiness], Awaitable[Service]]
 async def serve_until_told(
     name: str, settings: ProcessSettings, wire: Wire, *, pools: tuple[str, ...] = ()
 ) -> None:
-    """Connect, apply the map, wire the service and run it until SIGTERM or SIGINT.
+    """Connect, see that the map is there, wire the service and run it until SIGTERM or SIGINT.
 
-    Raises `SettingsError`, and `Unavailable` when the broker closes the connection for good.
+    Whoever has `pools` applies the map; everybody else waits until it is applied. Raises `SettingsError`, and `Unavailable` when the broker closes the connection for good.
     """
     stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -104,13 +105,13 @@ async def serve_until_told(
         if settings.health_port:
             runner = await serve(health_routes(readiness), settings.health_host, settings.health_port)
             stack.push_async_callback(runner.cleanup)
-        client = await _unless(stop, open_connection(settings.nats, name, stop.set))
+        client = await _unless(stop, open_connection(settings.nats, name, stop.set, inbox=inbox(name)))
         if client is None:
             return
         stack.push_async_callback(close_connection, client)
         bus = Bus(client, replicas=settings.nats.replicas)
         readiness.add("bus", lambda: bus.connected)
-        service = await _unless(stop, _wired(bus, readiness, wire, pools))
+        service = await _unless(stop, _wired(name, bus, readiness, wire, pools))
         if service is not None:
             started.set()
             log.info("ready", name=name)
@@ -119,8 +120,11 @@ async def serve_until_told(
             raise Unavailable("the broker closed the connection for good; have the credentials expired?")
 
 
-async def _wired(bus: Bus, readiness: Readiness, wire: Wire, pools: tuple[str, ...]) -> Service:
-    await apply_map(bus, pools)
+async def _wired(name: str, bus: Bus, readiness: Readiness, wire: Wire, pools: tuple[str, ...]) -> Service:
+    if pools:
+        await apply_map(bus, pools)
+    else:
+        await map_applied(bus, streams_of(name))
     return await wire(bus, readiness)
 
 

@@ -4,14 +4,15 @@ Nothing ever shrinks here. An older version of a service that still runs beside 
 newer one added, and what an operator made larger stays.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from schemas import bus as bus_map
 from services.runtime.bus import Bus
-from services.runtime.errors import SettingsError
+from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.pull import NANOSECONDS
 
 log = structlog.get_logger(__name__)
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 # Where the server says "no limit" by a number that is smaller than every limit.
 UNLIMITED = {"max_bytes": -1, "max_msgs_per_subject": -1, "max_age": 0}
 DUPLICATE_WINDOW = 120.0
+AGAIN_SECONDS = 0.2
 
 
 def stream_config(stream: bus_map.Stream, replicas: int) -> dict[str, Any]:
@@ -100,6 +102,24 @@ async def apply_map(bus: Bus, pools: tuple[str, ...] = ()) -> None:
         await _ensure_stream(bus, wanted)
     for consumer in (*bus_map.CONSUMERS, *map(bus_map.pool_consumer, pools)):
         await ensure_consumer(bus, consumer)
+
+
+async def map_applied(bus: Bus, streams: Sequence[str]) -> None:
+    """Return as soon as there are all of `streams`; the scheduler makes them."""
+    told = False
+    for name in streams:
+        while not await _exists(bus, name):
+            if not told:
+                log.info("waiting for the scheduler, which applies the map", missing=name)
+                told = True
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _exists(bus: Bus, stream: str) -> bool:
+    try:
+        return "error" not in await bus.api(f"STREAM.INFO.{stream}", None)
+    except Unavailable:
+        return False
 
 
 async def _ensure_stream(bus: Bus, wanted: Mapping[str, Any]) -> None:

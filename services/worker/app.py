@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from schemas.rights import inbox
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
@@ -24,7 +25,7 @@ async def run(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    client = await open_connection(settings.nats, settings.worker, leaving.set)
+    client = await open_connection(settings.nats, settings.worker, leaving.set, inbox=inbox("worker"))
     bus = Bus(client, replicas=settings.nats.replicas)
     preload(settings.agent)
     ready_at = datetime.now(UTC)

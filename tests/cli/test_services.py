@@ -60,9 +60,9 @@ def _story(nats_url: str, model_url: str, place: Path) -> str:
         sim = stack.enter_context(running(Cli(place), "sim", "--port", 0, "--data", place / "slack"))
         url = sim.line().removeprefix("ready ").strip()
         credentials = (place / "slack" / "sim" / "slack.env").read_text().splitlines()
-        own = {
-            "archiver": {"THREADMILL_FOLDER": str(place / "archive")},
+        own = {  # the scheduler makes what the others wait for
             "scheduler": {"THREADMILL_DATA": str(place / "workers"), **model},
+            "archiver": {"THREADMILL_FOLDER": str(place / "archive")},
             "ingress": dict(line.split("=", 1) for line in credentials),
         }
         for name, settings in own.items():

@@ -111,7 +111,11 @@ def nats(dev: RunningDev, *arguments: str) -> str:
     """Run the nats CLI against the running Threadmill."""
     if not shutil.which("nats"):
         pytest.skip("the nats CLI is not installed")
-    environ = {**dev.cli.environ, "NATS_URL": dev.cli.ok("nats-url").strip()}
+    environ = {
+        **dev.cli.environ,
+        "NATS_URL": dev.cli.ok("nats-url").strip(),
+        "NATS_CREDS": dev.cli.ok("nats-creds").strip(),
+    }
     return subprocess.check_output(["nats", *arguments], env=environ, timeout=90).decode()
 
 

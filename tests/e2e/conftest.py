@@ -33,6 +33,7 @@ class System:
         self.dev = await self._stack.enter_async_context(running_dev(self.settings))
         assert self.dev.simulator is not None
         self.dev.simulator.workspace.listeners.append(self._notify)
+        self.bus = await self._stack.enter_async_context(self.dev.ground.connected("operator"))
         self.http = await self._stack.enter_async_context(
             aiohttp.ClientSession(self.dev.url, headers={"X-Threadmill-Client": "test"})
         )

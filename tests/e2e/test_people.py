@@ -62,7 +62,7 @@ async def test_details_tell_what_the_worker_uses_and_the_time_left(
 ) -> None:
     model.reply_to("take your time", Call("Bash", {"command": "sleep 60"}))
     ts = await system.say("<@UBOT> take your time")
-    samples = await system.dev.ground.bus.client.subscribe(ResourceSample.subject(system.key(ts)))
+    samples = await system.bus.client.subscribe(ResourceSample.subject(system.key(ts)))
     thread = await system.until(ts, lambda thread: buttons(thread, "threadmill.details"))
     while not isinstance(LIVES.decode((await samples.next_msg(timeout=20)).data), ResourceSample):
         continue
@@ -90,7 +90,7 @@ async def test_an_attached_file_is_in_the_workspace_before_the_agent_hears_of_it
 
 
 async def ended(system: System, ts: str) -> list[TurnEnd]:
-    found = await read(system.dev.ground.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
+    found = await read(system.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
     return [TurnEnd.decode(entry.data) for entry in found]
 
 
@@ -147,7 +147,7 @@ SETUP = "mkdir -p .threadmill; printf '#!/bin/sh\\necho set up here > prepared\\
 async def test_an_agent_called_into_a_thread_knows_its_people_and_what_was_said(
     system: System, model: MessagesApi
 ) -> None:
-    preferences = Bucket(system.dev.ground.bus, PREFERENCES.name, Preferences)
+    preferences = Bucket(system.bus, PREFERENCES.name, Preferences)
     await preferences.create("T1.C1", Preferences(instructions="Answer in German."))
     await preferences.create("T1.U1", Preferences(instructions="Call me Countess."))
     ts = await system.say("the import drops the last line", user="U2")

@@ -21,7 +21,7 @@ def blocks_of(message: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 async def ends(system: System, ts: str) -> list[TurnEnd]:
-    found = await read(system.dev.ground.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
+    found = await read(system.bus, "SESSIONS", [f"session.{system.key(ts)}.end.*"])
     return [TurnEnd.decode(entry.data) for entry in found]
 
 

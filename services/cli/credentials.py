@@ -1,0 +1,27 @@
+"""`credentials`: keys for a deployment, so that each client has its rights on the bus and no others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.rights import CLIENTS
+from services.cli.words import err
+from services.local.keys import made
+
+
+def credentials(
+    out: Annotated[Path, typer.Option("--out", help="The folder to write them to; only you can read it.")],
+) -> None:
+    """Write the keys of a deployment: what the broker includes, one creds file per service, the scheduler's signing key.
+
+    Run again on the same folder, it gives every client a fresh credential of the same account.
+    """
+    keys = made(out.expanduser().absolute())
+    typer.echo(f"{keys.broker}  for the broker: include it in nats.conf")
+    for client in CLIENTS:
+        typer.echo(f"{keys.of(client.name)}  for the {client.name}: THREADMILL_NATS_CREDS")
+    typer.echo(
+        f"{keys.signing}  for the scheduler alone: THREADMILL_SIGNING_KEY, it makes the workers' credentials"
+    )
+    err.print("keep the folder as secret as the sessions are; nothing in it can be made again if it is lost")

@@ -1,0 +1,92 @@
+"""A broker that trusts nobody, and clients on it that have their rights and no others."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from schemas.rights import inbox
+from services.local.broker import Broker, running_broker
+from services.local.keys import Keys, local_keys
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.topology import apply_map
+
+PATIENCE = 10.0
+
+
+class Guarded:
+    """A broker with keys, and who connects to it."""
+
+    def __init__(self, broker: Broker, keys: Keys) -> None:
+        self.broker = broker
+        self.keys = keys
+
+    @contextlib.asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator[Client]:
+        """Connect as `name` for the body."""
+        settings = BusSettings(url=self.broker.url, creds=self.keys.of(name))
+        client = await open_connection(settings, name, lambda: None, inbox=inbox(name))
+        try:
+            yield client
+        finally:
+            await close_connection(client)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    keys = local_keys(tmp_path / "keys")
+    async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
+        guarded = Guarded(broker, keys)
+        async with guarded.client("scheduler") as client:
+            await apply_map(Bus(client), pools=("default",))
+        yield guarded
+
+
+class Refusals:
+    """Hears what the broker refuses a client."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._heard: asyncio.Queue[str] = asyncio.Queue()
+        self._asked = 0
+        client._error_cb = self._hear  # who connected has given another, which logs
+
+    async def _hear(self, error: Exception) -> None:
+        self._heard.put_nowait(str(error).lower())
+
+    async def publish(self, subject: str, payload: bytes = b"{}", **headers: str) -> bool:
+        """Whether publishing to `subject` is refused; everything before it was dealt with by then."""
+        await self._client.publish(subject, payload, headers=headers or None)
+        return await self._refused("publish", subject)
+
+    async def subscribe(self, subject: str) -> bool:
+        """Whether subscribing to `subject` is refused."""
+        subscription = await self._client.subscribe(subject)
+        refused = await self._refused("subscription", subject)
+        with contextlib.suppress(NatsError):
+            await subscription.unsubscribe()
+        return refused
+
+    async def _refused(self, what: str, subject: str) -> bool:
+        # Nobody may publish this one: once it is refused, everything before it has been dealt with.
+        self._asked += 1
+        marker = f'publish to "nobody.{self._asked}"'
+        await self._client.publish(marker.split('"')[1])
+        said: list[str] = []
+        async with asyncio.timeout(PATIENCE):
+            while not any(marker in word for word in said):
+                said.append(await self._heard.get())
+        return any(f"permissions violation for {what}" in word and subject.lower() in word for word in said)
+
+
+async def state(guarded: Guarded, *streams: str) -> dict[str, Any]:
+    """Return where `streams` stand: what nobody may have changed."""
+    async with guarded.client("operator") as client:
+        bus = Bus(client)
+        return {name: (await bus.api(f"STREAM.INFO.{name}", None))["state"]["last_seq"] for name in streams}
