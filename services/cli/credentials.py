@@ -13,7 +13,7 @@ from services.local.keys import made
 def credentials(
     out: Annotated[Path, typer.Option("--out", help="The folder to write them to; only you can read it.")],
 ) -> None:
-    """Write the keys of a deployment: what the broker includes, one creds file per service, the scheduler's signing key.
+    """Write the keys of a deployment: what the broker includes, one creds file per service, the key by which the scheduler signs workers.
 
     Run again on the same folder, it gives every client a fresh credential of the same account.
     """
@@ -22,6 +22,7 @@ def credentials(
     for client in CLIENTS:
         typer.echo(f"{keys.of(client.name)}  for the {client.name}: THREADMILL_NATS_CREDS")
     typer.echo(
-        f"{keys.signing}  for the scheduler alone: THREADMILL_SIGNING_KEY, it makes the workers' credentials"
+        f"{keys.workers}  for the scheduler alone: THREADMILL_SIGNING_KEY, it makes the workers' credentials"
     )
+    typer.echo(f"{keys.services}  for nobody: keep it apart, it makes fresh credentials in this folder")
     err.print("keep the folder as secret as the sessions are; nothing in it can be made again if it is lost")

@@ -1,7 +1,7 @@
 """The keys of a broker that trusts nobody: made once, with a credential for each client that has no more than its rights.
 
-The operator's and the account's own keys sign once and are forgotten: what nobody has, nobody steals. The account's
-signing key stays; whoever has it makes users, which is the scheduler's work.
+The operator's and the accounts' own keys sign once and are forgotten: what nobody has, nobody steals. What stays are the
+keys that sign users: of the services' account, for fresh credentials, and of the workers', for the scheduler.
 """
 
 import os
@@ -10,15 +10,17 @@ from pathlib import Path
 import msgspec
 
 from schemas.rights import CLIENTS, LOCAL, Client, rights
+from schemas.worker_rights import SHARED
 from services.local.errors import LocalError
-from services.runtime.claims import account_jwt, creds, operator_jwt, user_jwt
+from services.runtime.claims import Account, account_jwt, operator_jwt
+from services.runtime.issuer import Issuer
 from services.runtime.nkey import NKey
 
 # A client sends its JWT in one line; with the rights of a scheduler that is 10 kB, and the server's default is 4 KiB.
 CONTROL_LINE = 32 * 1024
 # The account of a broker without accounts.
 NOBODY = "$G"
-BROKER, SIGNING, ACCOUNT = "broker.conf", "signing.nk", "account"
+BROKER, OF_SERVICES, OF_WORKERS = "broker.conf", "services.key", "workers.key"
 
 
 class KeysError(LocalError):
@@ -36,14 +38,14 @@ class Keys(msgspec.Struct, frozen=True):
         return self.folder / BROKER
 
     @property
-    def signing(self) -> Path:
-        """The key that signs users."""
-        return self.folder / SIGNING
+    def services(self) -> Path:
+        """The key that signs services and operators."""
+        return self.folder / OF_SERVICES
 
     @property
-    def account(self) -> str:
-        """The public key of the account."""
-        return (self.folder / ACCOUNT).read_text().strip()
+    def workers(self) -> Path:
+        """The key that signs workers."""
+        return self.folder / OF_WORKERS
 
     def of(self, name: str) -> Path:
         """Return the creds file of the client `name`."""
@@ -73,34 +75,39 @@ def local_keys(folder: Path) -> Keys:
 
 def adopted(keys: Keys, store: Path) -> None:
     """Give the account what a broker without accounts has stored in `store`, where it has nothing yet."""
-    nobodys, ours = store / "jetstream" / NOBODY, store / "jetstream" / keys.account
+    nobodys, ours = store / "jetstream" / NOBODY, store / "jetstream" / Issuer.read(keys.services).account
     if nobodys.is_dir() and not ours.exists():
         nobodys.rename(ours)
 
 
 def _found(keys: Keys) -> None:
-    operator, system = NKey.generate("operator"), NKey.generate("account")
-    account, signing = NKey.generate("account"), NKey.generate("account")
-    of_system = account_jwt(operator, system.public, "SYS")
-    of_account = account_jwt(operator, account.public, "THREADMILL", signing=signing.public, stores=True)
-    _write(keys.signing, signing.seed + "\n")
-    _write(keys.folder / ACCOUNT, account.public + "\n")
+    operator, system = NKey.generate("operator"), NKey.generate("account").public
+    services, workers = NKey.generate("account").public, NKey.generate("account").public
+    signs_services, signs_workers = NKey.generate("account"), NKey.generate("account")
+    accounts = (
+        Account(public=system, name="SYS"),
+        Account(public=services, name="THREADMILL", signing=signs_services.public, stores=True, lends=SHARED),
+        Account(
+            public=workers, name="WORKERS", signing=signs_workers.public, borrows=SHARED, lender=services
+        ),
+    )
+    _write(keys.services, Issuer(services, signs_services).kept())
+    _write(keys.workers, Issuer(workers, signs_workers).kept())
+    preload = "".join(f"  {account.public}: {account_jwt(operator, account)}\n" for account in accounts)
     # Last: where it is, all is.
     _write(
         keys.broker,
-        f"operator: {operator_jwt(operator, system.public)}\n"
-        f"system_account: {system.public}\n"
+        f"operator: {operator_jwt(operator, system)}\n"
+        f"system_account: {system}\n"
         f"max_control_line: {CONTROL_LINE}\n"
-        "resolver: MEMORY\n"
-        f"resolver_preload: {{\n  {system.public}: {of_system}\n  {account.public}: {of_account}\n}}\n",
+        f"resolver: MEMORY\nresolver_preload: {{\n{preload}}}\n",
     )
 
 
 def _issue(keys: Keys, clients: tuple[Client, ...]) -> None:
-    signer = NKey(keys.signing.read_text().strip())
+    issuer = Issuer.read(keys.services)
     for client in clients:
-        user = NKey.generate("user")
-        _write(keys.of(client.name), creds(user_jwt(signer, keys.account, user.public, rights(client)), user))
+        _write(keys.of(client.name), issuer.creds(rights(client)))
 
 
 def _write(path: Path, content: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.rights import Rights
+from schemas.worker_rights import Shared
 from services.runtime.nkey import NKey
 
 HEAD = {"typ": "JWT", "alg": "ed25519-nkey"}
@@ -26,15 +27,47 @@ def operator_jwt(operator: NKey, system: str) -> str:
     return _signed(operator, operator.public, "threadmill", claims)
 
 
-def account_jwt(operator: NKey, account: str, name: str, *, signing: str = "", stores: bool = False) -> str:
-    """Return an account's; users are signed by the key `signing`, and with `stores` it has JetStream without limits."""
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account: its users are signed by the key `signing`; with `stores` it has JetStream, without limits.
+
+    It `lends` subjects to others, and borrows those that `lender`, a public key, lends.
+    """
+
+    public: str
+    name: str
+    signing: str = ""
+    stores: bool = False
+    lends: tuple[Shared, ...] = ()
+    borrows: tuple[Shared, ...] = ()
+    lender: str = ""
+
+
+def account_jwt(operator: NKey, account: Account) -> str:
+    """Return the JWT of `account`."""
     limits = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), UNLIMITED)
-    if stores:
+    if account.stores:
         limits |= dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), UNLIMITED)
-    claims: dict[str, Any] = {"type": "account", "limits": limits | {"wildcards": True}}
-    if signing:
-        claims["signing_keys"] = [signing]
-    return _signed(operator, account, name, claims)
+    claims: dict[str, Any] = {
+        "type": "account",
+        "limits": limits | {"wildcards": True},
+        "exports": [_export(shared) for shared in account.lends],
+        "imports": [_import(shared, account.lender) for shared in account.borrows],
+    }
+    if account.signing:
+        claims["signing_keys"] = [account.signing]
+    return _signed(operator, account.public, account.name, claims)
+
+
+def _export(shared: Shared) -> dict[str, Any]:
+    export = {"name": shared.subject, "subject": shared.subject}
+    if shared.heard:
+        return export | {"type": "stream"}
+    return export | {"type": "service", "response_type": "Stream" if shared.many else "Singleton"}
+
+
+def _import(shared: Shared, lender: str) -> dict[str, Any]:
+    kind = "stream" if shared.heard else "service"
+    return {"name": shared.subject, "subject": shared.subject, "account": lender, "type": kind}
 
 
 def user_jwt(signer: NKey, account: str, user: str, rights: Rights, *, seconds: float | None = None) -> str:

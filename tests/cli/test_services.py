@@ -33,7 +33,7 @@ def running(cli: Cli, *arguments: object) -> Iterator[Started]:
 
 def ready(service: Started) -> None:
     """Wait until a service says that it is ready."""
-    while '"event":"ready"' not in service.stderr():
+    while '"event":"ready"' not in service.stderr().replace(" ", ""):
         assert service.process.poll() is None, service.stderr()
 
 

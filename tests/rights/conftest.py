@@ -10,11 +10,12 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from schemas.rights import inbox
+from schemas.rights import Rights, inbox
 from services.local.broker import Broker, running_broker
 from services.local.keys import Keys, local_keys
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.issuer import Issuer
 from services.runtime.topology import apply_map
 
 PATIENCE = 10.0
@@ -26,6 +27,11 @@ class Guarded:
     def __init__(self, broker: Broker, keys: Keys) -> None:
         self.broker = broker
         self.keys = keys
+
+    def hire(self, rights: Rights, seconds: float = 3600) -> None:
+        """Give a worker a credential, as the scheduler does."""
+        creds = Issuer.read(self.keys.workers).creds(rights, seconds=seconds)
+        self.keys.of(rights.name).write_text(creds)
 
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Client]:
@@ -60,9 +66,9 @@ class Refusals:
     async def _hear(self, error: Exception) -> None:
         self._heard.put_nowait(str(error).lower())
 
-    async def publish(self, subject: str, payload: bytes = b"{}", **headers: str) -> bool:
+    async def publish(self, subject: str, payload: bytes = b"{}", reply: str = "") -> bool:
         """Whether publishing to `subject` is refused; everything before it was dealt with by then."""
-        await self._client.publish(subject, payload, headers=headers or None)
+        await self._client.publish(subject, payload, reply=reply)
         return await self._refused("publish", subject)
 
     async def subscribe(self, subject: str) -> bool:

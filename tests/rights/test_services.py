@@ -130,8 +130,8 @@ def test_the_keys_are_their_owners_alone_and_stay_those_of_one_account(tmp_path:
     before = {path.name: path.read_text() for path in keys.folder.iterdir()}
     assert set(before) == {
         "broker.conf",
-        "signing.nk",
-        "account",
+        "services.key",
+        "workers.key",
         *(f"{each.name}.creds" for each in CLIENTS),
     }
     assert all(path.stat().st_mode & 0o077 == 0 for path in (keys.folder, *keys.folder.iterdir()))

@@ -1,0 +1,232 @@
+"""A hostile worker on the real broker: with its credentials it reaches its own session, and nothing of anybody else's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from schemas.keys import SessionKey
+from schemas.rights import inbox
+from schemas.worker_rights import NEXT, READINGS, filters, pool_rights, reader, session_rights
+from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings, open_connection
+from services.runtime.errors import SettingsError
+from services.runtime.follow import INACTIVE
+from services.runtime.pull import NANOSECONDS
+from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
+
+MINE = SessionKey("T1", "C1", "1-1")
+OTHER = SessionKey("T1", "C1", "2-2")
+WORKER = "w-1"
+STREAMS = (
+    "SESSIONS", "WORK", "DEADLETTER", "AUDIT", "FILES",
+    "KV_leases", "KV_turns", "KV_sessions", "KV_ratelimits", "KV_preferences", "KV_writers", "KV_cursors",
+)  # fmt: skip
+# Where an answer would do harm if it came there.
+TARGETS = (
+    f"session.{OTHER}.out",
+    f"session.{OTHER}.in.x",
+    f"session.{OTHER}.control",
+    f"session.{OTHER}.end.1",
+    f"session.{MINE}.in.x",
+    f"session.{MINE}.control",
+    f"$KV.leases.{OTHER}",
+    f"$KV.turns.{OTHER}",
+    f"files.{OTHER}.f1.0",
+    f"live.{OTHER}",
+    "work.default",
+    "dead.worker.work.default",
+    "audit.T1.deleted",
+    "scheduler.enter.w-2",
+    f"scheduler.admit.{OTHER}",
+    "archiver.delete",
+    "$JS.API.STREAM.DELETE.SESSIONS",
+    "$JS.ACK.SESSIONS.scheduler.1.1.1.1.1",
+)
+
+NEVER = (
+    *TARGETS,
+    f"session.{MINE}.control",
+    f"session.{MINE}.in.x",
+    f"files.{OTHER}.f1.0",
+    f"archiver.read.{OTHER}",
+    "archiver.list",
+    f"scheduler.renew.{OTHER}.{WORKER}",
+    f"scheduler.renew.{MINE}.w-2",
+    f"scheduler.reader.{OTHER}.{WORKER}",
+    f"scheduler.reader.{MINE}.w-2",
+    "session.T1.C1.*.out",
+    "session.T1.C1.>",
+    "_INBOX_w-2.x",
+    "_INBOX_scheduler.x",
+    "_INBOX.x",
+    f"$JS.API.DIRECT.GET.SESSIONS.session.{OTHER}.out",
+    "$JS.API.DIRECT.GET.SESSIONS.session.>",
+    "$JS.API.DIRECT.GET.SESSIONS",
+    f"$JS.API.DIRECT.GET.KV_leases.$KV.leases.{OTHER}",
+    f"$JS.API.DIRECT.GET.KV_turns.$KV.turns.{MINE}",
+    f"$JS.API.DIRECT.GET.FILES.files.{OTHER}.f1.0",
+    "$JS.API.INFO",
+    "$JS.API.STREAM.INFO.SESSIONS",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.MSG.GET.SESSIONS",
+    "$JS.API.STREAM.PURGE.SESSIONS",
+    "$JS.API.STREAM.CREATE.MINE",
+    "$JS.API.CONSUMER.NAMES.SESSIONS",
+    "$JS.API.CONSUMER.LIST.SESSIONS",
+    "$JS.API.CONSUMER.INFO.SESSIONS.scheduler",
+    f"$JS.API.CONSUMER.CREATE.SESSIONS.{WORKER}-log",
+    f"$JS.API.CONSUMER.CREATE.SESSIONS.{WORKER}-log.session.{MINE}.out",
+    "$JS.API.CONSUMER.CREATE.SESSIONS",
+    "$JS.API.CONSUMER.DURABLE.CREATE.SESSIONS.mine",
+    f"$JS.API.CONSUMER.DELETE.SESSIONS.{WORKER}-log",
+    f"{NEXT}.SESSIONS.scheduler",
+    f"{NEXT}.SESSIONS.archiver",
+    f"{NEXT}.SESSIONS.w-2-log",
+    f"{NEXT}.WORK.pool-default",
+    "$JS.ACK.WORK.pool-default.1.2.2.1.0",
+    "$SYS.REQ.USER.INFO.x",
+)  # fmt: skip
+UNHEARD = (
+    ">", "*", "session.>", f"session.{OTHER}.control", f"session.{OTHER}.>", f"session.{MINE}.>", "live.>",
+    "_INBOX.>", "_INBOX_w-2.>", "_INBOX_scheduler.>", "scheduler.>", f"scheduler.admit.{MINE}", "$JS.>", "$KV.>",
+    "$SYS.>", "work.*", "dead.>", "audit.>", "files.>",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def hostile(guarded: Guarded) -> AsyncIterator[Client]:
+    """A worker with a real session's credential, and two sessions that have a log."""
+    async with guarded.client("operator") as client:
+        for key in (MINE, OTHER):
+            await client.request(f"session.{key}.in.1", b"{}")
+            await client.request(f"session.{key}.out", b'{"kind":"stop","user":{"id":"U1"}}')
+    guarded.hire(session_rights(MINE, WORKER, "$JS.ACK.WORK.pool-default.1.1.1.1.0"))
+    async with guarded.client(WORKER) as client:
+        yield client
+
+
+async def made_reader(guarded: Guarded, reading: str) -> None:
+    config = {
+        "name": reader(WORKER, reading),
+        "ack_policy": "none",
+        "mem_storage": True,
+        "inactive_threshold": int(INACTIVE * NANOSECONDS),
+        "filter_subjects": list(filters(MINE, reading)),
+    }
+    async with guarded.client("scheduler") as client:
+        subject = f"CONSUMER.CREATE.SESSIONS.{config['name']}"
+        answer = await Bus(client).api(
+            subject, {"stream_name": "SESSIONS", "config": config, "action": "create"}
+        )
+        assert "error" not in answer
+
+
+async def test_it_is_refused_all_that_is_not_its_own(guarded: Guarded, hostile: Client) -> None:
+    before = await state(guarded, *STREAMS)
+    refusals = Refusals(hostile)
+    taken = [subject for subject in NEVER if not await refusals.publish(subject)]
+    heard = [subject for subject in UNHEARD if not await refusals.subscribe(subject)]
+    assert (taken, heard) == ([], [])
+    assert await state(guarded, *STREAMS) == before
+
+
+async def test_it_does_its_own_work(guarded: Guarded, hostile: Client) -> None:
+    for subject in (
+        f"session.{MINE}.out",
+        f"session.{MINE}.end.1",
+        f"session.{MINE}.state",
+        f"$KV.leases.{MINE}",
+    ):
+        answer = await hostile.request(subject, b"{}", timeout=PATIENCE)
+        assert b'"seq"' in answer.data
+    last = await hostile.request(f"$JS.API.DIRECT.GET.SESSIONS.session.{MINE}.out", b"", timeout=PATIENCE)
+    assert last.data == b"{}"
+    await made_reader(guarded, "out")
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    subject = hostile.new_inbox()
+    await hostile.subscribe(subject, cb=arrived.put)
+    await hostile.publish(f"{NEXT}.SESSIONS.{reader(WORKER, 'out')}", b'{"batch":2}', reply=subject)
+    async with asyncio.timeout(PATIENCE):
+        assert [(await arrived.get()).subject for _ in range(2)] == [f"session.{MINE}.out"] * 2
+
+
+async def test_no_answer_that_it_asks_for_comes_where_it_would_be_stored(
+    guarded: Guarded, hostile: Client
+) -> None:
+    await made_reader(guarded, "out")
+    refusals = Refusals(hostile)
+    before = await state(guarded, *STREAMS)
+    for target in TARGETS:
+        assert not await refusals.publish(
+            f"$JS.API.DIRECT.GET.SESSIONS.session.{MINE}.out", b"", reply=target
+        )
+        assert not await refusals.publish(
+            f"{NEXT}.SESSIONS.{reader(WORKER, 'out')}", b'{"batch":1,"no_wait":true}', reply=target
+        )
+        assert not await refusals.publish(f"$KV.leases.{MINE}", b"{}", reply=target)
+        assert not await refusals.publish("$JS.ACK.WORK.pool-default.1.1.1.1.0", b"+ACK", reply=target)
+    after = await state(guarded, *STREAMS)
+    # Its own lease is all that moved, by what it wrote itself.
+    first = before.pop("KV_leases")
+    assert first < after.pop("KV_leases") <= first + len(TARGETS)
+    assert after == before
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xfe", b"[" * 100_000, b"x" * (4 * 2**20)])
+async def test_what_it_writes_of_its_own_is_its_own_alone(
+    guarded: Guarded, hostile: Client, payload: bytes
+) -> None:
+    before = await state(guarded, *STREAMS)
+    await hostile.publish(f"session.{MINE}.out", payload)
+    await hostile.flush()
+    after = await state(guarded, *STREAMS)
+    assert {name for name in STREAMS if before[name] != after[name]} <= {"SESSIONS"}
+
+
+async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(guarded: Guarded) -> None:
+    guarded.hire(pool_rights("default", WORKER))
+    before = await state(guarded, *STREAMS)
+    own = {"dead.worker.work.default"}
+    allowed = {f"{NEXT}.WORK.pool-default", "$JS.ACK.WORK.pool-default.1.2.2.1.0", *own}
+    async with guarded.client(WORKER) as client:
+        refusals = Refusals(client)
+        forbidden = [each for each in NEVER if each not in allowed] + [
+            f"session.{MINE}.out", f"session.{MINE}.state", f"live.{MINE}", f"$KV.leases.{MINE}",
+            f"scheduler.admit.{MINE}", f"archiver.read.{MINE}", "scheduler.enter.w-2",
+        ]  # fmt: skip
+        taken = [subject for subject in forbidden if not await refusals.publish(subject)]
+        heard = [
+            subject
+            for subject in (*UNHEARD, f"session.{MINE}.control")
+            if not await refusals.subscribe(subject)
+        ]
+        for target in TARGETS:
+            assert not await refusals.publish(f"{NEXT}.WORK.pool-default", b'{"no_wait":true}', reply=target)
+    assert (taken, heard) == ([], [])
+    assert await state(guarded, *STREAMS) == before
+
+
+async def test_a_credential_that_has_expired_is_none(guarded: Guarded) -> None:
+    guarded.hire(session_rights(MINE, WORKER, ""), seconds=-1)
+    settings = BusSettings(url=guarded.broker.url, creds=guarded.keys.of(WORKER))
+    with pytest.raises(SettingsError):
+        await open_connection(settings, WORKER, lambda: None, inbox=inbox(WORKER))
+
+
+async def test_a_jwt_without_its_key_is_none(guarded: Guarded) -> None:
+    guarded.hire(session_rights(MINE, WORKER, ""))
+    guarded.hire(session_rights(OTHER, "w-2", ""))
+    stolen = guarded.keys.of(WORKER).read_text().partition("-----BEGIN USER NKEY SEED-----")[0]
+    own = guarded.keys.of("w-2").read_text().partition("-----BEGIN USER NKEY SEED-----")
+    guarded.keys.of("w-3").write_text(stolen + own[1] + own[2])
+    settings = BusSettings(url=guarded.broker.url, creds=guarded.keys.of("w-3"))
+    with pytest.raises(SettingsError, match="refuses who we say we are"):
+        await open_connection(settings, "w-3", lambda: None)
+
+
+def test_every_reading_has_a_name_of_its_own() -> None:
+    assert len({filters(MINE, reading) for reading in READINGS}) == len(READINGS)
