@@ -21,10 +21,9 @@ class ReadLog(Message, frozen=True, kw_only=True):
     export: bool = False
     reading: str = ""
 
-    @staticmethod
-    def subject() -> str:
+    def subject(self) -> str:
         """Return the subject of the request."""
-        return "archiver.read"
+        return f"archiver.read.{self.session}"
 
 
 class LogPage(Message, frozen=True, kw_only=True):

@@ -15,6 +15,12 @@ class Lease(Message, frozen=True, kw_only=True):
     token: int = 0
 
 
+class Grant(Message, frozen=True, kw_only=True):
+    """The session that a worker was let into."""
+
+    session: str
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """An input without a fate yet."""
 

@@ -147,4 +147,7 @@ CURSORS = Bucket(name="cursors", description="How far each partition's writer ha
 PREFERENCES = Bucket(
     name="preferences", description="What each channel and person prefers: the agent's instructions."
 )
-BUCKETS = (LEASES, TURNS, RATELIMITS, SUMMARIES, WRITERS, CURSORS, PREFERENCES)
+GRANTS = Bucket(
+    name="workers", description="Which session each worker was let into: one, for all its life.", ttl=DAY
+)
+BUCKETS = (LEASES, TURNS, RATELIMITS, SUMMARIES, WRITERS, CURSORS, PREFERENCES, GRANTS)

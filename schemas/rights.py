@@ -15,6 +15,7 @@ from schemas.bus import (
     DEADLETTER,
     END,
     FILES,
+    GRANTS,
     IN,
     LEASES,
     OUT,
@@ -22,7 +23,6 @@ from schemas.bus import (
     RATELIMITS,
     SCHEDULER,
     SESSIONS,
-    STATE,
     STREAMS,
     SUMMARIES,
     TURNS,
@@ -30,7 +30,6 @@ from schemas.bus import (
     WRITERS,
     Bucket,
     Consumer,
-    pool_consumer,
 )
 
 API = "$JS.API"
@@ -158,10 +157,15 @@ SCHEDULING = Client(
         "work.*",
         "live.*.*.*",
         "dead.scheduler.>",
-        *keys(LEASES, TURNS, RATELIMITS, SUMMARIES),
+        *keys(LEASES, TURNS, RATELIMITS, SUMMARIES, GRANTS),
     ),
-    hears=("scheduler.>",),
-    reads=(SESSIONS.name, *kv(LEASES, TURNS, RATELIMITS, SUMMARIES, PREFERENCES)),
+    hears=(
+        "scheduler.admit.*.*.*",
+        "scheduler.enter.*",
+        "scheduler.renew.*.*.*.*",
+        "scheduler.reader.*.*.*.*",
+    ),
+    reads=(SESSIONS.name, WORK.name, *kv(LEASES, TURNS, RATELIMITS, SUMMARIES, PREFERENCES, GRANTS)),
     follows=(SESSIONS.name, *kv(LEASES, TURNS)),
     consumes=(SCHEDULER,),
     api=MAP,
@@ -171,7 +175,7 @@ ARCHIVING = Client(
     name="archiver",
     # Of the log only what no session writes: the filler that moves the stream past the archive.
     writes=("session.threadmill.archiver.filler.state", "audit.*.*", "dead.archiver.>", *keys(SUMMARIES)),
-    hears=("archiver.>",),
+    hears=("archiver.read.*.*.*", "archiver.list", "archiver.delete"),
     reads=(SESSIONS.name, *kv(TURNS, SUMMARIES)),
     follows=(SESSIONS.name,),
     consumes=(ARCHIVER,),
@@ -189,7 +193,7 @@ OPERATING = Client(
         "session.>",
         "work.*",
         "audit.*.*",
-        "archiver.read",
+        "archiver.read.*.*.*",
         "archiver.list",
         "archiver.delete",
         *keys(PREFERENCES),
@@ -211,28 +215,10 @@ OPERATING = Client(
         f"STREAM.MSG.DELETE.{DEADLETTER.name}",
     ),
 )
-WORKING = Client(
-    name="worker",
-    writes=(
-        OUT,
-        END,
-        STATE,
-        "live.*.*.*",
-        "files.>",
-        "dead.worker.>",
-        "scheduler.admit",
-        "archiver.read",
-        *keys(LEASES),
-    ),
-    hears=(CONTROL,),
-    reads=(SESSIONS.name, FILES.name, *kv(LEASES)),
-    follows=(SESSIONS.name,),
-    consumes=(pool_consumer("default"),),
-)
 # What `threadmill dev` itself does, beside its services.
 LOCAL = Client(name="dev", reads=kv(SUMMARIES), api=(*MAP, *(f"STREAM.PURGE.{name}" for name in kv(WRITERS))))
 SERVICES = (INGRESS, SCHEDULING, ARCHIVING)
-CLIENTS = (*SERVICES, OPERATING, WORKING)
+CLIENTS = (*SERVICES, OPERATING)
 
 
 def streams_of(name: str) -> tuple[str, ...]:

@@ -54,10 +54,9 @@ class Admit(Message, frozen=True, kw_only=True):
     turn: int
     user: Person
 
-    @staticmethod
-    def subject() -> str:
+    def subject(self) -> str:
         """Return the subject of the request."""
-        return "scheduler.admit"
+        return f"scheduler.admit.{self.session}"
 
 
 class Admission(Message, frozen=True, kw_only=True):

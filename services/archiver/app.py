@@ -44,7 +44,7 @@ class Archiver:
             settings.sweep_seconds,
         )
         reading = AuditedReading(bus, Reading(store, listings))
-        self._reads = Requests(bus, ReadLog.subject(), ReadLog, reading.answer)
+        self._reads = Requests(bus, "archiver.read.*.*.*", ReadLog, reading.answer)
         self._lists = Requests(bus, ListSessions.subject(), ListSessions, Sessions(store).answer)
         self._deletes = Requests(bus, DeleteSession.subject(), DeleteSession, deletion.answer)
 

@@ -60,14 +60,17 @@ class Requests(Generic[M]):
                 await subscription.unsubscribe()
 
     async def _answer(self, message: Msg) -> None:
-        answer = await self._reason_or_answer(message.data)
+        answer = await self._reason_or_answer(message)
         if len(answer.encode()) > MAX_PAYLOAD:
             answer = Refused(reason="The answer is larger than the bus carries; ask for less")
         await reply(message, answer)
 
-    async def _reason_or_answer(self, payload: bytes) -> Message:
+    async def _reason_or_answer(self, message: Msg) -> Message:
         try:
-            return await self._decide(self._kind.decode(payload))
+            request = self._kind.decode(message.data)
+            if self._subject.endswith("*"):
+                _require_own(request, message.subject)
+            return await self._decide(request)
         except (MalformedMessage, InvalidKey) as e:
             REFUSED.labels("archiver", self._subject).inc()
             return Refused(reason=f"This request cannot be read: {e}")
@@ -78,3 +81,9 @@ class Requests(Generic[M]):
         except Exception:
             log.exception("a request failed", subject=self._subject)
             return Refused(reason="The archiver failed at this request; its log says why")
+
+
+def _require_own(request: Message, subject: str) -> None:
+    """See that the request is for the session of its subject, which the broker guards. Raises `InvalidKey`."""
+    if getattr(request, "session", "") != ".".join(subject.split(".")[2:]):
+        raise InvalidKey("it names another session than its subject")

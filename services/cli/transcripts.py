@@ -132,7 +132,7 @@ async def _records(bus: Bus, key: SessionKey, *, export: bool) -> AsyncIterator[
 
 
 async def _page(bus: Bus, request: ReadLog) -> LogPage:
-    answer = PAGES.decode(await bus.request(ReadLog.subject(), request))
+    answer = PAGES.decode(await bus.request(request.subject(), request))
     if not isinstance(answer, LogPage):
         other = "the archiver is of another version; update this one"
         fail(answer.reason if isinstance(answer, Refused) else other)

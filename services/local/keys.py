@@ -16,7 +16,7 @@ from services.runtime.claims import Account, account_jwt, operator_jwt
 from services.runtime.issuer import Issuer
 from services.runtime.nkey import NKey
 
-# A client sends its JWT in one line; with the rights of a scheduler that is 10 kB, and the server's default is 4 KiB.
+# A client sends its JWT in one line; with the rights of a scheduler that is 5 kB, and the server's default is 4 KiB.
 CONTROL_LINE = 32 * 1024
 # The account of a broker without accounts.
 NOBODY = "$G"

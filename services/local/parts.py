@@ -14,6 +14,7 @@ from services.ingress import app as ingress
 from services.ingress.settings import IngressSettings, load_settings
 from services.local.ground import DevSettings, Ground
 from services.local.slack.app import Simulator
+from services.runtime.issuer import Issuer
 from services.runtime.lifecycle import Service, cancel
 from services.runtime.settings import names
 from services.scheduler import app as scheduler
@@ -58,8 +59,12 @@ async def wired(ground: Ground, simulator: Simulator | None, url: str) -> AsyncI
         buses = {each.name: await stack.enter_async_context(ground.connected(each.name)) for each in SERVICES}
         folder = ArchiverSettings(folder=ground.home.path / "archive")
         archive = await archiver.wire(buses["archiver"], readiness, folder)
-        launcher = ProcessLauncher(ground.home.path, _worker_settings(ground), environ=settings.environ)
-        schedule = await scheduler.wire(buses["scheduler"], readiness, settings.scheduler, launcher)
+        issuer = Issuer.read(ground.keys.workers)
+        launcher = ProcessLauncher(
+            ground.home.path, _worker_settings(ground), environ=settings.environ, issuer=issuer
+        )
+        bus = buses["scheduler"]
+        schedule = await scheduler.wire(bus, readiness, settings.scheduler, launcher, issuer)
         asked = _ingress_settings(settings, simulator, url)
         slack = await ingress.wire(buses["ingress"], readiness, asked)
         parts = Parts([("ingress", slack), ("scheduler", schedule), ("archiver", archive)], slack.routes())
@@ -78,7 +83,6 @@ def _worker_settings(ground: Ground) -> dict[str, str]:
     }
     given = {
         "THREADMILL_NATS_URL": ground.broker.url,
-        "THREADMILL_NATS_CREDS": str(ground.keys.of("worker")),
         "THREADMILL_AGENT": ground.choice.agent,
         "THREADMILL_LOG_FORM": "text",
     }

@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 ATTEMPT_SECONDS = 1.0
 DEFAULT_DEADLINE = 10.0
+# A replica follows its leader within milliseconds; one that takes longer than this is not waited for.
+CAUGHT_UP_SECONDS = 1.0
+LAG_SECONDS = 0.02
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -33,8 +36,14 @@ class Stored(msgspec.Struct, frozen=True):
 class Asking:
     """One connection's way to ask. Everything raises `Unavailable` when there is no answer by its deadline."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, direct: bool = False) -> None:
+        """With `direct`, ask for single messages by their subject, which any replica answers and rights can tell apart."""
         self.client = client
+        self.direct = direct
+
+    def new_id(self) -> str:
+        """Return an id that nobody else uses."""
+        return self.client._nuid.next().decode()  # noqa: SLF001 (nats-py offers its generator nowhere else)
 
     async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
         """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""
@@ -60,9 +69,22 @@ class Asking:
             if time.monotonic() >= until:
                 raise Unavailable(f"nobody answered {subject} within {deadline:g} s")
 
-    async def last(self, stream: str, subject: str, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
-        """Return the last message of `subject` as the stream's leader knows it, None when there is none."""
-        return await self._get(stream, {"last_by_subj": subject}, deadline)
+    async def last(
+        self, stream: str, subject: str, *, deadline: float = DEFAULT_DEADLINE, at_least: int = 0
+    ) -> Stored | None:
+        """Return the last message of `subject` as the stream's leader knows it, None when there is none.
+
+        A `direct` one comes from a replica, which is given a moment to know what the leader told as `at_least`.
+        """
+        if not self.direct:
+            return await self._get(stream, {"last_by_subj": subject}, deadline)
+        until = time.monotonic() + deadline
+        patience = min(until, time.monotonic() + CAUGHT_UP_SECONDS)
+        while True:
+            found = await self._directly(stream, subject, until)
+            if (found.sequence if found else 0) >= at_least or time.monotonic() >= patience:
+                return found
+            await asyncio.sleep(LAG_SECONDS)
 
     async def at(self, stream: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
         """Return the message at `sequence`, None when it is gone."""
@@ -102,6 +124,19 @@ class Asking:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
         return reply
+
+    async def _directly(self, stream: str, subject: str, until: float) -> Stored | None:
+        while True:
+            reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", None, until)
+            headers = (reply.headers or {}) if reply else {}
+            if reply and "Nats-Sequence" in headers:
+                return Stored(subject, int(headers["Nats-Sequence"]), reply.data, headers)
+            if headers.get("Status") == "404":
+                return None
+            if time.monotonic() >= until:
+                raise Unavailable(f"{stream} did not answer for {subject}")
+            if reply:
+                await asyncio.sleep(LAG_SECONDS)
 
     async def _get(self, stream: str, request: dict[str, Any], deadline: float) -> Stored | None:
         answer = await self.api(f"STREAM.MSG.GET.{stream}", request, deadline=deadline)

@@ -9,10 +9,12 @@ import msgspec
 import structlog
 
 from schemas.base import MalformedMessage, Message
+from services.runtime.asking import Stored
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict
 from services.runtime.follow import Follow
 from services.runtime.metrics import UNREADABLE
+from services.runtime.pull import Delivery
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +47,12 @@ class Bucket(Generic[M]):
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
 
-    async def get(self, key: str) -> Entry[M]:
-        """Return the entry of `key` as the leader knows it. Raises `Unavailable`."""
-        last = await self._bus.last(self._stream, self._prefix + key)
+    async def get(self, key: str, at_least: int = 0) -> Entry[M]:
+        """Return the entry of `key` as the leader knows it, or has told it by `at_least`. Raises `Unavailable`."""
+        last = await self._bus.last(self._stream, self._prefix + key, at_least=at_least)
         if last is None:
             return Entry(key, None, 0)
-        return Entry(key, self._value(key, last.headers, last.data), last.sequence)
+        return Entry(key, self._value(key, last), last.sequence)
 
     async def put(self, key: str, value: M, revision: int, *, deadline: float = 10.0) -> int:
         """Write `value` where `revision` is still the last (0: the key was never there). Raises `Conflict`."""
@@ -61,8 +63,8 @@ class Bucket(Generic[M]):
         """Write `value` where there is none; return its revision. Raises `Conflict` when there is one."""
         try:
             return await self.put(key, value, 0)
-        except Conflict:
-            entry = await self.get(key)
+        except Conflict as e:
+            entry = await self.get(key, e.last)
             if entry.value is not None:
                 raise
             return await self.put(key, value, entry.revision)
@@ -90,15 +92,14 @@ class Bucket(Generic[M]):
                     yield None
                     continue
                 key = delivery.subject.removeprefix(self._prefix)
-                value = self._value(key, delivery.headers, delivery.data)
                 stored_at = datetime.fromtimestamp(delivery.timestamp, UTC)
-                yield Entry(key, value, delivery.sequence, stored_at)
+                yield Entry(key, self._value(key, delivery), delivery.sequence, stored_at)
 
-    def _value(self, key: str, headers: Mapping[str, str], data: bytes) -> M | None:
-        if headers.get(OPERATION) in REMOVED or not data:
+    def _value(self, key: str, found: Stored | Delivery) -> M | None:
+        if found.headers.get(OPERATION) in REMOVED or not found.data:
             return None
         try:
-            return self._kind.decode(data)
+            return self._kind.decode(found.data)
         except MalformedMessage as e:
             # As if it were not there: whoever has something to say writes over it.
             UNREADABLE.labels(self._name).inc()

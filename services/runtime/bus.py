@@ -1,6 +1,7 @@
 """Publishing: stored with an answer, fenced by expected sequences, in atomic batches, or live."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +10,9 @@ from nats.aio.client import Client
 
 from schemas.base import CONTENT_TYPE, HEADER_ID, HEADER_SCHEMA, HEADER_SESSION, Message
 from schemas.bus import stream_of
-from services.runtime.asking import ATTEMPT_SECONDS, DEFAULT_DEADLINE, Asking
+from services.runtime.asking import ATTEMPT_SECONDS, CAUGHT_UP_SECONDS, DEFAULT_DEADLINE, LAG_SECONDS, Asking
 from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.readers import OwnReaders, Readers
 from services.runtime.tracing import inject
 
 EXPECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
@@ -53,20 +55,17 @@ class _Ack(msgspec.Struct):
 
 
 class Bus(Asking):
-    """One connection's way to publish, and to ask."""
+    """One connection's way to publish, and to ask; `readers` makes the consumers by which it reads streams."""
 
-    def __init__(self, client: Client, *, replicas: int = 1) -> None:
-        super().__init__(client)
+    def __init__(self, client: Client, *, replicas: int = 1, direct: bool = False) -> None:
+        super().__init__(client, direct=direct)
         self.replicas = replicas
+        self.readers: Readers = OwnReaders(self)
 
     @property
     def connected(self) -> bool:
         """Whether the broker can be reached now."""
         return bool(self.client.is_connected)
-
-    def new_id(self) -> str:
-        """Return an id that nobody else uses."""
-        return self.client._nuid.next().decode()  # noqa: SLF001 (nats-py offers its generator nowhere else)
 
     def live(self, subject: str, message: Message) -> asyncio.Task[None]:
         """Publish without storage and without waiting."""
@@ -96,7 +95,8 @@ class Bus(Asking):
             if ack and not ack.error:
                 return ack.seq
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
-                return await self._ours_or_conflict(subject, headers[HEADER_ID], until)
+                told = 0 if EXPECT_SUBJECT in headers else _told(ack.error)
+                return await self._ours_or_conflict(subject, headers[HEADER_ID], told, until)
             self._give_up_when_due(ack, subject, until)
 
     async def publish_batch(self, drafts: Sequence[Draft], *, deadline: float = DEFAULT_DEADLINE) -> int:
@@ -108,7 +108,7 @@ class Bus(Asking):
             if ack and not ack.error:
                 return ack.seq
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
-                return await self._ours_or_conflict(drafts[-1].subject, ids[-1], until)
+                return await self._ours_or_conflict(drafts[-1].subject, ids[-1], 0, until)
             self._give_up_when_due(ack, drafts[-1].subject, until)
 
     def _headers(self, draft: Draft, draft_id: str) -> dict[str, str]:
@@ -144,13 +144,18 @@ class Bus(Asking):
             )
         return None
 
-    async def _ours_or_conflict(self, subject: str, draft_id: str, until: float) -> int:
+    async def _ours_or_conflict(self, subject: str, draft_id: str, told: int, until: float) -> int:
         # A retry of our own write is refused as well where the first one was stored: its id tells.
-        stream = stream_of(subject)
-        last = await self.last(stream, subject, deadline=max(ATTEMPT_SECONDS, until - time.monotonic()))
-        if last and last.headers.get(HEADER_ID) == draft_id:
-            return last.sequence
-        raise Conflict(f"another write to {subject} came first")
+        deadline = max(ATTEMPT_SECONDS, until - time.monotonic())
+        patience = time.monotonic() + (CAUGHT_UP_SECONDS if self.direct else 0)
+        while True:
+            last = await self.last(stream_of(subject), subject, deadline=deadline, at_least=told)
+            if last and last.headers.get(HEADER_ID) == draft_id:
+                return last.sequence
+            # Where the server did not tell the last sequence, a replica may not have got so far yet.
+            if told or time.monotonic() >= patience:
+                raise Conflict(f"another write to {subject} came first", told)
+            await asyncio.sleep(LAG_SECONDS)
 
     @staticmethod
     def _give_up_when_due(ack: _Ack | None, subject: str, until: float) -> None:
@@ -159,6 +164,12 @@ class Bus(Asking):
         if time.monotonic() >= until:
             word = ack.error.description if ack and ack.error else "no answer"
             raise Unavailable(f"{subject} could not be stored: {word}")
+
+
+def _told(error: _ServerError) -> int:
+    """Return the last sequence that a refusal names, 0 where it names none."""
+    found = re.search(r"last sequence: (\d+)", error.description)
+    return int(found[1]) if found else 0
 
 
 def _fence_headers(fence: Fence) -> dict[str, str]:

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ from nats.errors import Error as NatsError
 
 from schemas.rights import DEFAULT_INBOX
 from services.runtime.errors import SettingsError, Unavailable
+from services.runtime.proof import Proof
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +26,8 @@ RECONNECT_FOR_EVER = -1
 RECONNECT_WAIT = 0.25
 PENDING_BYTES = 16 * 2**20
 CLOSE_SECONDS = 2
+# Whoever still waits for an answer by then asks again after the reconnection.
+CALM_SECONDS = 1.0
 # What a creds file holds. nats-py reads on for ever in one that lacks the first.
 CREDS_PARTS = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 
@@ -97,14 +101,16 @@ async def open_connection(
     *,
     patience: float = math.inf,
     inbox: str = DEFAULT_INBOX,
+    proof: Proof | None = None,
 ) -> Client:
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
-    Answers come to subjects under `inbox`. `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
+    Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
     cannot be used, a certificate that is not trusted, a user that the broker does not know.
     """
     tls = _tls(settings)
-    _check_credentials(settings)
+    if proof is None:
+        _check_credentials(settings)
     connecting = _Connecting(settings.url, on_closed, time.monotonic() + patience)
     client = connecting.client
     try:
@@ -112,8 +118,7 @@ async def open_connection(
             settings.url,
             name=name,
             tls=tls,
-            user_credentials=str(settings.creds) if settings.creds else None,
-            nkeys_seed=str(settings.nkey_seed) if settings.nkey_seed else None,
+            **(_of_proof(proof) if proof else _of_files(settings)),
             max_reconnect_attempts=RECONNECT_FOR_EVER,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # only slept; fractions are fine
             pending_size=PENDING_BYTES,
@@ -130,6 +135,26 @@ async def open_connection(
         raise
     connecting.established = True
     return client
+
+
+def _of_files(settings: BusSettings) -> dict[str, Any]:
+    return {
+        "user_credentials": str(settings.creds) if settings.creds else None,
+        "nkeys_seed": str(settings.nkey_seed) if settings.nkey_seed else None,
+    }
+
+
+def _of_proof(proof: Proof) -> dict[str, Any]:
+    return {"user_jwt_cb": proof.shown, "signature_cb": proof.signature}
+
+
+async def reconnect(client: Client) -> None:
+    """Connect `client` anew, to be known by what it proves now; waits for a moment in which it waits for no answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CALM_SECONDS):
+            while client.pending_data_size or client._resp_map:  # noqa: ASYNC110, SLF001 (nats-py has no event for it)
+                await asyncio.sleep(0.002)
+    await client.force_reconnect()
 
 
 def _tls(settings: BusSettings) -> ssl.SSLContext | None:

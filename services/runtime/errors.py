@@ -18,7 +18,14 @@ class Unavailable(Exception):
 
 
 class Conflict(Exception):
-    """The expected sequence was not the last one: somebody else wrote first, and nothing of ours was stored."""
+    """The expected sequence was not the last one: somebody else wrote first, and nothing of ours was stored.
+
+    `last` is the last sequence as the broker told it, 0 where it did not.
+    """
+
+    def __init__(self, reason: str, last: int = 0) -> None:
+        super().__init__(reason)
+        self.last = last
 
 
 class StreamFull(Exception):

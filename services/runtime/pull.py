@@ -5,6 +5,7 @@ Measured beside `fetch`, this delivers two to three times as much.
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -58,6 +59,17 @@ class Delivery:
         self.place = int(fields[6 + offset])
         self.timestamp = int(fields[7 + offset]) / NANOSECONDS
         self.pending = int(fields[8 + offset])
+
+    @property
+    def reply(self) -> str:
+        """The subject by which it is answered."""
+        return self._reply
+
+    def by(self, client: Client) -> "Delivery":
+        """Return it to be answered over another connection."""
+        other = copy.copy(self)
+        other._client = client  # noqa: SLF001 (its own kind)
+        return other
 
     async def ack(self) -> None:
         """Done: never deliver it again."""

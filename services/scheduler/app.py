@@ -10,13 +10,15 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.consume import Consume
 from services.runtime.health import Readiness
+from services.runtime.issuer import Issuer
 from services.runtime.lifecycle import Service
 from services.runtime.pings import Pings
 from services.scheduler.admission import Desk
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
+from services.scheduler.credentials import Credentials
 from services.scheduler.ending import Ending
-from services.scheduler.handlers import AdmissionRequests, LogHandler, lane_of
+from services.scheduler.handlers import LogHandler, lane_of
 from services.scheduler.instructions import Instructions
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
@@ -25,6 +27,7 @@ from services.scheduler.memories import Memories
 from services.scheduler.metrics import OPEN, STUCK
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.recall import Recall
+from services.scheduler.requests import admissions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
@@ -35,7 +38,9 @@ from services.scheduler.summaries import Summaries
 class Scheduler:
     """One replica of the scheduler."""
 
-    def __init__(self, bus: Bus, settings: SchedulerSettings, launcher: Launcher) -> None:
+    def __init__(
+        self, bus: Bus, settings: SchedulerSettings, launcher: Launcher, issuer: Issuer | None
+    ) -> None:
         self._settings = settings
         self._agenda = Agenda()
         self._memories = Memories(bus, self._agenda.soon)
@@ -75,7 +80,7 @@ class Scheduler:
             agenda=self._agenda,
             instructions=instructions,
         )
-        self._admissions = AdmissionRequests(bus, desk)
+        self._requests = (admissions(bus, desk), *Credentials(bus, issuer).requests())
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
         self._pings = Pings(bus, "scheduler")
         OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))
@@ -99,7 +104,8 @@ class Scheduler:
             await self._leases.loaded.wait()
             tasks.create_task(self._staff.run(), name="staff")
             tasks.create_task(self._agenda.run(self._conductor.advance), name="agenda")
-            tasks.create_task(self._admissions.run(), name="admissions")
+            for requests in self._requests:
+                tasks.create_task(requests.run(), name="requests")
             tasks.create_task(self._consume.run(), name="log")
             tasks.create_task(self._pings.run(), name="pings")
 
@@ -116,8 +122,14 @@ class Scheduler:
         self._starting.look_for_room()
 
 
-async def wire(bus: Bus, readiness: Readiness, settings: SchedulerSettings, launcher: Launcher) -> Service:
-    """Return the scheduler; it is ready when it knows all sessions and leases."""
-    scheduler = Scheduler(bus, settings, launcher)
+async def wire(
+    bus: Bus,
+    readiness: Readiness,
+    settings: SchedulerSettings,
+    launcher: Launcher,
+    issuer: Issuer | None = None,
+) -> Service:
+    """Return the scheduler; it is ready when it knows all sessions and leases. `issuer` signs workers."""
+    scheduler = Scheduler(bus, settings, launcher, issuer)
     readiness.add("memory", scheduler.is_loaded)
     return scheduler

@@ -17,6 +17,7 @@ PREFIXES = ("SSL_CERT_", "ANTHROPIC_", "CLAUDE_CODE_", "AWS_", "GOOGLE_", "CLOUD
 WORKER = "THREADMILL_WORKER"
 POOL = "THREADMILL_POOL"
 DATA = "THREADMILL_DATA"
+CREDS = "THREADMILL_NATS_CREDS"
 
 
 def worker_environment(
@@ -29,7 +30,13 @@ def worker_environment(
 
 def shared_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that workers of a scheduler process get as well: all but those that are its own."""
-    own = ("THREADMILL_SCHEDULER_", "THREADMILL_HEALTH_")
+    own = (
+        "THREADMILL_SCHEDULER_",
+        "THREADMILL_HEALTH_",
+        "THREADMILL_SIGNING_",
+        "THREADMILL_NATS_CREDS",
+        "THREADMILL_NATS_NKEY_",
+    )
     return {
         key: value
         for key, value in environ.items()

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import structlog
 
+from services.runtime.issuer import Issuer
 from services.runtime.tether import tethered
-from services.scheduler.environment import DATA, worker_environment
+from services.scheduler.credentials import boot_creds
+from services.scheduler.environment import CREDS, DATA, worker_environment
 from services.scheduler.launcher import LaunchFailed
 from services.scheduler.processes import kill_leftovers, kill_worker
 
@@ -34,12 +36,14 @@ class ProcessLauncher:
         *,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = COMMAND,
+        issuer: Issuer | None = None,
     ) -> None:
         self._data = data
         self._logs = data / "workers"
         self._extra = dict(extra) | {DATA: str(data)}
         self._environ = os.environ if environ is None else environ
         self._command = tuple(command)
+        self._issuer = issuer
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._exits: asyncio.Queue[str] = asyncio.Queue()
@@ -65,7 +69,7 @@ class ProcessLauncher:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=worker_environment(self._environ, self._extra, name, pool),
+                    env=worker_environment(self._environ, self._extra | self._proof(name, pool), name, pool),
                     start_new_session=True,
                 )
         except OSError as e:
@@ -116,9 +120,22 @@ class ProcessLauncher:
         code = await process.wait()
         await asyncio.to_thread(kill_worker, name)
         log.info("a worker left", worker=name, code=code)
+        self._creds(name).unlink(missing_ok=True)
         self._running.pop(name, None)
         self._watchers.pop(name, None)
         self._exits.put_nowait(name)
+
+    def _creds(self, name: str) -> Path:
+        return self._logs / f"{name}.creds"
+
+    def _proof(self, name: str, pool: str) -> dict[str, str]:
+        """Lay down what the worker shows at its first connection; it takes it away itself."""
+        if self._issuer is None:
+            return {}
+        descriptor = os.open(self._creds(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(boot_creds(self._issuer, pool, name))
+        return {CREDS: str(self._creds(name))}
 
     def _log_file(self, name: str) -> Path:
         self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -57,7 +57,7 @@ class Asker:
 
     async def _word(self, request: Admit) -> Admission | NotNow | None:
         try:
-            reply = await self._bus.request(Admit.subject(), request, deadline=ADMIT_SECONDS)
+            reply = await self._bus.request(request.subject(), request, deadline=ADMIT_SECONDS)
             word = ADMISSIONS.decode(reply)
         except (Unavailable, MalformedMessage) as e:
             log.warning("the scheduler does not admit yet", session=str(self._key), error=str(e))

@@ -1,17 +1,19 @@
 """The composition root of a worker: wait in the pool, work on one session, be gone."""
 
 import asyncio
+import contextlib
 import signal
 from datetime import UTC, datetime
 
 import structlog
 
-from schemas.rights import inbox
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
+from services.runtime.proof import Proof
 from services.worker.agents.factory import preload
-from services.worker.assignment import Taken, take
+from services.worker.assignment import Spent, Taken, take
+from services.worker.entering import Pool, SessionBus
 from services.worker.lease import LeaseLost
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
@@ -25,22 +27,37 @@ async def run(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    client = await open_connection(settings.nats, settings.worker, leaving.set, inbox=inbox("worker"))
-    bus = Bus(client, replicas=settings.nats.replicas)
+    pool = await _pool(settings, leaving)
     preload(settings.agent)
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
+    taken: Taken | None = None
     try:
-        taken = await _take_or_leave(bus, settings, leaving)
+        taken = await _take_or_leave(pool, settings, leaving)
         if taken is not None:
+            await pool.leave()
             warm = taken.assignment.issued_at > ready_at
-            await _work(Session(bus, settings, taken, warm=warm), leaving)
+            await _work(Session(taken.bus, settings, taken, warm=warm), taken.bus, leaving)
+    except Spent as e:
+        log.info("another worker was faster", session=str(e))
     finally:
-        await close_connection(client)
+        await pool.leave()
+        await close_connection(taken.bus.client if taken else pool.bus.client)
 
 
-async def _take_or_leave(bus: Bus, settings: WorkerSettings, leaving: asyncio.Event) -> Taken | None:
-    taking = asyncio.create_task(take(bus, settings.pool, settings.worker), name="take")
+async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
+    if settings.nats.creds is None:
+        client = await open_connection(settings.nats, settings.worker, leaving.set)
+        return Pool(Bus(client, replicas=settings.nats.replicas))
+    proof = Proof.read(settings.nats.creds)
+    # What it says is ours alone, and in memory from here on.
+    with contextlib.suppress(OSError):  # a folder that nobody may write, such as a mounted secret
+        settings.nats.creds.unlink()
+    return await Pool.guarded(settings, proof, leaving.set)
+
+
+async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> Taken | None:
+    taking = asyncio.create_task(take(pool.bus, settings.pool, settings.worker, pool.enter), name="take")
     gone = asyncio.create_task(leaving.wait(), name="leave")
     await asyncio.wait([taking, gone], return_when=asyncio.FIRST_COMPLETED)
     await cancel(gone)
@@ -50,9 +67,10 @@ async def _take_or_leave(bus: Bus, settings: WorkerSettings, leaving: asyncio.Ev
     return None
 
 
-async def _work(session: Session, leaving: asyncio.Event) -> None:
+async def _work(session: Session, bus: Bus, leaving: asyncio.Event) -> None:
     working = asyncio.create_task(session.run(), name="session")
     gone = asyncio.create_task(leaving.wait(), name="leave")
+    renewing = asyncio.create_task(bus.renew_for_ever()) if isinstance(bus, SessionBus) else gone
     await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
         session.drain()
@@ -61,4 +79,4 @@ async def _work(session: Session, leaving: asyncio.Event) -> None:
     except LeaseLost:
         log.info("another worker holds the session now")
     finally:
-        await cancel(gone)
+        await cancel(gone, renewing)

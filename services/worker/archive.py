@@ -27,7 +27,7 @@ async def archived(bus: Bus, key: SessionKey, leaf: str) -> tuple[list[Record], 
     after, more = 0, True
     while more:
         request = ReadLog(session=str(key), after=after, only=leaf)
-        page = _page(await bus.request(ReadLog.subject(), request, deadline=ARCHIVE_SECONDS))
+        page = _page(await bus.request(request.subject(), request, deadline=ARCHIVE_SECONDS))
         records += [msgspec.json.decode(raw, type=Record) for raw in page.records]
         after, more = max(after, page.through), page.more
     return records, after

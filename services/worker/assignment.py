@@ -1,6 +1,7 @@
 """Waiting in the pool for one assignment, with its lease."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,6 +12,7 @@ from schemas.bus import pool_consumer
 from schemas.keys import InvalidKey
 from schemas.work import Assignment
 from services.runtime.bus import Bus
+from services.runtime.connection import close_connection
 from services.runtime.consume import bury
 from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull, Silent
@@ -19,24 +21,38 @@ from services.worker.lease import HeldLease, acquire
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 0.1
+# What we are not let into, another worker may be.
+DENIED_SECONDS = 0.5
+
+
+# Lets the worker into the session of an assignment: the bus to work on, None where it may not.
+Enter = Callable[[Assignment, Delivery], Awaitable[Bus | None]]
+
+
+class Spent(Exception):
+    """Somebody else was faster in the session that let us in, and no other one will: this worker is of no use any more."""
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """An assignment whose lease is ours; acknowledge `delivery` once the turn was seen to be open."""
+    """An assignment whose lease is ours; acknowledge `delivery` once the turn was seen to be open.
+
+    `bus` is the session's.
+    """
 
     assignment: Assignment
     lease: HeldLease
     delivery: Delivery
+    bus: Bus
 
 
-async def take(bus: Bus, pool: str, worker: str) -> Taken:
-    """Wait in `pool` until an assignment comes whose lease can be had."""
+async def take(bus: Bus, pool: str, worker: str, enter: Enter | None = None) -> Taken:
+    """Wait in `pool` until an assignment comes whose session lets us in; without `enter` `bus` is good for all. Raises `Spent`."""
     consumer = pool_consumer(pool)
     while True:
         try:
             async with Pull(bus.client, consumer.stream, consumer.name, batch=1, ahead=False) as pull:
                 async for delivery in pull:
-                    taken = await _consider(bus, delivery, worker)
+                    taken = await _consider(bus, delivery, worker, enter)
                     if taken:
                         return taken
         except (Silent, Unavailable, StreamFull) as e:
@@ -44,7 +60,7 @@ async def take(bus: Bus, pool: str, worker: str) -> Taken:
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _consider(bus: Bus, delivery: Delivery, worker: str) -> Taken | None:
+async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | None) -> Taken | None:
     try:
         assignment = Assignment.decode(delivery.data)
         key = assignment.key
@@ -52,8 +68,27 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str) -> Taken | None:
         await bury(bus, "worker", delivery, str(e))
         await delivery.terminate()
         return None
-    lease = await acquire(bus, key, worker) if assignment.expires_at > datetime.now(UTC) else None
-    if lease is None:
+    if assignment.expires_at <= datetime.now(UTC):
         await delivery.ack()
         return None
-    return Taken(assignment, lease, delivery)
+    session = await enter(assignment, delivery) if enter else bus
+    if session is None:
+        await delivery.retry(DENIED_SECONDS)
+        return None
+    try:
+        lease = await acquire(session, key, worker)
+    except Unavailable:
+        await _leave(session, bus)
+        raise
+    if lease is None:
+        await delivery.ack()
+        await _leave(session, bus)
+        if session is bus:
+            return None
+        raise Spent(str(key))
+    return Taken(assignment, lease, delivery.by(session.client), session)
+
+
+async def _leave(session: Bus, pool: Bus) -> None:
+    if session is not pool:
+        await close_connection(session.client)

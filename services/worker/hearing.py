@@ -19,6 +19,7 @@ from services.worker.happenings import Happening, Logged, StopHeard
 
 log = structlog.get_logger(__name__)
 
+STORED_AT = "Nats-Sequence"
 FAMILIES = {"in": INPUTS, "control": CONTROLS, "end": ENDS}
 
 
@@ -48,11 +49,8 @@ class Hearing:
 
     async def _heard(self, message: Msg) -> None:
         # One that the log told first has done its work, and must not hit the turn after.
-        if (message.headers or {}).get(HEADER_ID) in self._logged:
-            return
-        with contextlib.suppress(MalformedMessage):  # the log counts it
-            if isinstance(control := CONTROLS.decode(message.data), Control):
-                self._report(StopHeard(control))
+        if (message.headers or {}).get(HEADER_ID) not in self._logged and (control := _control(message)):
+            self._report(StopHeard(control))
 
     def _read(self, delivery: Delivery) -> None:
         leaf = delivery.subject.split(".")[4]
@@ -60,6 +58,19 @@ class Hearing:
             self._logged.add(delivery.headers.get(HEADER_ID, ""))
         if message := _decoded(leaf, delivery):
             self._report(Logged(delivery.sequence, message))
+
+
+def _control(message: Msg) -> Control | None:
+    """Return what was pressed; None for what is none, which the log counts.
+
+    Other workers can have an answer sent here, and what JetStream answers of theirs tells its place.
+    """
+    if STORED_AT in (message.headers or {}):
+        return None
+    with contextlib.suppress(MalformedMessage):
+        if isinstance(control := CONTROLS.decode(message.data), Control):
+            return control
+    return None
 
 
 def _decoded(leaf: str, delivery: Delivery) -> Message | Unknown | None:

@@ -62,7 +62,7 @@ class SessionLog:
     async def unmoved(self) -> bool:
         """Whether nobody has written `out` since our last one. Raises `Unavailable`."""
         async with self._one_at_a_time:
-            last = await self._bus.last("SESSIONS", self._out)
+            last = await self._bus.last("SESSIONS", self._out, at_least=self._last)
             return (last.sequence if last else 0) == self._last
 
     async def event(self, event: Event) -> int:

@@ -23,7 +23,7 @@ from tests.archiver.stage import KEY, acknowledged, archiver, end, tell
 async def load(bus, **request):
     after, more, count, pages = 0, True, 0, 0
     while more:
-        answer = await bus.request("archiver.read", ReadLog(session=str(KEY), after=after, **request))
+        answer = await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY), after=after, **request))
         page = LogPage.decode(answer)
         after, more, count, pages = page.through, page.more, count + len(page.records), pages + 1
     return count, pages

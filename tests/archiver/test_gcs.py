@@ -149,9 +149,9 @@ async def test_a_session_goes_into_a_bucket_and_comes_back(bus, bucket, gcs_url)
     running = asyncio.create_task(service.run())
     sent = [await say(bus), await tell(bus), await end(bus)]
     await acknowledged(bus)
-    page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+    page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     deleted = Deleted.decode(await bus.request("archiver.delete", DeleteSession(session=str(KEY), by="U1")))
-    nothing = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+    nothing = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await cancel(running)
 
     assert [msgspec.json.decode(raw)["seq"] for raw in page.records] == sent

@@ -69,7 +69,7 @@ async def test_what_is_archived_and_old_leaves_the_stream_and_is_still_read(bus,
     assert await purge(bus, store, later(days=8)).sweep() == 3
     assert await in_stream(bus) == []
     async with archiver(bus, folder):
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+        page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
         assert (len(page.records), page.through) == (3, last)
         await reaches(folder, await end(bus, 2))
     assert len(await archived(folder)) == 4
@@ -125,7 +125,7 @@ async def test_a_session_is_deleted_from_archive_stream_and_summaries_with_a_tra
         assert len(await archived(folder)) == 4
         told = Deleted.decode(await bus.request(DeleteSession.subject(), request))
         again = Deleted.decode(await bus.request(DeleteSession.subject(), request))
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+        page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     assert (told.objects, told.messages, told.recoverable_until) == (2, 4, None)
     assert (again.objects, again.messages) == (0, 0)
     assert page.records == ()
@@ -144,7 +144,7 @@ async def test_a_deleted_session_goes_on_with_what_is_said_next(bus, folder):
         await bus.request(DeleteSession.subject(), DeleteSession(session=str(KEY), by="U1"))
         new = await end(bus, 5)
         await reaches(folder, new)
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+        page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     assert [record.seq for record in await archived(folder)] == [new]
     assert len(page.records) == 1
 

@@ -16,7 +16,7 @@ from tests.archiver.stage import ANN, KEY, OTHER, acknowledged, archiver, end, r
 async def pages(bus, **request):
     after, more = 0, True
     while more:
-        answer = await bus.request(ReadLog.subject(), ReadLog(session=str(KEY), after=after, **request))
+        answer = await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY), after=after, **request))
         page = LogPage.decode(answer)
         yield page, len(answer)
         assert page.through > after or not page.more
@@ -51,7 +51,7 @@ async def test_state_alone_is_given_with_the_place_where_the_stream_goes_on(bus,
 
 async def test_a_session_that_nobody_knows_is_empty(bus, folder):
     async with archiver(bus, folder):
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(OTHER))))
+        page = LogPage.decode(await bus.request(f"archiver.read.{OTHER}", ReadLog(session=str(OTHER))))
     assert (page.records, page.through, page.more) == ((), 0, False)
 
 
@@ -78,18 +78,18 @@ async def test_without_a_trail_nothing_is_given_to_an_operator(bus, folder):
         await reaches(folder, await end(bus))
         for reading in ("a b", "x\r\nNats-Rollup: all"):
             request = ReadLog(session=str(KEY), by="ann", reading=reading)
-            assert "cannot be read" in Refused.decode(await bus.request(ReadLog.subject(), request)).reason
+            assert "cannot be read" in Refused.decode(await bus.request(request.subject(), request)).reason
         await bus.api("STREAM.DELETE.AUDIT", None)
         request = ReadLog(session=str(KEY), by="ann", reading="r1")
-        answer = await bus.request(ReadLog.subject(), request, deadline=30)
+        answer = await bus.request(request.subject(), request, deadline=30)
     assert "did not answer the archiver" in Refused.decode(answer).reason
 
 
-@pytest.mark.parametrize("subject", ["archiver.read", "archiver.list", "archiver.delete"])
+@pytest.mark.parametrize("subject", [f"archiver.read.{KEY}", "archiver.list", "archiver.delete"])
 @pytest.mark.parametrize("session", ["../../etc", "", "a.b", "T1.C1.1-0\n", "T1.C1.1/0", ">.>.>"])
 async def test_what_is_no_request_is_refused(bus, folder, subject, session):
     kinds = {
-        "archiver.read": ReadLog(session=session),
+        f"archiver.read.{KEY}": ReadLog(session=session),
         "archiver.list": ListSessions(team=session or "../x"),
         "archiver.delete": DeleteSession(session=session, by="U1"),
     }

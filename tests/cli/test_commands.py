@@ -162,3 +162,10 @@ def test_doctor_tells_what_is_missing_and_how_to_get_it(cli: Cli, tmp_path: Path
     odd = Cli(tmp_path, SLACK_BOT_TOKEN="xapp-1", SLACK_APP_TOKEN="xapp-1").run("doctor")
     assert (odd.returncode, "SLACK_BOT_TOKEN has another form" in odd.stdout) == (1, True)
     assert "xapp-1" not in odd.stdout
+
+
+def test_credentials_writes_what_a_deployment_needs(cli: Cli, tmp_path: Path) -> None:
+    told = cli.ok("credentials", "--out", tmp_path / "keys")
+    for path in (tmp_path / "keys").iterdir():
+        assert str(path) in told
+        assert path.stat().st_mode & 0o077 == 0

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from services.local.broker import Broker
+from services.local.broker import running_broker
+from services.local.keys import Keys, made
 from tests.cli.conftest import SECONDS, Cli, Started, left_behind
 from tests.messages_api import MessagesApi, Say
 
@@ -45,15 +46,26 @@ def post(url: str, **body: Any) -> dict[str, Any]:
         return told
 
 
-async def test_four_processes_and_a_message_becomes_an_answer(broker: Broker, tmp_path: Path) -> None:
-    async with MessagesApi() as model:
+@pytest.mark.parametrize("guarded", [True, False], ids=["with keys", "a broker that trusts everybody"])
+async def test_four_processes_and_a_message_becomes_an_answer(tmp_path: Path, *, guarded: bool) -> None:
+    keys = made(tmp_path / "keys") if guarded else None
+    access = keys.broker.read_text() if keys else ""
+    async with MessagesApi() as model, running_broker(tmp_path / "broker", access) as broker:
         model.reply_to("hello", Say("Hello from a worker."))
-        answer = await asyncio.to_thread(_story, broker.url, model.url, tmp_path)
+        answer = await asyncio.to_thread(_story, broker.url, model.url, tmp_path, keys)
     assert "Hello from a worker." in answer
     assert left_behind(tmp_path / "workers") == []
 
 
-def _story(nats_url: str, model_url: str, place: Path) -> str:
+def _shown(keys: Keys | None, name: str) -> dict[str, str]:
+    """Return what a service is told of who it is."""
+    if keys is None:
+        return {}
+    signing = {"THREADMILL_SIGNING_KEY": str(keys.workers)} if name == "scheduler" else {}
+    return {"THREADMILL_NATS_CREDS": str(keys.of(name))} | signing
+
+
+def _story(nats_url: str, model_url: str, place: Path, keys: Keys | None) -> str:
     common = {"THREADMILL_NATS_URL": nats_url, "THREADMILL_HEALTH_PORT": "0"}
     model = {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model_url}
     with ExitStack() as stack:
@@ -68,7 +80,11 @@ def _story(nats_url: str, model_url: str, place: Path) -> str:
         for name, settings in own.items():
             home = place / name
             home.mkdir()
-            ready(stack.enter_context(running(Cli(home, **common, **settings), "run", name)))
+            ready(
+                stack.enter_context(
+                    running(Cli(home, **common, **settings, **_shown(keys, name)), "run", name)
+                )
+            )
         with listening(url) as changes:
             written = post(f"{url}sim/message", user="U1", channel="C1", text="<@UBOT> hello")
             return answered(url, str(written["ts"]), changes)

@@ -1,20 +1,22 @@
 """A hostile worker on the real broker: with its credentials it reaches its own session, and nothing of anybody else's."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from schemas.buckets import Lease
 from schemas.keys import SessionKey
 from schemas.rights import inbox
 from schemas.worker_rights import NEXT, READINGS, filters, pool_rights, reader, session_rights
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, open_connection
 from services.runtime.errors import SettingsError
-from services.runtime.follow import INACTIVE
-from services.runtime.pull import NANOSECONDS
+from services.runtime.readers import OwnReaders
 from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
 
 MINE = SessionKey("T1", "C1", "1-1")
@@ -110,19 +112,9 @@ async def hostile(guarded: Guarded) -> AsyncIterator[Client]:
 
 
 async def made_reader(guarded: Guarded, reading: str) -> None:
-    config = {
-        "name": reader(WORKER, reading),
-        "ack_policy": "none",
-        "mem_storage": True,
-        "inactive_threshold": int(INACTIVE * NANOSECONDS),
-        "filter_subjects": list(filters(MINE, reading)),
-    }
     async with guarded.client("scheduler") as client:
-        subject = f"CONSUMER.CREATE.SESSIONS.{config['name']}"
-        answer = await Bus(client).api(
-            subject, {"stream_name": "SESSIONS", "config": config, "action": "create"}
-        )
-        assert "error" not in answer
+        subjects = filters(MINE, reading)
+        await OwnReaders(Bus(client)).make_named(reader(WORKER, reading), "SESSIONS", subjects, "all", 0)
 
 
 async def test_it_is_refused_all_that_is_not_its_own(guarded: Guarded, hostile: Client) -> None:
@@ -185,6 +177,23 @@ async def test_what_it_writes_of_its_own_is_its_own_alone(
     await hostile.flush()
     after = await state(guarded, *STREAMS)
     assert {name for name in STREAMS if before[name] != after[name]} <= {"SESSIONS"}
+
+
+async def test_a_lease_that_cannot_be_read_harms_its_own_session_alone(
+    guarded: Guarded, hostile: Client
+) -> None:
+    await hostile.request(f"$KV.leases.{MINE}", b"\xff{", timeout=PATIENCE)
+    async with guarded.client("scheduler") as client:
+        leases = Bucket(Bus(client), "leases", Lease)
+        await leases.create(str(OTHER), Lease(holder="w-2"))
+        assert (await leases.get(str(MINE))).value is None
+        seen = {}
+        async with contextlib.aclosing(leases.watch()) as entries:
+            async for entry in entries:
+                if entry is None:
+                    break
+                seen[entry.key] = entry.value and entry.value.holder
+        assert seen == {str(MINE): None, str(OTHER): "w-2"}
 
 
 async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(guarded: Guarded) -> None:

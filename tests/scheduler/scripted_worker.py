@@ -212,7 +212,7 @@ class ScriptedWorker:
         stored = await self.bus.at(SESSIONS.name, turn)
         assert stored is not None
         request = Admit(session=str(self.key), turn=turn, user=INPUTS.decode(stored.data).user)  # type: ignore[union-attr]
-        admission = Admission.decode(await self.bus.request(Admit.subject(), request))
+        admission = Admission.decode(await self.bus.request(request.subject(), request))
         if admission.admitted:
             await self.end(turn, "completed")
         else:

@@ -200,9 +200,12 @@ def worker_processes(tmp_path: Path, broker) -> ProcessLauncher:
 def test_workers_of_a_scheduler_process_share_its_settings_but_not_those_of_its_own() -> None:
     environ = {
         "THREADMILL_AGENT": "recorded",
+        "THREADMILL_NATS_URL": "nats://x",
         "THREADMILL_NATS_CREDS": "/creds",
+        "THREADMILL_NATS_NKEY_SEED": "/seed",
+        "THREADMILL_SIGNING_KEY": "/key",
         "THREADMILL_SCHEDULER_WARM": "2",
         "THREADMILL_HEALTH_PORT": "8081",
         "SLACK_BOT_TOKEN": "xoxb-1",
     }
-    assert shared_settings(environ) == {"THREADMILL_AGENT": "recorded", "THREADMILL_NATS_CREDS": "/creds"}
+    assert shared_settings(environ) == {"THREADMILL_AGENT": "recorded", "THREADMILL_NATS_URL": "nats://x"}

@@ -12,14 +12,14 @@ import pytest
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from schemas.archive import LogPage, ReadLog
+from schemas.archive import LogPage
 from schemas.base import Message, now
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Event
 from schemas.inputs import Answered, Said, Stop
 from schemas.keys import SessionKey
 from schemas.people import Person
-from schemas.work import Admission, Admit, Assignment
+from schemas.work import Admission, Assignment
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings
 from services.runtime.follow import Follow, read
@@ -150,8 +150,8 @@ async def thread(
     async def admitted(message: Msg) -> None:
         await message.respond(Admission(admitted=True).encode())
 
-    archive = await bus.client.subscribe(ReadLog.subject(), cb=nothing_archived)
-    desk = await bus.client.subscribe(Admit.subject(), cb=admitted)
+    archive = await bus.client.subscribe("archiver.read.>", cb=nothing_archived)
+    desk = await bus.client.subscribe("scheduler.admit.>", cb=admitted)
     url = bus.client.connected_url
     assert url is not None
     thread = Thread(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from schemas.archive import LogPage, ReadLog
+from schemas.archive import LogPage
 from schemas.base import Message
 from schemas.buckets import Lease
 from schemas.events import (
@@ -23,7 +23,7 @@ from schemas.events import (
 )
 from schemas.inputs import Said, Stop, Withdrawn
 from schemas.people import File
-from schemas.work import Admission, Admit
+from schemas.work import Admission
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft, Fence
 from services.worker.lease import LeaseLost
@@ -168,7 +168,7 @@ async def test_an_archive_that_is_away_is_waited_for_and_told(thread: Thread, mo
     async def broken(message: Msg) -> None:
         await message.respond(b"no page")
 
-    away = await thread.bus.client.subscribe(ReadLog.subject(), cb=broken)
+    away = await thread.bus.client.subscribe("archiver.read.>", cb=broken)
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
@@ -178,7 +178,7 @@ async def test_an_archive_that_is_away_is_waited_for_and_told(thread: Thread, mo
     async def back(message: Msg) -> None:
         await message.respond(LogPage(records=(), through=0, more=False).encode())
 
-    await thread.bus.client.subscribe(ReadLog.subject(), cb=back)
+    await thread.bus.client.subscribe("archiver.read.>", cb=back)
     assert (await thread.end_of(turn)).outcome == "completed"
 
 
@@ -204,7 +204,7 @@ async def test_a_scheduler_that_says_nothing_is_asked_again(thread: Thread, mode
         await message.respond(b"?")
 
     asked = asyncio.Event()
-    away = await thread.bus.client.subscribe(Admit.subject(), cb=unintelligible)
+    away = await thread.bus.client.subscribe("scheduler.admit.>", cb=unintelligible)
     second = await thread.say("two")
     await asyncio.wait_for(asked.wait(), 10)
     await away.unsubscribe()
@@ -212,7 +212,7 @@ async def test_a_scheduler_that_says_nothing_is_asked_again(thread: Thread, mode
     async def admits(message: Msg) -> None:
         await message.respond(Admission(admitted=True).encode())
 
-    await thread.bus.client.subscribe(Admit.subject(), cb=admits)
+    await thread.bus.client.subscribe("scheduler.admit.>", cb=admits)
     assert (await thread.end_of(second)).outcome == "completed"
 
 

@@ -1,0 +1,68 @@
+"""What a worker asks of the scheduler to be let into its one session, to stay there, and to read its log.
+
+Who asks stands in the subject, which the broker lets nobody else use; what is asked in the payload.
+"""
+
+from schemas.base import Family, Message
+from schemas.keys import SessionKey
+
+
+class Enter(Message, frozen=True, kw_only=True):
+    """A worker took the assignment that `ack` acknowledges, and asks for its session's credential.
+
+    It is bound to `user`, the public half of a key that never leaves the worker.
+    """
+
+    user: str
+    ack: str
+
+    @staticmethod
+    def subject(worker: str) -> str:
+        """Return the subject of the request."""
+        return f"scheduler.enter.{worker}"
+
+
+class Renew(Message, frozen=True, kw_only=True):
+    """The holder of a session's lease asks for its credential anew, before it expires."""
+
+    user: str
+
+    @staticmethod
+    def subject(key: SessionKey | str, worker: str) -> str:
+        """Return the subject of the request."""
+        return f"scheduler.renew.{key}.{worker}"
+
+
+class Credential(Message, frozen=True, kw_only=True):
+    """A JWT for the broker; its public half of the key says whose."""
+
+    jwt: str
+
+
+class Denied(Message, frozen=True, kw_only=True):
+    """The request was refused; `reason` is one sentence."""
+
+    reason: str
+
+
+class OpenReader(Message, frozen=True, kw_only=True):
+    """A worker asks for a consumer that reads `reading` of its session after the sequence `after`, in place of an earlier one."""
+
+    reading: str
+    after: int = 0
+
+    @staticmethod
+    def subject(key: SessionKey | str, worker: str) -> str:
+        """Return the subject of the request."""
+        return f"scheduler.reader.{key}.{worker}"
+
+
+class Reader(Message, frozen=True, kw_only=True):
+    """The consumer, and how many messages wait for it."""
+
+    consumer: str
+    pending: int
+
+
+CREDENTIALS = Family.of(Credential, Denied)
+READERS = Family.of(Reader, Denied)

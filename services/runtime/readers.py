@@ -1,0 +1,86 @@
+"""The consumers by which one reads a stream in order: made for oneself, or by somebody who may."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from services.runtime.asking import Asking
+from services.runtime.errors import Unavailable
+from services.runtime.pull import NANOSECONDS
+
+# A time is that of the first message's storage.
+Start = Literal["all", "new", "last_per_subject"] | datetime
+
+# In memory and unreplicated: 1.8 ms to make, where a replicated durable one costs 63 ms.
+INACTIVE = 30.0
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A consumer: `pending` messages wait for it, and it goes on after the stream's sequence `position`."""
+
+    name: str
+    pending: int
+    position: int = 0
+
+
+class Readers(Protocol):
+    """Makes consumers of `stream` that read `filters`. Raises `Unavailable`."""
+
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+        """Return a consumer that begins by `start`, or after the sequence `after` where that is given."""
+
+    def forget(self, stream: str, name: str) -> None:
+        """A consumer is not needed any more; nobody waits until it is gone."""
+
+
+def reader_config(name: str, filters: Sequence[str], start: Start, after: int) -> dict[str, Any]:
+    """Return a consumer for reading, in the server's words."""
+    config: dict[str, Any] = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": int(INACTIVE * NANOSECONDS),
+        "filter_subjects": list(filters),
+    }
+    return config | _from(start, after)
+
+
+def _from(start: Start, after: int) -> dict[str, Any]:
+    if isinstance(start, datetime):
+        return {"deliver_policy": "by_start_time", "opt_start_time": start.astimezone(UTC).isoformat()}
+    if start == "all" and after:
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+    return {"deliver_policy": start}
+
+
+class OwnReaders:
+    """Makes them for oneself, each under a name of its own."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+        """Return a new consumer. Raises `Unavailable`."""
+        return await self.make_named(self._asking.new_id(), stream, filters, start, after)
+
+    async def make_named(
+        self, name: str, stream: str, filters: Sequence[str], start: Start, after: int
+    ) -> Made:
+        """Return the consumer `name`, which there is not yet. Raises `Unavailable`."""
+        config = reader_config(name, filters, start, after)
+        request = {"stream_name": stream, "config": config, "action": "create"}
+        answer = await self._asking.api(f"CONSUMER.CREATE.{stream}.{name}", request)
+        if "error" in answer:
+            raise Unavailable(f"{stream}: {answer['error'].get('description')}")
+        return Made(name, int(answer["num_pending"]), int(answer["delivered"]["stream_seq"]))
+
+    def forget(self, stream: str, name: str) -> None:
+        """Delete it. Nobody waits for the answer: a consumer that is not deleted ends by its inactivity."""
+        client = self._asking.client
+        if client.is_connected:
+            task = asyncio.ensure_future(client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b""))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,88 @@
+"""Requests to the scheduler: who asks, and for which session, stands in the subject, which the broker guards."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from nats.aio.msg import Msg
+
+from schemas.base import MalformedMessage, Message
+from schemas.credentials import Denied
+from schemas.keys import InvalidKey
+from schemas.work import Admission, Admit, NotNow
+from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
+from services.runtime.metrics import REFUSED
+from services.scheduler.admission import Desk
+
+log = structlog.get_logger(__name__)
+
+# Replicas share the requests.
+QUEUE_GROUP = "scheduler"
+AT_ONCE = 64
+
+# What a request's subject says after `scheduler.<request>.`, and its payload. Raises `MalformedMessage` and `InvalidKey`.
+Answer = Callable[[list[str], bytes], Awaitable[Message]]
+
+
+class Requests:
+    """Answers what is asked on `scheduler.<name>.<places>`; what cannot be read is answered by `refusal`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        name: str,
+        places: int,
+        answer: Answer,
+        refusal: Callable[[str], Message] = lambda reason: Denied(reason=reason),
+    ) -> None:
+        self._bus = bus
+        self._name = name
+        self._subject = ".".join(["scheduler", name, *"*" * places])
+        self._decide = answer
+        self._refusal = refusal
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Answer for ever; what cannot be answered now is left to the asker's next try."""
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._bus.client.subscribe(
+            self._subject, queue=QUEUE_GROUP, cb=arrived.put, pending_msgs_limit=10_000
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    message = await arrived.get()
+                    await self._slots.acquire()
+                    task = tasks.create_task(self._answer(message), name=self._name)
+                    task.add_done_callback(lambda _: self._slots.release())
+        finally:
+            if not self._bus.client.is_closed:
+                await subscription.unsubscribe()
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            answer = await self._decide(message.subject.split(".")[2:], message.data)
+        except (MalformedMessage, InvalidKey) as e:
+            REFUSED.labels("scheduler", self._name).inc()
+            answer = self._refusal(f"This request cannot be read: {e}")
+        except Unavailable as e:
+            log.warning("the bus is away", error=str(e))
+            return
+        except Exception:
+            log.exception("a request failed", request=self._name)
+            return
+        if message.reply:
+            await self._bus.client.publish(message.reply, answer.encode())
+
+
+def admissions(bus: Bus, desk: Desk) -> Requests:
+    """Return the answering of `scheduler.admit`."""
+
+    async def answer(session: list[str], payload: bytes) -> Admission | NotNow:
+        request = Admit.decode(payload)
+        if request.session != ".".join(session):
+            raise InvalidKey("it names another session than its subject")
+        return await desk.answer(request)
+
+    return Requests(bus, "admit", 3, answer, refusal=lambda reason: Admission(admitted=False, reason=reason))

@@ -1,0 +1,156 @@
+"""From the pool into a session: the worker shows what it took, and is let into that session and nothing else."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import structlog
+from nats.aio.client import Client
+
+from schemas.base import MalformedMessage
+from schemas.credentials import CREDENTIALS, READERS, Credential, Enter, OpenReader, Reader, Renew
+from schemas.keys import SessionKey
+from schemas.rights import inbox
+from schemas.work import Assignment
+from schemas.worker_rights import reading_of
+from services.runtime.bus import Bus
+from services.runtime.connection import close_connection, open_connection, reconnect
+from services.runtime.errors import Unavailable
+from services.runtime.nkey import NKey
+from services.runtime.proof import Proof
+from services.runtime.pull import Delivery
+from services.runtime.readers import Made, Start
+from services.worker.assignment import Enter as Entering
+from services.worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+ASK_SECONDS = 5.0
+# A credential is renewed when this part of its life is over, and tried again so many seconds later.
+RENEW_AT = 0.75
+AGAIN_SECONDS = 5.0
+
+
+class AskedReaders:
+    """The consumers of a worker, which the scheduler makes for it: it may read by them, and make none."""
+
+    def __init__(self, bus: Bus, key: SessionKey, worker: str) -> None:
+        self._bus = bus
+        self._key = key
+        self._worker = worker
+
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+        """Return a consumer for what this session reads. Raises `Unavailable`."""
+        request = OpenReader(reading=reading_of(self._key, filters), after=after)
+        subject = OpenReader.subject(self._key, self._worker)
+        word = _word(READERS.decode, await self._bus.request(subject, request, deadline=ASK_SECONDS))
+        if not isinstance(word, Reader):
+            raise Unavailable(f"{stream} cannot be read now: {word}")
+        return Made(word.consumer, word.pending)
+
+    def forget(self, stream: str, name: str) -> None:
+        """Leave it: it ends by its inactivity, or when it is made anew."""
+
+
+class Entrance:
+    """The way of `worker` into its session; its key is made ahead, and never leaves this process."""
+
+    def __init__(self, pool: Bus, settings: WorkerSettings, on_closed: Callable[[], None]) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._on_closed = on_closed
+        self._key = NKey.generate("user")
+
+    async def enter(self, assignment: Assignment, delivery: Delivery) -> Bus | None:
+        """Return the session's bus; None where the scheduler does not let us in. Raises `Unavailable`."""
+        worker, session = self._settings.worker, assignment.key
+        request = Enter(user=self._key.public, ack=delivery.reply)
+        reply = await self._pool.request(Enter.subject(worker), request, deadline=ASK_SECONDS)
+        word = _word(CREDENTIALS.decode, reply)
+        if not isinstance(word, Credential):
+            log.warning("not let in", session=str(session), reason=str(word))
+            return None
+        proof = Proof(self._key, word.jwt)
+        client = await open_connection(
+            self._settings.nats,
+            worker,
+            self._on_closed,
+            patience=ASK_SECONDS,
+            inbox=inbox(worker),
+            proof=proof,
+        )
+        bus = SessionBus(client, proof, session, worker)
+        bus.readers = AskedReaders(bus, session, worker)
+        return bus
+
+
+class Pool:
+    """The worker's place in its pool. `enter` leads from there into a session; None where everybody may do everything."""
+
+    def __init__(self, bus: Bus, enter: Entering | None = None) -> None:
+        self.bus = bus
+        self.enter = enter
+        self._left = False
+
+    @classmethod
+    async def guarded(cls, settings: WorkerSettings, proof: Proof, on_closed: Callable[[], None]) -> Self:
+        """Wait with the proof of the pool alone; `on_closed` hears that this connection or the session's is lost."""
+
+        def closed() -> None:
+            if not pool._left:
+                on_closed()
+
+        name = settings.worker
+        client = await open_connection(settings.nats, name, closed, inbox=inbox(name), proof=proof)
+        bus = Bus(client)
+        pool = cls(bus, Entrance(bus, settings, on_closed).enter)
+        return pool
+
+    async def leave(self) -> None:
+        """Drop what the pool needed, where the session has a connection of its own."""
+        if self.enter is not None and not self._left:
+            self._left = True
+            await close_connection(self.bus.client)
+
+
+class SessionBus(Bus):
+    """The bus as the worker of one session has it."""
+
+    def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str) -> None:
+        super().__init__(client, direct=True)
+        self._proof = proof
+        self._key = key
+        self._worker = worker
+
+    async def renew_for_ever(self) -> None:
+        """Renew the credential in time, and connect anew with it; one that cannot be renewed ends with its time."""
+        while True:
+            await asyncio.sleep(_until_renewal(self._proof, time.time()))
+            try:
+                await self.renew()
+            except Unavailable as e:
+                log.warning("the credential is not renewed yet", error=str(e))
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def renew(self) -> None:
+        """Renew it now. Raises `Unavailable`."""
+        request = Renew(user=self._proof.key.public)
+        reply = await self.request(Renew.subject(self._key, self._worker), request, deadline=ASK_SECONDS)
+        word = _word(CREDENTIALS.decode, reply)
+        if not isinstance(word, Credential):
+            raise Unavailable(f"the scheduler refuses: {word}")
+        self._proof.jwt = word.jwt
+        await reconnect(self.client)
+
+
+def _until_renewal(proof: Proof, now: float) -> float:
+    expiry = proof.expires_at
+    return max(0.0, (expiry - now) * RENEW_AT) if expiry else 2**31
+
+
+def _word(decode: Callable[[bytes], object], reply: bytes) -> object:
+    try:
+        return decode(reply)
+    except MalformedMessage as e:
+        raise Unavailable(f"the scheduler answered something else: {e}") from e
