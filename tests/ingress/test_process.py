@@ -52,7 +52,9 @@ async def test_it_refuses_to_start_without_slack_in_one_sentence(
     assert said.count("\n") == 1
 
 
-async def test_a_token_that_slack_refuses_ends_it_in_one_sentence(broker: Broker, slack: Slack) -> None:
+async def test_a_token_that_slack_refuses_ends_it_in_one_sentence(
+    broker: Broker, bus: Bus, slack: Slack
+) -> None:
     process = await run(environ(broker, slack) | {"SLACK_BOT_TOKEN": "xoxb-wrong"})
     code, said = await ended(process)
     assert code == 2
