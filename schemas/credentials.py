@@ -23,7 +23,7 @@ class Enter(Message, frozen=True, kw_only=True):
 
 
 class Renew(Message, frozen=True, kw_only=True):
-    """The holder of a session's lease asks for its credential anew, before it expires."""
+    """Who waits in a pool, or holds a session's lease, asks for its credential anew before it expires."""
 
     user: str
 
@@ -31,6 +31,11 @@ class Renew(Message, frozen=True, kw_only=True):
     def subject(key: SessionKey | str, worker: str) -> str:
         """Return the subject of the request."""
         return f"scheduler.renew.{key}.{worker}"
+
+    @staticmethod
+    def in_pool(pool: str, worker: str) -> str:
+        """Return the subject of the request of a worker that waits in `pool`."""
+        return f"scheduler.stay.{pool}.{worker}"
 
 
 class Credential(Message, frozen=True, kw_only=True):

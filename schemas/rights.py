@@ -156,14 +156,17 @@ SCHEDULING = Client(
         END,
         "work.*",
         "live.*.*.*",
+        "audit.*.*",
         "dead.scheduler.>",
         *keys(LEASES, TURNS, RATELIMITS, SUMMARIES, GRANTS),
     ),
     hears=(
         "scheduler.admit.*.*.*",
         "scheduler.enter.*",
+        "scheduler.stay.*.*",
         "scheduler.renew.*.*.*.*",
         "scheduler.reader.*.*.*.*",
+        "scheduler.ping",
     ),
     reads=(SESSIONS.name, WORK.name, *kv(LEASES, TURNS, RATELIMITS, SUMMARIES, PREFERENCES, GRANTS)),
     follows=(SESSIONS.name, *kv(LEASES, TURNS)),
@@ -187,8 +190,8 @@ ARCHIVING = Client(
 )
 OPERATING = Client(
     name="operator",
-    # The command line, and a person with the `nats` CLI: reads everything, says what a person may say in a thread, and
-    # sends a dead letter again to where it came from.
+    # The command line, and a person with the `nats` CLI: reads everything, says what a person may say in a thread, sends
+    # a dead letter again to where it came from, and takes backups.
     writes=(
         "session.>",
         "work.*",
@@ -196,8 +199,10 @@ OPERATING = Client(
         "archiver.read.*.*.*",
         "archiver.list",
         "archiver.delete",
+        "scheduler.ping",
         *keys(PREFERENCES),
         "$JS.FC.>",
+        "$JS.SNAPSHOT.ACK.>",
     ),
     hears=(f"{DEFAULT_INBOX}.>", "session.>", "live.>", "work.*", "dead.>", "audit.>"),
     reads=EVERYTHING,
@@ -213,12 +218,24 @@ OPERATING = Client(
         "DIRECT.GET.*",
         "DIRECT.GET.*.>",
         f"STREAM.MSG.DELETE.{DEADLETTER.name}",
+        *(f"STREAM.SNAPSHOT.{name}" for name in EVERYTHING),
+    ),
+)
+# Changing whole streams: their limits, and putting a backup back. A credential for that hour, not for every day.
+ADMINISTERING = Client(
+    name="admin",
+    writes=("audit.*.*", "$JS.SNAPSHOT.RESTORE.>"),
+    hears=(f"{DEFAULT_INBOX}.>",),
+    reads=EVERYTHING,
+    api=(
+        "INFO",
+        *(f"STREAM.{verb}.{name}" for name in EVERYTHING for verb in ("UPDATE", "RESTORE", "DELETE")),
     ),
 )
 # What `threadmill dev` itself does, beside its services.
 LOCAL = Client(name="dev", reads=kv(SUMMARIES), api=(*MAP, *(f"STREAM.PURGE.{name}" for name in kv(WRITERS))))
 SERVICES = (INGRESS, SCHEDULING, ARCHIVING)
-CLIENTS = (*SERVICES, OPERATING)
+CLIENTS = (*SERVICES, OPERATING, ADMINISTERING)
 
 
 def streams_of(name: str) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ SHARED = (
             f"$JS.ACK.{WORK.name}.>",
             "dead.worker.work.*",
             "scheduler.enter.*",
+            "scheduler.stay.*.*",
             f"scheduler.renew.{KEY}.*",
             f"scheduler.reader.{KEY}.*",
             f"scheduler.admit.{KEY}",
@@ -86,6 +87,7 @@ def pool_rights(pool: str, worker: str) -> Rights:
             f"$JS.ACK.{WORK.name}.{name}.>",
             f"dead.worker.work.{pool}",
             f"scheduler.enter.{worker}",
+            f"scheduler.stay.{pool}.{worker}",
         ),
         subscribe=(f"{inbox(worker)}.>",),
     )

@@ -11,6 +11,7 @@ import uvloop
 
 from schemas.bus import AUDIT, DEADLETTER, FILES, SESSIONS
 from schemas.operations import EVERY_TEAM, Audited
+from schemas.rights import ADMINISTERING
 from services.cli.backup_folder import BackupError, Folder, Kept, Manifest, Writing
 from services.cli.judging import size
 from services.cli.place import Data, connected, operator
@@ -23,7 +24,7 @@ from services.runtime.topology import stream_configs
 
 # Taken last, in this order. A memory that is behind the log catches up, one ahead of it takes what is new for old;
 # and a file is stored before the message that names it.
-LAST = (SESSIONS.name, f"OBJ_{FILES.name}", DEADLETTER.name, AUDIT.name)
+LAST = (SESSIONS.name, FILES.name, DEADLETTER.name, AUDIT.name)
 # Which backup a stream was restored from, among the words that the broker keeps with it.
 RESTORED_FROM = "threadmill.backup"
 
@@ -102,7 +103,7 @@ def restore(folder: Place, data: Data = None) -> None:
 
 
 async def _restore(place: Folder, manifest: Manifest, data: Path | None) -> int:
-    async with connected(data) as bus:
+    async with connected(data, ADMINISTERING) as bus:
         todo = [kept for kept in manifest.streams if await _is_to_do(bus, kept, manifest.id)]
         for done, kept in enumerate(todo):
             try:
@@ -125,7 +126,7 @@ async def _is_to_do(bus: Bus, kept: Kept, backup_id: str) -> bool:
     if messages := info["state"]["messages"]:
         raise BackupError(
             f"{kept.name} on this broker holds {messages:,} messages, and nothing was changed; restore into an"
-            f" empty broker, or, if they may go, stop the services and remove it: nats stream rm {kept.name}"
+            f" empty broker, or, if they may go, stop the services and remove it as admin: nats stream rm {kept.name}"
         )
     return True
 

@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from schemas.keys import InvalidKey, SessionKey
-from schemas.rights import OPERATING
+from schemas.rights import ADMINISTERING, OPERATING, Client
 from services.cli.words import fail
 from services.local.home import Address, Home, HomeError
 from services.local.keys import Keys
@@ -32,6 +32,7 @@ Data = Annotated[
 CLIENT = {"X-Threadmill-Client": "cli"}
 CONNECT_SECONDS = 5
 CRITICAL = 50
+PEOPLE = OPERATING.name, ADMINISTERING.name
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,22 +69,22 @@ def by_settings(data: Path | None) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def connected(data: Path | None) -> AsyncIterator[Bus]:
-    """Connect to the broker that the settings name, else to the local mode of `data`. Raises `HomeError`."""
+async def connected(data: Path | None, client: Client = OPERATING) -> AsyncIterator[Bus]:
+    """Connect to the broker that the settings name, else as `client` to the local mode of `data`. Raises `HomeError`."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
-    settings = await _broker(data)
-    client = await open_connection(settings, "threadmill cli", lambda: None, patience=CONNECT_SECONDS)
+    settings = await _broker(data, client.name)
+    connection = await open_connection(settings, "threadmill cli", lambda: None, patience=CONNECT_SECONDS)
     try:
-        yield Bus(client, replicas=settings.replicas)
+        yield Bus(connection, replicas=settings.replicas)
     finally:
-        await close_connection(client)
+        await close_connection(connection)
 
 
-async def _broker(data: Path | None) -> BusSettings:
+async def _broker(data: Path | None, client: str = OPERATING.name) -> BusSettings:
     if by_settings(data):
         return load(Operator, os.environ).nats
     address = await local(data)
-    return BusSettings(url=address.nats, creds=Keys(Home(data or default_data()).keys).of(OPERATING.name))
+    return BusSettings(url=address.nats, creds=Keys(Home(data or default_data()).keys).of(client))
 
 
 def nats_url(data: Data = None) -> None:
@@ -94,12 +95,19 @@ def nats_url(data: Data = None) -> None:
     typer.echo(uvloop.run(_broker(data)).url)
 
 
-def nats_creds(data: Data = None) -> None:
+def nats_creds(
+    client: Annotated[
+        str, typer.Argument(metavar="CLIENT", help="Whose: operator, or admin, who changes streams.")
+    ] = OPERATING.name,
+    data: Data = None,
+) -> None:
     """Print where the operator's credential lies, for the nats CLI.
 
     export NATS_CREDS="$(threadmill nats-creds)"
     """
-    found = uvloop.run(_broker(data)).creds
+    if client not in PEOPLE:
+        fail(f"{client} is none of {', '.join(PEOPLE)}")
+    found = uvloop.run(_broker(data, client)).creds
     if found is None:
         fail("the settings name a broker without credentials; the nats CLI needs none for it")
     typer.echo(str(found))

@@ -1,7 +1,7 @@
 """Key-value buckets with typed values and compare-and-set, on the same publish as everything else."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 

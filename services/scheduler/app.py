@@ -18,6 +18,7 @@ from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
 from services.scheduler.credentials import Credentials
 from services.scheduler.ending import Ending
+from services.scheduler.grants import Grants
 from services.scheduler.handlers import LogHandler, lane_of
 from services.scheduler.instructions import Instructions
 from services.scheduler.launcher import Launcher
@@ -45,7 +46,15 @@ class Scheduler:
         self._agenda = Agenda()
         self._memories = Memories(bus, self._agenda.soon)
         self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
-        self._staff = Staff(launcher, settings, self._memories, self._leases, self._worker_left)
+        grants = Grants(bus)
+        self._staff = Staff(
+            launcher,
+            settings,
+            memories=self._memories,
+            leases=self._leases,
+            grants=grants,
+            on_exit=self._worker_left,
+        )
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
         recall = Recall(SessionLog(bus), self._leases, rates, summaries)
         instructions = Instructions(bus)
@@ -80,7 +89,7 @@ class Scheduler:
             agenda=self._agenda,
             instructions=instructions,
         )
-        self._requests = (admissions(bus, desk), *Credentials(bus, issuer).requests())
+        self._requests = (admissions(bus, desk), *Credentials(bus, issuer, grants).requests())
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
         self._pings = Pings(bus, "scheduler")
         OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))

@@ -136,7 +136,7 @@ class Conductor:
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
             case Release(held):
-                await self._staff.retire(held.holder)
+                await self._staff.retire(key, held.holder)
             case Rest(until):
                 self._starting.leave_line(key)
                 self._agenda.at(key, until)
@@ -183,7 +183,7 @@ class Conductor:
         return isinstance(event, HandedOver) and (since is None or event.at >= since)
 
     async def _evict(self, key: SessionKey, action: Evict) -> bool:
-        if await self._staff.kill(action.held.holder) or now() >= action.revoke_at:
+        if await self._staff.kill(key, action.held.holder) or now() >= action.revoke_at:
             self._leases.died(key, action.held)
             return False
         self._agenda.at(key, action.revoke_at)

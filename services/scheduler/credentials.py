@@ -7,23 +7,25 @@ from datetime import UTC, datetime
 import structlog
 
 from schemas.base import MalformedMessage
-from schemas.buckets import Grant, Lease
-from schemas.bus import GRANTS, LEASES, SESSIONS, WORK
+from schemas.buckets import Lease
+from schemas.bus import LEASES, SESSIONS, WORK
 from schemas.credentials import Credential, Denied, Enter, OpenReader, Reader, Renew
 from schemas.keys import SessionKey, token
+from schemas.rights import Rights
 from schemas.work import Assignment
 from schemas.worker_rights import READINGS, filters, pool_rights, reader, session_rights
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict
 from services.runtime.issuer import Issuer
 from services.runtime.readers import OwnReaders
+from services.scheduler.grants import Grants
 from services.scheduler.requests import Requests
 
 log = structlog.get_logger(__name__)
 
-# How long a worker's credential holds; one that still waits in its pool by then leaves, and another takes its place.
+# How long a worker's credential holds. That for its pool is of use to an agent for what is left of it when work begins.
 LIFE_SECONDS = 3600.0
+POOL_SECONDS = 120.0
 
 _USER = re.compile(r"U[A-Z2-7]{55}")
 # It becomes a right: nothing in it may be a wildcard.
@@ -34,16 +36,16 @@ _ACK = re.compile(
 
 def boot_creds(issuer: Issuer, pool: str, worker: str) -> str:
     """Return the creds file with which `worker` waits in `pool`."""
-    return issuer.creds(pool_rights(pool, worker), seconds=LIFE_SECONDS)
+    return issuer.creds(pool_rights(pool, worker), seconds=POOL_SECONDS)
 
 
 class Credentials:
     """Answers workers. Without an `issuer`, on a broker that asks nobody who they are, it only makes consumers."""
 
-    def __init__(self, bus: Bus, issuer: Issuer | None) -> None:
+    def __init__(self, bus: Bus, issuer: Issuer | None, grants: Grants) -> None:
         self._bus = bus
         self._issuer = issuer
-        self._grants = Bucket(bus, GRANTS.name, Grant)
+        self._grants = grants
         self._leases = Bucket(bus, LEASES.name, Lease)
         self._readers = OwnReaders(bus)
 
@@ -51,17 +53,25 @@ class Credentials:
         """Yield what there is to answer."""
         yield Requests(self._bus, "reader", 4, self._open)
         if self._issuer:
+            yield Requests(self._bus, "stay", 2, self._stay)
             yield Requests(self._bus, "enter", 1, self._enter)
             yield Requests(self._bus, "renew", 4, self._renew)
+
+    async def _stay(self, place: list[str], payload: bytes) -> Credential | Denied:
+        request, (pool, worker) = Renew.decode(payload), map(token, place)
+        if await self._grants.of(worker):
+            return Denied(reason=f"The worker {worker} has its session already.")
+        return self._signed(request.user, pool_rights(pool, worker), POOL_SECONDS)
 
     async def _enter(self, place: list[str], payload: bytes) -> Credential | Denied:
         request, worker = Enter.decode(payload), token(place[0])
         assignment = await self._assignment(request.ack)
         if assignment is None or assignment.expires_at <= datetime.now(UTC):
             return Denied(reason="There is no such assignment any more.")
-        if not await self._granted(worker, assignment.key):
+        if not await self._grants.give(worker, assignment.key):
             return Denied(reason=f"The worker {worker} has its session already.")
-        return self._credential(assignment.key, worker, request.user, request.ack)
+        log.info("let in", worker=worker, session=str(assignment.key))
+        return self._signed(request.user, session_rights(assignment.key, worker, request.ack), LIFE_SECONDS)
 
     async def _assignment(self, ack: str) -> Assignment | None:
         found = _ACK.fullmatch(ack)
@@ -70,28 +80,17 @@ class Credentials:
         stored = await self._bus.at(WORK.name, int(found[1]))
         return Assignment.decode(stored.data) if stored else None
 
-    async def _granted(self, worker: str, key: SessionKey) -> bool:
-        """Note that `worker` is let into `key`; False where it was let into another one before."""
-        try:
-            await self._grants.create(worker, Grant(session=str(key)))
-        except Conflict:
-            known = (await self._grants.get(worker)).value
-            return known is not None and known.session == str(key)
-        return True
-
     async def _renew(self, place: list[str], payload: bytes) -> Credential | Denied:
         request, (key, worker) = Renew.decode(payload), _whose(place)
-        held, known = (await self._leases.get(str(key))).value, (await self._grants.get(worker)).value
-        if held is None or held.holder != worker or known is None or known.session != str(key):
+        held = (await self._leases.get(str(key))).value
+        if held is None or held.holder != worker or not await self._grants.keep(worker, key):
             return Denied(reason="The session is not this worker's any more.")
-        return self._credential(key, worker, request.user, "")
+        return self._signed(request.user, session_rights(key, worker, ""), LIFE_SECONDS)
 
-    def _credential(self, key: SessionKey, worker: str, user: str, ack: str) -> Credential:
+    def _signed(self, user: str, rights: Rights, seconds: float) -> Credential:
         if self._issuer is None or not _USER.fullmatch(user):
             raise MalformedMessage("`user` is no public key of a user")
-        rights = session_rights(key, worker, ack)
-        log.info("credential", worker=worker, session=str(key), first=bool(ack))
-        return Credential(jwt=self._issuer.jwt(user, rights, seconds=LIFE_SECONDS))
+        return Credential(jwt=self._issuer.jwt(user, rights, seconds=seconds))
 
     async def _open(self, place: list[str], payload: bytes) -> Reader:
         request, (key, worker) = OpenReader.decode(payload), _whose(place)

@@ -10,6 +10,7 @@ from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.scheduler.capacity import Headcount, has_room, to_launch
+from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
@@ -31,14 +32,17 @@ class Staff:
         self,
         launcher: Launcher,
         rules: SchedulerSettings,
+        *,
         memories: Memories,
         leases: Leases,
+        grants: Grants,
         on_exit: Callable[[], None],
     ) -> None:
         self._launcher = launcher
         self._rules = rules
         self._memories = memories
         self._leases = leases
+        self._grants = grants
         self._on_exit = on_exit
         self._published: dict[SessionKey, tuple[int, int]] = {}
         self._used: set[str] = set()
@@ -97,21 +101,30 @@ class Staff:
                 self._leases.died(key, held)
         self._wanted.set()
 
-    async def kill(self, holder: str) -> bool:
-        """Kill a worker and all that it started; False for one that another replica launched."""
-        return await self._launcher.kill(holder)
+    async def kill(self, key: SessionKey, holder: str) -> bool:
+        """Kill the worker of `key` and all that it started; False for one that another replica launched.
 
-    async def retire(self, holder: str) -> None:
-        """Ask a worker to leave, once."""
-        if holder not in self._retired and await self._launcher.retire(holder):
+        A lease may name a worker that is let into another session: that one is left alone. Raises `Unavailable`.
+        """
+        return await self._may_hold(key, holder) and await self._launcher.kill(holder)
+
+    async def retire(self, key: SessionKey, holder: str) -> None:
+        """Ask the worker of `key` to leave, once. Raises `Unavailable`."""
+        if holder in self._retired or not await self._may_hold(key, holder):
+            return
+        if await self._launcher.retire(holder):
             self._retired.add(holder)
+
+    async def _may_hold(self, key: SessionKey, holder: str) -> bool:
+        # Workers on a broker that asks nobody who they are have no grants.
+        return await self._grants.of(holder) in {None, str(key)}
 
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""
         active = {key for key, _ in self._memories.active()}
-        idle = [held for key, held in self._leases.by_workers() if key not in active]
-        for held in sorted(idle, key=lambda held: held.since)[:places]:
-            await self.retire(held.holder)
+        idle = [(key, held) for key, held in self._leases.by_workers() if key not in active]
+        for key, held in sorted(idle, key=lambda each: each[1].since)[:places]:
+            await self.retire(key, held.holder)
 
     async def run(self) -> None:
         """Launch what is missing and hear of exits, for ever."""

@@ -59,8 +59,9 @@ async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
 async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> Taken | None:
     taking = asyncio.create_task(take(pool.bus, settings.pool, settings.worker, pool.enter), name="take")
     gone = asyncio.create_task(leaving.wait(), name="leave")
+    renewing = asyncio.create_task(pool.renewal.run(), name="renewal") if pool.renewal else gone
     await asyncio.wait([taking, gone], return_when=asyncio.FIRST_COMPLETED)
-    await cancel(gone)
+    await cancel(gone, renewing)
     if taking.done():
         return taking.result()
     await cancel(taking)
@@ -70,7 +71,7 @@ async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.
 async def _work(session: Session, bus: Bus, leaving: asyncio.Event) -> None:
     working = asyncio.create_task(session.run(), name="session")
     gone = asyncio.create_task(leaving.wait(), name="leave")
-    renewing = asyncio.create_task(bus.renew_for_ever()) if isinstance(bus, SessionBus) else gone
+    renewing = asyncio.create_task(bus.renewal.run(), name="renewal") if isinstance(bus, SessionBus) else gone
     await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
         session.drain()

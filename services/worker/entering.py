@@ -1,7 +1,5 @@
 """From the pool into a session: the worker shows what it took, and is let into that session and nothing else."""
 
-import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -15,21 +13,19 @@ from schemas.rights import inbox
 from schemas.work import Assignment
 from schemas.worker_rights import reading_of
 from services.runtime.bus import Bus
-from services.runtime.connection import close_connection, open_connection, reconnect
+from services.runtime.connection import close_connection, open_connection
 from services.runtime.errors import Unavailable
 from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.runtime.pull import Delivery
 from services.runtime.readers import Made, Start
 from services.worker.assignment import Enter as Entering
+from services.worker.renewal import Renewal
 from services.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
 ASK_SECONDS = 5.0
-# A credential is renewed when this part of its life is over, and tried again so many seconds later.
-RENEW_AT = 0.75
-AGAIN_SECONDS = 5.0
 
 
 class AskedReaders:
@@ -80,17 +76,16 @@ class Entrance:
             inbox=inbox(worker),
             proof=proof,
         )
-        bus = SessionBus(client, proof, session, worker)
-        bus.readers = AskedReaders(bus, session, worker)
-        return bus
+        return SessionBus(client, proof, session, worker)
 
 
 class Pool:
     """The worker's place in its pool. `enter` leads from there into a session; None where everybody may do everything."""
 
-    def __init__(self, bus: Bus, enter: Entering | None = None) -> None:
+    def __init__(self, bus: Bus, enter: Entering | None = None, renewal: Renewal | None = None) -> None:
         self.bus = bus
         self.enter = enter
+        self.renewal = renewal
         self._left = False
 
     @classmethod
@@ -104,7 +99,8 @@ class Pool:
         name = settings.worker
         client = await open_connection(settings.nats, name, closed, inbox=inbox(name), proof=proof)
         bus = Bus(client)
-        pool = cls(bus, Entrance(bus, settings, on_closed).enter)
+        renewal = Renewal(bus, proof, Renew.in_pool(settings.pool, name))
+        pool = cls(bus, Entrance(bus, settings, on_closed).enter, renewal)
         return pool
 
     async def leave(self) -> None:
@@ -119,34 +115,8 @@ class SessionBus(Bus):
 
     def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str) -> None:
         super().__init__(client, direct=True)
-        self._proof = proof
-        self._key = key
-        self._worker = worker
-
-    async def renew_for_ever(self) -> None:
-        """Renew the credential in time, and connect anew with it; one that cannot be renewed ends with its time."""
-        while True:
-            await asyncio.sleep(_until_renewal(self._proof, time.time()))
-            try:
-                await self.renew()
-            except Unavailable as e:
-                log.warning("the credential is not renewed yet", error=str(e))
-                await asyncio.sleep(AGAIN_SECONDS)
-
-    async def renew(self) -> None:
-        """Renew it now. Raises `Unavailable`."""
-        request = Renew(user=self._proof.key.public)
-        reply = await self.request(Renew.subject(self._key, self._worker), request, deadline=ASK_SECONDS)
-        word = _word(CREDENTIALS.decode, reply)
-        if not isinstance(word, Credential):
-            raise Unavailable(f"the scheduler refuses: {word}")
-        self._proof.jwt = word.jwt
-        await reconnect(self.client)
-
-
-def _until_renewal(proof: Proof, now: float) -> float:
-    expiry = proof.expires_at
-    return max(0.0, (expiry - now) * RENEW_AT) if expiry else 2**31
+        self.readers = AskedReaders(self, key, worker)
+        self.renewal = Renewal(self, proof, Renew.subject(key, worker))
 
 
 def _word(decode: Callable[[bytes], object], reply: bytes) -> object:

@@ -28,7 +28,7 @@ from tests.mutations import ODD, golden, mutated, strangers
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ANSWERS = Family.of(LogPage, SessionList, Deleted, Refused)
 REQUESTS = {
-    ReadLog.subject(): golden("archive.read-log") | {"session": str(KEY)},
+    f"archiver.read.{KEY}": golden("archive.read-log") | {"session": str(KEY)},
     ListSessions.subject(): golden("archive.list-sessions") | {"after": str(KEY)},
     DeleteSession.subject(): golden("archive.delete-session") | {"session": str(OTHER), "dry_run": True},
 }
@@ -65,7 +65,7 @@ async def test_what_belongs_to_no_session_is_a_dead_letter_and_holds_nobody_up(b
 async def test_every_request_gets_its_answer(bus, service, asked):
     subject, payload = asked
     assert ANSWERS.decode((await bus.client.request(subject, payload, timeout=5)).data)
-    page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+    page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     assert len(page.records) == 1
 
 
@@ -96,7 +96,7 @@ async def test_a_record_that_was_damaged_is_told_by_one_sentence(bus, folder):
     planned = plan_object(KEY, "SESSIONS", None, [record])
     await store.create(planned.name, gzip.compress(b'{"seq":\n'), planned.metadata, "application/gzip")
     async with archiver(bus, folder):
-        refused = Refused.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+        refused = Refused.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await store.close()
     assert "restore its object from a backup" in refused.reason
 
@@ -108,7 +108,7 @@ async def test_what_others_left_beside_the_objects_is_passed_over(bus, folder):
     async with archiver(bus, folder):
         await end(bus)
         await acknowledged(bus)
-        page = LogPage.decode(await bus.request(ReadLog.subject(), ReadLog(session=str(KEY))))
+        page = LogPage.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await store.close()
     assert len(page.records) == 1
 

@@ -3,22 +3,28 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from nats.aio.client import Client
 
+from schemas import rights
 from schemas.bus import MAX_PAYLOAD
 from services.local.broker import nats_server
+from services.local.keys import Keys
 from services.runtime.tether import tethered
 from tests.chaos.fleet import Program, eventually
 from tests.containers import free_port
 
 HEALTHY_SECONDS = 60.0
+# The campaign's own eyes and hands, which are nobody's in a deployment.
+CAMPAIGN = rights.Client(name="campaign", writes=(">",), hears=(">",))
 
 
 class Nodes:
     """The broker's nodes. Everything that is acknowledged is on disk first (`sync_interval: always`)."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, keys: Keys | None = None) -> None:
+        self._keys = keys
         self.ports = [free_port() for _ in range(count)]
         self._routes = [free_port() for _ in range(count)]
         self.programs = [
@@ -39,6 +45,11 @@ class Nodes:
     def urls(self) -> list[str]:
         return [f"nats://127.0.0.1:{port}" for port in self.ports]
 
+    async def connect(self, client: Client, **options: Any) -> None:
+        """Connect `client` to whichever node answers, as who may do everything."""
+        creds = str(self._keys.of(CAMPAIGN.name)) if self._keys else None
+        await client.connect(self.urls, user_credentials=creds, max_reconnect_attempts=1, **options)
+
     def _configure(self, folder: Path, place: int) -> Path:
         store = folder / f"broker-{place}"
         store.mkdir(parents=True)
@@ -54,6 +65,8 @@ class Nodes:
                 f"cluster {{ name: chaos, host: 127.0.0.1, port: {self._routes[place]}, no_advertise: true,\n"
                 f"  routes: [{routes}] }}\n"
             )
+        if self._keys:
+            text += self._keys.broker.read_text()
         config = folder / f"broker-{place}.conf"
         config.write_text(text)
         return config
@@ -71,7 +84,7 @@ class Nodes:
     async def _answers(self) -> bool:
         client = Client()
         with contextlib.suppress(Exception):
-            await client.connect(self.urls, connect_timeout=1, max_reconnect_attempts=1, error_cb=_expected)
+            await self.connect(client, connect_timeout=1, error_cb=_expected)
             await client.request("$JS.API.INFO", b"", timeout=1)
             return True
         await client.close()

@@ -14,6 +14,7 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.lifecycle import cancel
 from tests.chaos import collect, fleet
+from tests.chaos.brokers import CAMPAIGN
 from tests.chaos.evidence import Archived, Evidence, Rules
 from tests.chaos.field import BUCKET, Field, Setup, running
 from tests.chaos.nemesis import SKEW_SECONDS, Nemesis
@@ -49,7 +50,8 @@ async def campaign(folder: Path, setup: Setup, seconds: float, tell: Tell) -> Ou
     ):
         await _all_ready(field)
         tell("everything runs")
-        client = await open_connection(BusSettings(url=field.nodes.urls[0]), "checker", lambda: None)
+        watcher = BusSettings(url=field.nodes.urls[0], creds=field.keys.of(CAMPAIGN.name))
+        client = await open_connection(watcher, "checker", lambda: None)
         watching = asyncio.create_task(collect.watch_windows(Bus(client), evidence.counted))
         faults = await _under_fire(field, people, seconds, tell)
         await _calm_down(field, tell)

@@ -12,11 +12,13 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from schemas.rights import CLIENTS
 from services.archiver import gcs
+from services.local.keys import Keys, made
 from services.runtime.tether import tethered
 from tests.chaos import fleet
 from tests.chaos.broken import MISTAKES
-from tests.chaos.brokers import Nodes
+from tests.chaos.brokers import CAMPAIGN, Nodes
 from tests.chaos.fleet import Program
 from tests.chaos.line import Line
 from tests.chaos.slack import CLAUDE_CHANNELS
@@ -65,6 +67,7 @@ class Field:
     folder: Path
     setup: Setup
     nodes: Nodes
+    keys: Keys
     services: dict[str, list[Program]]
     lines: dict[str, Line]
     store: Line
@@ -126,7 +129,8 @@ async def running(folder: Path, setup: Setup) -> AsyncIterator[Field]:
 
 async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) -> Field:
     repo = _repository(folder / "repo.git")
-    nodes = Nodes(folder, setup.nodes)
+    keys = made(folder / "keys", (*CLIENTS, CAMPAIGN))
+    nodes = Nodes(folder, setup.nodes, keys)
     store_url = await _object_store(folder, stack)
     store = await _line("store", [int(store_url.rpartition(":")[2])], stack)
     doors = [free_port() for _ in range(setup.replicas)]
@@ -147,7 +151,10 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
             "THREADMILL_HTTP_PORT": str(doors[place]),
         }
         own[f"archiver-{place}"] = _archiver(folder, setup, store.port)
-        own[f"scheduler-{place}"] = _scheduler(folder / f"machine-{place}", setup, repo, model)
+        signing = {"THREADMILL_SIGNING_KEY": str(keys.workers)}
+        own[f"scheduler-{place}"] = signing | _scheduler(folder / f"machine-{place}", setup, repo, model)
+    for name, environ in own.items():
+        environ["THREADMILL_NATS_CREDS"] = str(keys.of(name.rpartition("-")[0]))
     services = {
         service: [
             _service(folder, service, f"{service}-{place}", shared | own[f"{service}-{place}"], lines, health)
@@ -158,7 +165,7 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
     _break(services, setup.broken)
     ready = {name: f"http://127.0.0.1:{port}/readyz" for name, port in health.items()}
     return Field(
-        folder, setup, nodes, services, lines, store, door, told["url"], slack, store_url, repo, ready
+        folder, setup, nodes, keys, services, lines, store, door, told["url"], slack, store_url, repo, ready
     )
 
 

@@ -201,7 +201,7 @@ class Nemesis:
     async def _step_down(self) -> bool:
         client = Client()
         with contextlib.suppress(Exception):
-            await client.connect(self._field.nodes.urls, connect_timeout=2, max_reconnect_attempts=1)
+            await self._field.nodes.connect(client, connect_timeout=2)
             await self._field.nodes.step_down(client, self._lot.choice(["SESSIONS", "KV_leases", "KV_turns"]))
             await client.close()
             return True

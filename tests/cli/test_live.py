@@ -21,7 +21,6 @@ KEY = SessionKey("T1", "C1", "1-1")
 NAMES = (
     *(stream.name for stream in bus_map.STREAMS),
     *(f"KV_{bucket.name}" for bucket in bus_map.BUCKETS),
-    *(f"OBJ_{bucket.name}" for bucket in bus_map.OBJECT_BUCKETS),
 )
 REST = (
     "broker", "SESSIONS/scheduler", "SESSIONS/archiver", "WORK/pool-default", "dead letters",

@@ -54,6 +54,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
         dev.wait()
         dev.cli.ok("send", "look into me")
         dev.cli.environ = {**dev.cli.environ, "NATS_URL": dev.cli.ok("nats-url").strip()}
+        dev.cli.environ["NATS_CREDS"] = dev.cli.ok("nats-creds").strip()
         poison = ["nats", "pub", "--jetstream", "session.T1.C1.1-1.in.x", "poison"]
         subprocess.run(poison, env=dev.cli.environ, check=True, capture_output=True, timeout=90)
         for _ in range(60):

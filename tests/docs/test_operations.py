@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.local.broker import running_broker
+from services.local.keys import made
 from services.scheduler.stuck import State
 from tests.cli.conftest import RunningDev
 from tests.docs.conftest import ROOT, Block, blocks, script
@@ -26,8 +27,8 @@ SHOWN = {
     "threadmill audit --since": ("started", '"did":"started"'),
     "threadmill turns --stuck\n": ("nothing is stuck",),
     "threadmill dead list": ('"payload": "poison"', "sent again as message"),
-    "threadmill backup": ("12 streams, ",),
-    "THREADMILL_NATS_URL": ("12 streams are restored; now start the services",),
+    "threadmill backup": ("13 streams, ",),
+    "THREADMILL_NATS_URL": ("13 streams are restored; now start the services",),
     "nats stream info SESSIONS": ("Every session's log", "Maximum Bytes: 8.0 GiB", "16 GiB"),
 }
 DOCTOR = "threadmill doctor --live\nthreadmill turns --stuck"
@@ -65,9 +66,10 @@ async def test_what_was_backed_up_is_restored_elsewhere(lived_in: RunningDev, tm
     (block,) = (block for block in BLOCKS if block.info == "sh elsewhere")
     if not (lived_in.cli.home / "backup").exists():
         await asyncio.to_thread(lived_in.cli.ok, "backup", lived_in.cli.home / "backup")
-    async with running_broker(tmp_path / "broker") as broker:
+    keys = made(tmp_path / "keys")
+    async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
         text = block.text.replace("nats://nats.new:4222", broker.url)
-        assert text != block.text
+        text = text.replace("admin.creds", str(keys.of("admin")))
         text = f"unset THREADMILL_DATA\n{text}"  # an operator has none
         shown = await asyncio.to_thread(run, lived_in, text)
     for words in expected(block):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.runtime.pull import Delivery, Pull
 from services.scheduler import credentials
+from services.scheduler.grants import Grants
 from services.worker.assignment import Taken, take
 from services.worker.entering import Pool, SessionBus
 from services.worker.happenings import Happening, StopHeard
@@ -50,7 +50,10 @@ async def scheduler(guarded: Guarded) -> AsyncIterator[Bus]:
     async with guarded.client("scheduler") as client:
         bus = Bus(client)
         issuer = Issuer.read(guarded.keys.workers)
-        tasks = [asyncio.create_task(each.run()) for each in credentials.Credentials(bus, issuer).requests()]
+        tasks = [
+            asyncio.create_task(each.run())
+            for each in credentials.Credentials(bus, issuer, Grants(bus)).requests()
+        ]
         await asyncio.sleep(0)
         await client.flush()
         yield bus
@@ -176,9 +179,9 @@ async def test_a_stop_that_another_worker_has_sent_as_an_answer_is_none(
         assert happened == []
         await ingress.publish(forged, stop.encode())
         async with asyncio.timeout(PATIENCE):
-            while StopHeard() not in happened:  # noqa: ASYNC110 (nobody tells)
+            while StopHeard(stop) not in happened:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)
-        assert happened.count(StopHeard()) == 1
+        assert happened.count(StopHeard(stop)) == 1
         await cancel(listening)
 
 
@@ -225,16 +228,16 @@ async def test_a_renewed_credential_loses_nothing_that_is_under_way(guarded: Gua
     async with working(guarded, scheduler) as (_, taken):
         bus = taken.bus
         assert isinstance(bus, SessionBus)
-        before = bus._proof.jwt
+        before = bus.renewal.proof.jwt
         last = 0
         for number in range(40):
             notice = Notice(text=str(number))
             writing = bus.publish(Draft(subject=notice.subject(MINE), message=notice, fence=Fence(last)))
             if number % 10 == 5:
-                last, _ = await asyncio.gather(writing, bus.renew())
+                last, _ = await asyncio.gather(writing, bus.renewal.renew())
             else:
                 last = await writing
-        assert bus._proof.jwt != before
+        assert bus.renewal.proof.jwt != before
         stored = await read(bus, "SESSIONS", [f"session.{MINE}.out"])
         assert [Notice.decode(each.data).text for each in stored] == [str(number) for number in range(40)]
 
@@ -246,7 +249,7 @@ async def test_a_session_that_is_anothers_now_is_not_renewed(guarded: Guarded, s
         await leases.put(str(MINE), Lease(holder="w-2"), entry.revision)
         assert isinstance(taken.bus, SessionBus)
         with pytest.raises(Unavailable, match="not this worker's any more"):
-            await taken.bus.renew()
+            await taken.bus.renewal.renew()
 
 
 async def test_a_credential_that_is_not_renewed_ends(
@@ -272,22 +275,20 @@ async def test_a_credential_that_is_not_renewed_ends(
         assert client.is_closed
 
 
-async def test_how_long_the_way_in_takes(guarded: Guarded, scheduler: Bus) -> None:
-    """Prints milliseconds; that it is a few of them, benchmarks say."""
-    took_ms = []
-    for number in range(10):
-        worker = f"w-{number}"
-        await assign(scheduler, SessionKey("T1", "C1", f"{number}-1"))
-        async with pool(guarded, worker) as waiting:
-            delivery = await took(waiting.bus.client)
-            assert waiting.enter
-            began = time.perf_counter()
-            bus = await waiting.enter(Assignment.decode(delivery.data), delivery)
-            took_ms.append((time.perf_counter() - began) * 1000)
-            assert bus
-            await delivery.by(bus.client).ack()
-            await close_connection(bus.client)
-    print(f"into a session: p50 {sorted(took_ms)[5]:.1f} ms, worst {max(took_ms):.1f} ms")
+async def test_in_the_pool_a_credential_is_renewed_and_in_the_session_that_for_the_pool_is_not(
+    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool(guarded, "w-1") as waiting:
+        monkeypatch.setattr(credentials, "POOL_SECONDS", 200.0)
+        assert waiting.renewal
+        before = waiting.renewal.proof.jwt
+        await waiting.renewal.renew()
+        assert waiting.renewal.proof.jwt != before
+        await assign(scheduler, MINE)
+        delivery = await took(waiting.bus.client)
+        assert isinstance(await enter(waiting, "w-1", delivery.reply), Credential)
+        with pytest.raises(Unavailable, match="has its session already"):
+            await waiting.renewal.renew()
 
 
 async def test_only_a_reading_that_there_is_is_opened(guarded: Guarded, scheduler: Bus) -> None:

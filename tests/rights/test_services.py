@@ -46,7 +46,6 @@ FORBIDDEN = {
         f"files.{KEY}.f1.0",
         "$KV.preferences.T1.U1",
         "$KV.cursors.p1",
-        "audit.T1.x",
         "archiver.delete",
         "$JS.API.STREAM.PURGE.SESSIONS",
         "$JS.API.STREAM.DELETE.WORK",
@@ -74,6 +73,8 @@ FORBIDDEN = {
         f"$KV.turns.{KEY}",
         f"files.{KEY}.f1.0",
         "$JS.API.STREAM.DELETE.SESSIONS",
+        "$JS.API.STREAM.UPDATE.SESSIONS",
+        "$JS.API.STREAM.RESTORE.SESSIONS",
         "$JS.API.STREAM.PURGE.AUDIT",
         "$JS.API.STREAM.MSG.DELETE.AUDIT",
         "$JS.API.STREAM.MSG.DELETE.SESSIONS",
@@ -81,8 +82,19 @@ FORBIDDEN = {
         "$JS.API.CONSUMER.CREATE.SESSIONS.scheduler.session.>",
         "scheduler.admit",
     ),
+    "admin": (
+        f"session.{KEY}.in.x",
+        "work.default",
+        f"$KV.leases.{KEY}",
+        "$JS.API.STREAM.CREATE.MINE",
+        "$JS.API.STREAM.PURGE.AUDIT",
+        "$JS.API.STREAM.SNAPSHOT.SESSIONS",
+        "$JS.API.CONSUMER.CREATE.SESSIONS.x",
+        "scheduler.admit",
+    ),
 }
 UNHEARD = {
+    "admin": (">", "session.>", "live.>", "_INBOX_scheduler.>", "$JS.API.>", "$SYS.>"),
     "ingress": (">", "session.>", "_INBOX.>", "_INBOX_scheduler.>", "scheduler.admit", "$JS.API.>", "$SYS.>"),
     "scheduler": (">", "session.>", "_INBOX.>", "_INBOX_ingress.>", "archiver.read", "live.>", "$JS.>"),
     "archiver": (">", "session.>", "_INBOX.>", "_INBOX_scheduler.>", "scheduler.admit", "live.>"),
@@ -116,8 +128,9 @@ async def test_a_credential_of_other_keys_is_none(guarded: Guarded, tmp_path: Pa
 async def test_a_folder_from_before_there_were_keys_keeps_what_it_has(tmp_path: Path) -> None:
     async with running_broker(tmp_path / "broker") as broker:
         client = await open_connection(BusSettings(url=broker.url), "test", lambda: None)
-        await apply_map(Bus(client))
-        await client.publish(f"session.{KEY}.control", b"{}")
+        bus = Bus(client)
+        await apply_map(bus)
+        await bus.publish_raw(f"session.{KEY}.control", b"{}", {})
         await close_connection(client)
     keys = local_keys(tmp_path / "keys")
     adopted(keys, tmp_path / "broker" / "jetstream")
