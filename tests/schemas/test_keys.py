@@ -1,12 +1,17 @@
 """Session keys cannot be anything but safe."""
 
 import re
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.keys import InvalidKey, SessionKey, token, ts_token
+from schemas.buckets import Lease
+from schemas.events import Notice
+from schemas.keys import InvalidKey, SessionKey, token, ts_of, ts_token
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus, Draft
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
 WILD = set("*> .\t\r\n\0/\\$")
@@ -65,3 +70,44 @@ def test_what_is_no_timestamp_is_refused(text: str) -> None:
     except InvalidKey:
         return
     assert re.fullmatch(r"[0-9]+\.[0-9]+", text)
+
+
+near_tokens = st.text(st.sampled_from("aZ09-_.*> \n\u00e9\u0301\uff11\u212a\0/"), max_size=66)
+
+
+@given(near_tokens, near_tokens, near_tokens)
+def test_what_is_nearly_a_key_is_one_or_is_refused_everywhere_alike(
+    team: str, channel: str, thread: str
+) -> None:
+    written = f"{team}.{channel}.{thread}"
+    try:
+        key = SessionKey(team, channel, thread)
+    except InvalidKey:
+        if written.count(".") == 2:
+            with pytest.raises(InvalidKey):
+                SessionKey.parse(written)
+        return
+    assert SessionKey.parse(written) == key
+    assert all(
+        LABEL.match(part) and unicodedata.normalize("NFKC", part) == part for part in written.split(".")
+    )
+
+
+@given(st.from_regex(r"\A[0-9]{1,16}\.[0-9]{1,12}\Z"))
+def test_a_timestamp_comes_back_from_its_token(ts: str) -> None:
+    assert ts_of(token(ts_token(ts))) == ts
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.tuples(tokens, tokens, tokens))
+async def test_the_broker_takes_every_key_as_subject_and_as_name_in_a_bucket(
+    bus: Bus, parts: tuple[str, str, str]
+) -> None:
+    key = SessionKey(*parts)
+    sequence = await bus.publish(Draft(subject=f"session.{key}.out", message=Notice(text="here")))
+    assert (stored := await bus.at("SESSIONS", sequence)) is not None
+    assert stored.subject == f"session.{key}.out"
+    leases = Bucket(bus, "leases", Lease)
+    if (await leases.get(str(key))).value is None:
+        await leases.create(str(key), Lease(holder="w"))
+    assert (await leases.get(str(key))).value is not None
