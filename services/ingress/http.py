@@ -47,6 +47,8 @@ async def _serve(request: web.Request, secret: str, take: Take) -> web.Response:
         return _refused(
             HTTPStatus.REQUEST_TIMEOUT, "slow_body", f"the body took longer than {BODY_WITHIN:g} s"
         )
+    except ConnectionError:
+        return _refused(HTTPStatus.BAD_REQUEST, "cut_body", "the connection ended before the body did")
     if body is None:
         return _refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "oversized", f"the body is larger than {MOST_BODY} bytes"

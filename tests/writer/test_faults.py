@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from schemas import events
-from services.ingress.writer import partition
+from services.ingress.writer import marks, partition
 from services.ingress.writer.app import Writer
 from services.runtime.bus import Bus
 
@@ -244,6 +244,20 @@ async def test_reactions_that_fail_spoil_nothing(bus: Bus, slack: Slack, writer:
     await session.end("fine")
 
     assert (await session.final())["text"] == "fine"
+
+
+async def test_signs_that_slack_puts_off_hold_up_the_place_for_a_moment_only(
+    bus: Bus, slack: Slack, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "HOLD_SECONDS", 0.3)
+    await slack.fault("reactions.add", status=429, retry_after=3_600)
+    session = await slack.session(bus)
+    await session.start()
+    end = await session.end("fine")
+
+    assert (await session.final())["text"] == "fine"
+    await place_after(bus, session, end)
+    assert not signs(await session.thread())
 
 
 async def test_a_poisonous_event_is_passed_over(bus: Bus, slack: Slack, writer: Writer) -> None:

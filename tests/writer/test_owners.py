@@ -130,6 +130,30 @@ async def test_what_was_shown_is_not_shown_again(bus: Bus, other_bus: Bus, slack
     assert [m["ts"] for m in ours(after)] == [m["ts"] for m in before]
 
 
+async def test_the_next_writer_reads_a_long_thread_from_the_first_message_without_an_end(
+    bus: Bus, other_bus: Bus, slack: Slack
+) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        for _ in range(3):
+            await session.start()
+            await session.end("Done.")
+            await session.final()
+            asked, session.turn = await session.reply("and more")
+            await place_after(bus, session, session.turn)
+    await session.start()
+    await expire(bus)
+    read = len(await slack.calls("conversations.replies"))
+
+    async with writing(bus, slack):
+        end = await session.end("All done.")
+        assert (await session.final())["text"] == "All done."
+        await place_after(bus, session, end)
+        reads = (await slack.calls("conversations.replies"))[read:]
+    assert reads
+    assert all(asked > call["args"]["oldest"] > session.key.thread_ts for call in reads)
+
+
 async def test_who_loses_the_lease_writes_no_more(bus: Bus, other_bus: Bus, slack: Slack) -> None:
     async with writing(other_bus, slack) as first:
         session = await slack.session(bus)

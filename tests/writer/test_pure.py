@@ -52,6 +52,23 @@ def test_a_turn_ends_once_and_stays_ended() -> None:
     assert (view.status, view.session_status) == ("", "active")
 
 
+def test_what_is_not_finished_begins_at_the_oldest_message_without_an_end() -> None:
+    view = View(KEY)
+    assert view.unfinished_since == ""
+    view.fold(1, Said(id="10-5", user=ADA, text="x"))
+    view.fold(2, Said(id="11-5", user=ADA, text="y"))
+    assert view.unfinished_since == "10.5"
+    view.fold(3, events.TurnStarted(turn=1, attempt=1, worker="w", agent="claude", resumed=False, warm=True))
+    view.fold(4, Said(id="12-5", user=ADA, text="z"))
+    assert view.unfinished_since == "10.5"
+    view.fold(5, TurnEnd(turn=1, outcome="completed", inputs=(1,), user=ADA))
+    assert view.unfinished_since == "11.5"
+    view.fold(6, TurnEnd(turn=2, outcome="completed", inputs=(2, 4), user=ADA))
+    assert view.unfinished_since == "12.5"
+    view.fold(7, Said(id="elsewhere", user=ADA, text="from no message"))
+    assert view.unfinished_since == ""
+
+
 def test_a_new_holder_writes_its_block_anew() -> None:
     view = opened()
     assert view.hear(TextDelta(lease=5, turn=1, block=0, offset=0, text="Half")) == [

@@ -5,10 +5,14 @@ from collections.abc import Callable
 
 from schemas.keys import SessionKey
 from services.ingress.slack_api import SessionStatus
+from services.ingress.writer.metrics import give_up
 from services.ingress.writer.pen import Pen
 from services.ingress.writer.settling import Settling, Spawn, Step
 
 MOST_TITLE = 200
+# A sign that Slack's pace keeps away holds the place in the log so long, and is tried for as long as people may miss it.
+HOLD_SECONDS = 30.0
+GIVE_UP_SECONDS = 600.0
 
 
 class Reaction:
@@ -19,14 +23,18 @@ class Reaction:
         self._ts = ts
         self._shown = shown
         self._wanted = ""
+        self._wanted_at = 0.0
         self._settling = Settling(pen, key, spawn, self._step)
 
     def want(self, name: str, settled: Callable[[], None]) -> None:
-        """Show `name` alone."""
-        self._wanted = name
-        self._settling.poke(settled)
+        """Show `name` alone. `settled` hears when it stands, or that it takes too long to wait for."""
+        self._wanted, self._wanted_at = name, asyncio.get_running_loop().time()
+        self._settling.poke(_soon(settled))
 
     def _step(self) -> Step | None:
+        if asyncio.get_running_loop().time() - self._wanted_at > GIVE_UP_SECONDS:
+            give_up("mark", "late")
+            return None
         if self._wanted and self._wanted not in self._shown:
             return self._call("reactions.add", self._wanted, self._shown.add)
         old = next((name for name in self._shown if name != self._wanted), None)
@@ -35,6 +43,19 @@ class Reaction:
     def _call(self, method: str, name: str, took: Callable[[str], None]) -> Step:
         arguments = {"channel": self._key.channel, "timestamp": self._ts, "name": name}
         return Step(method, arguments, lambda _: took(name))
+
+
+def _soon(settled: Callable[[], None]) -> Callable[[], None]:
+    """Return what calls `settled` once, when it is called itself or after `HOLD_SECONDS`."""
+    left = [settled]
+
+    def once() -> None:
+        timer.cancel()
+        if left:
+            left.pop()()
+
+    timer = asyncio.get_running_loop().call_later(HOLD_SECONDS, once)
+    return once
 
 
 class Statuses:

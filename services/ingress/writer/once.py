@@ -8,6 +8,7 @@ import structlog
 from schemas.keys import SessionKey
 from services.ingress.slack_api import Json, Replies, SlackError
 from services.ingress.writer import blocks
+from services.ingress.writer.budget import Urgency
 from services.ingress.writer.ledger import Ledger, Mark, metadata
 from services.ingress.writer.metrics import DUPLICATES, give_up
 from services.ingress.writer.pen import ChannelGone, Pen
@@ -37,20 +38,21 @@ class Once:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    async def look(self, *, whole: bool = False) -> Ledger:
-        """Return what stands in the thread now, from `since` on or `whole`."""
-        oldest = just_before(self.since) if self.since and not whole else None
+    async def look(self, since: str | None = None, urgency: Urgency = "due") -> Ledger:
+        """Return what stands in the thread now, from the `ts` `since` on; empty for the whole thread."""
+        begin = self.since if since is None else since
+        oldest = just_before(begin) if begin else None
         messages: list[Json] = []
         cursor: str | None = None
         for _ in range(MOST_PAGES):
-            page = await self._page(oldest, cursor)
+            page = await self._page(oldest, cursor, urgency)
             messages += page.messages
             cursor = page.cursor
             if not cursor:
                 break
         return Ledger.read(self._key, messages, self._bot_user)
 
-    async def _page(self, oldest: str | None, cursor: str | None) -> Replies:
+    async def _page(self, oldest: str | None, cursor: str | None, urgency: Urgency) -> Replies:
         return await self._pen.until_done(
             "conversations.replies",
             self._key.team,
@@ -63,6 +65,7 @@ class Once:
                 cursor=cursor,
                 include_all_metadata=True,
             ),
+            urgency=urgency,
         )
 
     async def find(self, mark: Mark) -> Json | None:
@@ -141,9 +144,9 @@ class Once:
         """Take a message of ours out of the thread."""
         await self._quietly("chat.delete", {"ts": ts})
 
-    async def sweep(self) -> None:
-        """Delete what stands in the thread twice."""
-        for ts in (await self.look(whole=True)).doubles():
+    async def sweep(self, since: str) -> None:
+        """Delete what stands in the thread twice from the `ts` `since` on; whoever has to speak goes before."""
+        for ts in (await self.look(since, "live")).doubles():
             if await self._quietly("chat.delete", {"ts": ts}):
                 DUPLICATES.inc()
 

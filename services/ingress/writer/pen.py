@@ -74,11 +74,12 @@ class Pen:
         call: Callable[[], Awaitable[T]],
         *,
         unclear: Callable[[], Awaitable[T | None]] | None = None,
+        urgency: Urgency = "due",
     ) -> T:
         """Make any call, as `due` does."""
         backoff = FIRST_BACKOFF
         while True:
-            await self.turn(method, team, channel)
+            await self.turn(method, team, channel, urgency)
             try:
                 return await self._counted(method, team, channel, call)
             except SlackError as e:
@@ -92,9 +93,9 @@ class Pen:
             await asyncio.sleep(backoff * random.uniform(0.7, 1.0))  # noqa: S311 (spreads retries, no secret)
             backoff = min(backoff * 2, LONGEST_BACKOFF)
 
-    async def turn(self, method: str, team: str, channel: str) -> None:
+    async def turn(self, method: str, team: str, channel: str, urgency: Urgency = "due") -> None:
         """Wait until the budget allows a call that must be made, and take it."""
-        while wait := self._budget.take(method, team, channel, _now()):  # noqa: ASYNC110 (the budget has no bell)
+        while wait := self._budget.take(method, team, channel, _now(), urgency):  # noqa: ASYNC110 (the budget has no bell)
             await asyncio.sleep(wait)
 
     def spare(self, method: str, team: str, channel: str, urgency: Urgency = "live") -> float:

@@ -63,7 +63,7 @@ class Posts:
     async def close(self, close: Close) -> None:
         """Put who answered what in the place of a question's buttons."""
         mark = Mark("question", close.asked)
-        ts = self._once.ledger.has(mark) or (await self._once.look(whole=True)).has(mark)
+        ts = self._once.ledger.has(mark) or (await self._once.look("")).has(mark)
         if ts is None:
             return
         text = f"{close.question.title}: {questions.answer_line(close.closed)}"

@@ -57,6 +57,8 @@ class Thread:
         )
         self._live: Live | None = None
         self._newest = self._shared = 0
+        # Where a predecessor's unfinished work begins in the thread.
+        self._inherited_from = ""
         self.touched = _now()
 
     @property
@@ -73,6 +75,7 @@ class Thread:
                 self._signs[act.ts] = act.name
                 if act.name in acts.LAST_SIGNS.values():
                     del self._signs[act.ts]
+        self._inherited_from = self.view.unfinished_since
 
     def foresee(self, event: Event) -> None:
         """Know of what is still to be taken only which turn is the newest: a predecessor may have got there."""
@@ -177,7 +180,7 @@ class Thread:
     async def inherit(self) -> None:
         """Read what a predecessor left in the thread, and end the streams that it left open."""
         try:
-            ledger = await self._once.look(whole=True)
+            ledger = await self._once.look(self._inherited_from)
         except (ChannelGone, SlackError) as e:
             log.warning("a thread cannot be read", session=str(self.key), error=str(e))
             return
@@ -195,7 +198,7 @@ class Thread:
     async def sweep(self) -> None:
         """Delete what a predecessor, who did not know that it was over, said a second time."""
         if not self._sayings.gone:
-            await self._once.sweep()
+            await self._once.sweep(self._inherited_from)
 
     async def leave(self) -> None:
         """End the stream: somebody else goes on."""

@@ -48,6 +48,7 @@ class View:
         self.waiting: dict[int, Waiting] = {}
         self.questions: dict[str, tuple[int, events.QuestionAsked]] = {}
         self.paused = False
+        self._newest = ""
         self._known = False
         self._ended = 0
         self._busy = ""
@@ -78,6 +79,16 @@ class View:
         """The turn that is open, else the last one that ended; 0 before the first."""
         return self.turn.number if self.turn else self._ended
 
+    @property
+    def unfinished_since(self) -> str:
+        """The `ts` after which everything stands that is not finished; empty where that is not known.
+
+        It is that of the oldest message without an end, else of the newest one.
+        """
+        waiting = [one.ts for one in self.waiting.values()]
+        running = [*self.turn.inputs.values()] or [""] if self.turn else []
+        return min([*waiting, *running], default=self._newest)
+
     def fold(self, sequence: int, message: Message | Unknown) -> list[Act]:
         """Take the stored message at `sequence`."""
         if handler := _HANDLERS.get(type(message)):
@@ -101,7 +112,7 @@ class View:
     def _said(self, sequence: int, said: Said) -> list[Act]:
         ts = message_ts(said.id)
         self.waiting[sequence] = Waiting(said.id, ts, said.user)
-        self._known, self.paused = True, False
+        self._known, self.paused, self._newest = True, False, ts or self._newest
         return [React(ts=ts, name=SEEN)] if ts else []
 
     def _withdrawn(self, _: int, withdrawn: Withdrawn) -> list[Act]:
