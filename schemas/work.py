@@ -10,8 +10,8 @@ from schemas.people import Person
 class Assignment(Message, frozen=True, kw_only=True):
     """One start of one turn, for whichever new worker of the pool takes it; worthless after `expires_at`.
 
-    `agent`, `model` and `repo` are None where the worker's own settings decide; a session keeps the `repo` that its first
-    turn had, as its end tells it. Seconds for `turn_seconds`.
+    `agent`, `model` and `repo` are None where the worker's own settings decide; a session keeps the `repo` and the `branch`
+    that its first turn had, as its end tells them. Seconds for `turn_seconds`.
     `instructions` are those of the channel, then those of the person. `owner` began the session: where nothing else
     decides, it works on their repository.
     """
@@ -27,6 +27,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
     repo: str | None = None
+    branch: str | None = None
     agent: str | None = None
     model: str | None = None
     instructions: tuple[str, ...] = ()

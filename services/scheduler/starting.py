@@ -144,4 +144,5 @@ class Starting:
             instructions=instructions,
             owner=summary.user if summary else turn.user,
             repo=(summary.repo or None) if summary else None,
+            branch=(summary.branch or None) if summary else None,
         )

@@ -39,7 +39,7 @@ def with_end(summary: Summary, end: TurnEnd) -> Summary:
         last_turn=end.turn,
         last_outcome=end.outcome,
         repo=summary.repo or end.repo,
-        branch=end.branch or summary.branch,
+        branch=summary.branch or end.branch,
         agent=end.agent or summary.agent,
     )
 

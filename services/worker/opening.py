@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from schemas.events import Notice
-from schemas.people import Person
+from schemas.work import Assignment
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings, agent_environment
@@ -17,27 +17,29 @@ OWN = "own"
 
 
 class Opening:
-    """Opens the workspace of the session behind `log`, which `owner` began. Raises `WorkspaceError`.
+    """Opens the workspace of the session behind `log`, as `assignment` tells. Raises `WorkspaceError`.
 
     `half_done` tells that a setup was cut short: what it left is nobody's work. `repo` is what the session works on, as
     `TurnEnd` tells it, empty before.
     """
 
-    def __init__(self, settings: WorkerSettings, log: SessionLog, owner: Person) -> None:
+    def __init__(self, settings: WorkerSettings, log: SessionLog, assignment: Assignment) -> None:
         self._settings = settings
         self._log = log
-        self._owner = owner
+        self._assignment = assignment
+        self._owner = assignment.owner or assignment.user
         self.half_done = False
         self.repo = ""
 
-    async def clone(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
-        """Return the workspace on `repo`, else on the settings' repository, else on its owner's."""
+    async def clone(self, opener: Waiting, tell: Tell) -> Workspace:
+        """Return the workspace on the session's repository, else on the settings', else on its owner's."""
         tell("is preparing the workspace...")
         deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
         return await open_workspace(
             path=self._settings.data / "workspaces" / str(self._log.key),
-            url=await self._address(repo, deadline),
+            url=await self._address(self._assignment.repo, deadline),
             thread=self._log.key.thread,
+            known=self._assignment.branch or "",
             title=opener.said.text,
             worker=self._settings.worker,
             deadline=deadline,

@@ -29,7 +29,6 @@ class Place:
     worker: str
     agent_name: str
     warm: bool
-    repo: str | None
     line: Line
     station: Station
     tools: SessionTools

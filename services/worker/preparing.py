@@ -57,9 +57,7 @@ class Preparing:
     async def _make_ready(self) -> None:
         place = self._place
         try:
-            took = await place.station.prepare(
-                self._opener, place.repo, self._limits, place.tools, self._status
-            )
+            took = await place.station.prepare(self._opener, self._limits, place.tools, self._status)
         except NotReady as e:
             place.line.report(Prepared(problem=str(e)))
         except LeaseLost:

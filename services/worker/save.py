@@ -39,8 +39,5 @@ async def save(
             )
         )
     else:
-        kept = f" It is kept at {push.ref}." if push.ref else ""
-        told.append(
-            Notice(turn=turn, level="error", text=f"The work could not be pushed: {push.problem}{kept}")
-        )
+        told.append(Notice(turn=turn, level="error", text=f"The work could not be pushed: {push.problem}"))
     return tuple(told)

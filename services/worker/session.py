@@ -62,7 +62,6 @@ class Session:
             worker=self._settings.worker,
             agent_name=self._assignment.agent or self._settings.agent,
             warm=warm,
-            repo=self._assignment.repo,
             station=Station(
                 self._bus,
                 self._settings,

@@ -56,7 +56,7 @@ class Station:
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
-        self._opening = Opening(settings, log, assignment.owner or assignment.user)
+        self._opening = Opening(settings, log, assignment)
         self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0
@@ -101,9 +101,7 @@ class Station:
         known, self._told = self._told, self.instructions
         return "" if known == self.instructions else wishes(self.instructions)
 
-    async def prepare(
-        self, opener: Waiting, repo: str | None, limits: TurnLimits, tools: SessionTools, tell: Tell
-    ) -> Phases:
+    async def prepare(self, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
 
         Cancelled at any point, it goes on from there the next time.
@@ -113,7 +111,7 @@ class Station:
         if self._gone:
             await self.end_agent()
         try:
-            workspace = await self._open(opener, repo, tell)
+            workspace = await self._open(opener, tell)
             opened = time.monotonic()
             if self.agent is None:
                 tell("is starting the agent...")
@@ -122,11 +120,11 @@ class Station:
             raise NotReady(str(e)) from e
         return Phases(workspace=_ms(began, opened), agent=_ms(opened, time.monotonic()))
 
-    async def _open(self, opener: Waiting, repo: str | None, tell: Tell) -> Workspace:
+    async def _open(self, opener: Waiting, tell: Tell) -> Workspace:
         restoring = asyncio.create_task(self._recall.restore(opener.sequence, tell), name="restore")
         try:
             if self.workspace is None:
-                self.workspace = await self._opening.clone(opener, repo, tell)
+                self.workspace = await self._opening.clone(opener, tell)
             await self._opening.set_up(self.workspace, opener.sequence, tell)
             await restoring
         finally:

@@ -101,10 +101,11 @@ def acknowledged(file: Path, conversations: list[Conversation]) -> list[Acknowle
 
 
 def keep(folder: Path, evidence: Evidence) -> None:
-    """Write log and threads into `folder`, for whoever looks for a cause."""
+    """Write log, threads and rate-limit windows into `folder`, for whoever looks for a cause."""
     folder.mkdir()
     (folder / "log.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(evidence.log))
     (folder / "threads.json").write_bytes(msgspec.json.encode(evidence.threads))
+    (folder / "counted.json").write_bytes(msgspec.json.encode(evidence.counted))
 
 
 def reachable(repo: Path) -> dict[str, set[str]]:

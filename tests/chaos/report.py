@@ -1,12 +1,12 @@
 """A campaign in words, for people: what was done to Threadmill, what it did meanwhile, and what was broken."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tests.chaos.campaign import Outcome
 from tests.chaos.checker import PROMISES, Violation
 
-SHOWN = 20
+SHOWN = 5
 
 
 def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
@@ -37,5 +37,12 @@ def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
         *(f"| {promise} | {sum(v.promise == promise for v in violations)} |" for promise in PROMISES),
     ]
     if violations:
-        lines += ["", *(f"- {v.promise}: {v.session}: {v.what}" for v in violations[:SHOWN])]
+        lines += ["", *_examples(violations)]
     return "\n".join(lines) + "\n"
+
+
+def _examples(violations: Sequence[Violation]) -> Iterator[str]:
+    """Yield a few of each promise."""
+    for promise in PROMISES:
+        of_it = [each for each in violations if each.promise == promise]
+        yield from (f"- {promise}: {each.session}: {each.what}" for each in of_it[:SHOWN])

@@ -173,7 +173,13 @@ class ScriptedWorker:
         assert stored is not None
         user = INPUTS.decode(stored.data).user  # type: ignore[union-attr]
         end = TurnEnd(
-            turn=turn, outcome=outcome, inputs=(turn, *taken), user=user, attempt=self.attempt, **more
+            turn=turn,
+            outcome=outcome,
+            inputs=(turn, *taken),
+            user=user,
+            attempt=self.attempt,
+            branch=f"of-{turn}",
+            **more,
         )
         await self.bus.publish_batch(
             [

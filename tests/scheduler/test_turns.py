@@ -1,10 +1,15 @@
 """How turns go, on a real broker with scripted workers."""
 
+import asyncio
+from functools import partial
+
 from schemas.base import now
-from schemas.bus import DEADLETTER
+from schemas.buckets import Lease
+from schemas.bus import DEADLETTER, LEASES
 from schemas.inputs import Said
 from schemas.people import Person
 from schemas.work import Assignment
+from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -73,3 +78,26 @@ async def test_a_warm_worker_has_the_assignment_within_milliseconds(bus, schedul
     print("milliseconds:", [round(1000 * each, 1) for each in took])
     # A few milliseconds on a quiet machine; the bound leaves room for a busy one.
     assert sorted(took)[5] < 0.1
+
+
+async def test_a_session_keeps_the_branch_of_its_first_turn(bus, scheduler) -> None:
+    found: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def look(message) -> None:
+        found.put_nowait(Assignment.decode(message.data).branch)
+
+    await bus.client.subscribe("work.default", cb=look)
+    await scheduler()
+    thread = Thread(bus)
+    first = 0
+    for number in range(3):
+        turn = await thread.say("finish")
+        first = first or turn
+        await thread.ended(turn)
+        await thread.close()
+        assert await asyncio.wait_for(found.get(), 10) == (f"of-{first}" if number else None)
+        await until(partial(left, bus, thread))
+
+
+async def left(bus, thread) -> bool:
+    return (await Bucket(bus, LEASES.name, Lease).get(str(thread.key))).value is None

@@ -67,6 +67,17 @@ async def test_another_machine_goes_on_with_the_branch_whatever_the_title_is_by_
     assert (again.path / "b").read_text() == "from b"
 
 
+async def test_a_branch_that_nobody_could_push_keeps_its_name_on_another_machine(opened, bare):
+    first = await opened("a", bare)
+    second = await opened("b", bare, title="A better title", known=first.branch)
+    assert second.branch == first.branch
+    (second.path / "b").write_text("from b")
+    _, push = await save(second)
+    assert push.ok
+    foreign = await opened("c", bare, known="main")
+    assert foreign.branch == first.branch
+
+
 async def test_the_same_folder_keeps_what_was_not_saved(opened, bare):
     first = await opened("a", bare)
     (first.path / "README.md").write_text("half done")

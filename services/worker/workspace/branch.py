@@ -47,15 +47,19 @@ def parse_refs(listing: str) -> Refs:
     return Refs(local=local, remote=remote, base=base, base_sha=base_sha)
 
 
-async def take(git: Git, state: State, title: str, *, deadline: float) -> str:
-    """Bring the workspace onto the session's branch and return its name; `state` learns where it begins."""
+async def take(git: Git, state: State, title: str, known: str, *, deadline: float) -> str:
+    """Bring the workspace onto the session's branch and return its name; `state` learns where it begins.
+
+    `known` is the branch that earlier turns had, which nobody may have been able to push; empty for none.
+    """
     refs = await read_refs(git, state.thread, deadline=deadline)
     state.base = refs.base or state.base
     if refs.local:
-        name = next(iter(refs.local))
+        name = known if known in refs.local else next(iter(refs.local))
         await _forward(git, state, name, refs, deadline=deadline)
         return name
-    name = next(iter(refs.remote), None) or branch_name(state.thread, title)
+    ours = known if known.startswith(branch_prefix(state.thread)) else ""
+    name = ours or next(iter(refs.remote), None) or branch_name(state.thread, title)
     state.saved = refs.remote.get(name, "")
     state.start = state.saved or refs.base_sha
     at = [state.start] if state.start else []

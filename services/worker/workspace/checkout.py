@@ -31,10 +31,12 @@ async def open_workspace(
     worker: str,
     deadline: float,
     progress: Callable[[str], None],
+    known: str = "",
     credential: Credential | None = None,
 ) -> Workspace:
     """Make `path` the workspace of this session: its repository at `url`, on the session's branch.
 
+    The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after `title`.
     `deadline` is a time of the event loop. A workspace that this session left at `path` is used again, with all work in
     it. `close` the result. Raises `WorkspaceError`.
     """
@@ -44,7 +46,7 @@ async def open_workspace(
     git = Git(parse(url), credential)
     try:
         return await _open(
-            git, Path.cwd() / path, thread, title, worker, deadline=deadline, progress=progress
+            git, Path.cwd() / path, thread, title, worker, known=known, deadline=deadline, progress=progress
         )
     except OSError as e:
         git.close()
@@ -61,6 +63,7 @@ async def _open(
     title: str,
     worker: str,
     *,
+    known: str,
     deadline: float,
     progress: Callable[[str], None],
 ) -> Workspace:
@@ -75,7 +78,7 @@ async def _open(
             git, path, State(url=git.remote.url, thread=thread), deadline=deadline, progress=progress
         )
         git.bind(path)
-    name = await branch.take(git, found, title, deadline=deadline)
+    name = await branch.take(git, found, title, known, deadline=deadline)
     state.store(path / ".git", found)
     return Workspace(
         path=path, branch=name, base=found.base, worker=worker, resumed=again, git=git, state=found

@@ -66,7 +66,9 @@ class Pusher:
             if tip == self._state.saved:
                 return Push(ok=True, sha=tip, ref=self._ref, merged=merged)
             if not fence():
-                return await self._aside("lost", tip, "Another worker has this session by now.", deadline)
+                return await self._aside(
+                    "lost", tip, "Another worker may have this session by now.", deadline
+                )
             refusal = await self._try(f"{tip}:{self._ref}", deadline)
             if not refusal:
                 self._state.saved = tip
