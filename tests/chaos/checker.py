@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -292,7 +292,10 @@ def quotas(evidence: Evidence) -> Found:
             user, turn = end.body["user"]["id"], f"{session}.{end.body['turn']}"
             starts = evidence.counted.get(user, {})
             if end.body["outcome"] == "rejected":
-                since, until = end.time - window - margin, end.time + margin
+                # Its end may be written long after it was refused; what it is told then says which window was full.
+                told = end.body.get("retry_at")
+                full_until = datetime.fromisoformat(told) if told else end.time
+                since, until = full_until - window - margin, end.time + margin
                 inside = sum(since <= at <= until for at in starts.values())
                 if inside < rules.turns:
                     yield session, f"{user} was refused at {end.time} with {inside} turns in the window"

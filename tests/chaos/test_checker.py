@@ -232,6 +232,16 @@ def test_each_mistake_is_found(mistake, promise):
     assert promise in found(evidence)
 
 
+def test_a_refusal_that_is_written_late_is_judged_by_the_window_that_was_full():
+    evidence = deepcopy(history())
+    late = evidence.log[13]
+    evidence.log[13] = replace(late, time=late.time + timedelta(seconds=100))
+    evidence.log[13].body.update(outcome="rejected", retry_at=(BEGAN + timedelta(seconds=61)).isoformat())
+    assert "quotas are exact" not in found(evidence)
+    evidence.log[13].body["retry_at"] = (BEGAN + timedelta(seconds=90)).isoformat()
+    assert "quotas are exact" in found(evidence)
+
+
 def test_every_promise_has_a_mistake_above():
     (mistakes,) = (mark for mark in test_each_mistake_is_found.pytestmark)
     assert {promise for _, promise in mistakes.args[1]} == set(PROMISES)
