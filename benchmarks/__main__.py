@@ -16,8 +16,11 @@ BENCHMARKS = {
     "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
     "start": "a person's message until the agent's start, phase by phase, with a warm pool",
     "stop": "a person's stop until the turn's end, a tool running",
+    "turns": "turns through the whole pipeline, beside the writes that they cost",
     "pull": "our pull loop beside nats-py's fetch(100)",
     "deltas": "a worker's live text until Slack's API receives it",
+    "archive": "events into the archive, and a long session out of it",
+    "sessions": "1,000 and 10,000 open sessions on one scheduler",
     "memory": "what local mode and an idle warm worker take",
 }
 EPILOG = """\

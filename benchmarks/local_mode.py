@@ -98,6 +98,12 @@ class LocalMode:
             said: dict[str, Any] = await answer.json()
         return SessionKey.of_thread("T1", "C1", said["ts"])
 
+    async def reply(self, key: SessionKey, text: str) -> None:
+        """Say `text` in the session's thread."""
+        body = {"user": "U1", "channel": key.channel, "thread_ts": key.thread_ts, "text": text}
+        async with self.http.post(f"{self.url}/sim/message", json=body) as answer:
+            answer.raise_for_status()
+
     async def stop(self, key: SessionKey) -> None:
         """Press Slack's Stop in the session's thread."""
         body = {"user": "U1", "channel": key.channel, "thread_ts": key.thread_ts}
@@ -105,7 +111,7 @@ class LocalMode:
             answer.raise_for_status()
 
     async def end(self, key: SessionKey) -> None:
-        """Return when the session's first turn has ended. Raises `TimeoutError`."""
+        """Return when a turn of the session has ended. Raises `TimeoutError`."""
         async with asyncio.timeout(TURN_SECONDS):
             await self.seen.ended[str(key)].wait()
 
