@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import report
-from benchmarks.report import Section
+from benchmarks import picture, report
+from benchmarks.report import PICTURE, Section
 
 REPORT = Path(__file__).with_name("report.md")
 BENCHMARKS = {
@@ -25,7 +25,7 @@ BENCHMARKS = {
 }
 EPILOG = """\
 examples:
-  python -m benchmarks                  everything (about five minutes); writes benchmarks/report.md
+  python -m benchmarks                  everything (about twenty minutes); writes benchmarks/report.md and report.png
   python -m benchmarks ack pull         these two, printed only
   python -m benchmarks --quick          everything with few messages (about two minutes), printed only
   make bench ARGS="start --quick"       the same by make
@@ -63,7 +63,8 @@ async def _run(names: list[str], *, quick: bool) -> None:
     print(text)
     if names == list(BENCHMARKS) and not quick:
         REPORT.write_text(text, encoding="utf-8")
-        print(f"written to {REPORT.parent.name}/{REPORT.name}", file=sys.stderr)
+        picture.draw(sections, REPORT.with_name(PICTURE))
+        print(f"written to {REPORT.parent.name}/{REPORT.name}, and {PICTURE} beside it", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+PICTURE = "report.png"
 BUSY = 1.0
+RATIO = re.compile(r"[0-9.]+x")
 NOT_ALONE = (
     "**The machine was busy with other work: milliseconds are too high and swing, p99 most of all;"
     " only the ratios say something.**"
@@ -38,6 +41,16 @@ class Section(msgspec.Struct, kw_only=True):
     title: str
     told: str
     tables: dict[str, Table] = {}
+
+    def ratios(self) -> list[tuple[str, float]]:
+        """Return every ratio to a baseline, with what it is of; the baselines' own are left out."""
+        return [
+            (f"{row[0]}, {column}" + (f" ({caption})" if caption else ""), float(cell.removesuffix("x")))
+            for caption, table in self.tables.items()
+            for row in table.rows
+            for column, cell in zip(table.columns, row, strict=True)
+            if RATIO.fullmatch(cell) and cell != "1.00x"
+        ]
 
     def markdown(self) -> str:
         """Return the section."""
@@ -87,6 +100,8 @@ def document(sections: Sequence[Section], *, began_load: float, quick: bool) -> 
         head.append(NOT_ALONE)
     if quick:
         head.append("This was a `--quick` run: few messages, so its numbers are rough.")
+    else:
+        head.append(f"![every ratio as a bar]({PICTURE})")
     return "\n\n".join([*head, *(section.markdown() for section in sections)]) + "\n"
 
 
