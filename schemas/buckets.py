@@ -16,9 +16,10 @@ class Lease(Message, frozen=True, kw_only=True):
 
 
 class Grant(Message, frozen=True, kw_only=True):
-    """The session that a worker was let into."""
+    """The session that a worker was let into, and whether the worker is gone."""
 
     session: str
+    ended: bool = False
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

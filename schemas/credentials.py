@@ -45,9 +45,10 @@ class Credential(Message, frozen=True, kw_only=True):
 
 
 class Denied(Message, frozen=True, kw_only=True):
-    """The request was refused; `reason` is one sentence."""
+    """The request was refused; `reason` is one sentence. `spent` tells that no other session lets this worker in."""
 
     reason: str
+    spent: bool = False
 
 
 class OpenReader(Message, frozen=True, kw_only=True):

@@ -93,8 +93,8 @@ def pool_rights(pool: str, worker: str) -> Rights:
     )
 
 
-def session_rights(key: SessionKey, worker: str, ack: str) -> Rights:
-    """Return the rights of a worker that works on the session `key`; `ack` answers the assignment that it took."""
+def session_rights(key: SessionKey, worker: str) -> Rights:
+    """Return the rights of a worker that works on the session `key`."""
     return Rights(
         name=worker,
         publish=(
@@ -108,7 +108,6 @@ def session_rights(key: SessionKey, worker: str, ack: str) -> Rights:
             f"{DIRECT}.KV_{LEASES.name}.$KV.{LEASES.name}.{key}",
             f"{DIRECT}.{FILES.name}.files.{key}.>",
             *(f"{NEXT}.{SESSIONS.name}.{reader(worker, name)}" for name in READINGS),
-            *((ack,) if ack else ()),
             f"scheduler.renew.{key}.{worker}",
             f"scheduler.reader.{key}.{worker}",
             f"scheduler.admit.{key}",

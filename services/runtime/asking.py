@@ -1,6 +1,7 @@
 """Asking over the bus, again until the deadline: services, JetStream's API, and streams for what they keep."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -42,8 +43,8 @@ class Asking:
         self.direct = direct
 
     def new_id(self) -> str:
-        """Return an id that nobody else uses."""
-        return self.client._nuid.next().decode()  # noqa: SLF001 (nats-py offers its generator nowhere else)
+        """Return an id that nobody else uses, nor can guess: a stream takes no message under an id that it has seen."""
+        return secrets.token_hex(12)
 
     async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
         """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""

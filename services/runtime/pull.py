@@ -5,8 +5,7 @@ Measured beside `fetch`, this delivers two to three times as much.
 
 import asyncio
 import contextlib
-import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -64,12 +63,6 @@ class Delivery:
     def reply(self) -> str:
         """The subject by which it is answered."""
         return self._reply
-
-    def by(self, client: Client) -> "Delivery":
-        """Return it to be answered over another connection."""
-        other = copy.copy(self)
-        other._client = client  # noqa: SLF001 (its own kind)
-        return other
 
     async def ack(self) -> None:
         """Done: never deliver it again."""
@@ -150,7 +143,7 @@ class Pull:
             if message.reply.startswith("$JS.ACK."):
                 await Delivery(self._client, message).retry(0)
 
-    async def __aiter__(self) -> AsyncIterator[Delivery]:
+    async def __aiter__(self) -> AsyncGenerator[Delivery, None]:
         """Yield deliveries for ever. Raises `Silent`."""
         while True:
             try:

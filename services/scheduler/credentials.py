@@ -24,11 +24,10 @@ from services.scheduler.requests import Requests
 log = structlog.get_logger(__name__)
 
 # How long a worker's credential holds. That for its pool is of use to an agent for what is left of it when work begins.
-LIFE_SECONDS = 3600.0
+LIFE_SECONDS = 900.0
 POOL_SECONDS = 120.0
 
 _USER = re.compile(r"U[A-Z2-7]{55}")
-# It becomes a right: nothing in it may be a wildcard.
 _ACK = re.compile(
     r"\$JS\.ACK\.(?:[\w-]+\.[\w-]+\.)?WORK\.pool-[\w-]+\.\d+\.(\d+)\.\d+\.\d+\.\d+(?:\.[\w-]+)?", re.ASCII
 )
@@ -69,9 +68,9 @@ class Credentials:
         if assignment is None or assignment.expires_at <= datetime.now(UTC):
             return Denied(reason="There is no such assignment any more.")
         if not await self._grants.give(worker, assignment.key):
-            return Denied(reason=f"The worker {worker} has its session already.")
+            return Denied(reason=f"The worker {worker} has its session already.", spent=True)
         log.info("let in", worker=worker, session=str(assignment.key))
-        return self._signed(request.user, session_rights(assignment.key, worker, request.ack), LIFE_SECONDS)
+        return self._signed(request.user, session_rights(assignment.key, worker), LIFE_SECONDS)
 
     async def _assignment(self, ack: str) -> Assignment | None:
         found = _ACK.fullmatch(ack)
@@ -85,7 +84,7 @@ class Credentials:
         held = (await self._leases.get(str(key))).value
         if held is None or held.holder != worker or not await self._grants.keep(worker, key):
             return Denied(reason="The session is not this worker's any more.")
-        return self._signed(request.user, session_rights(key, worker, ""), LIFE_SECONDS)
+        return self._signed(request.user, session_rights(key, worker), LIFE_SECONDS)
 
     def _signed(self, user: str, rights: Rights, seconds: float) -> Credential:
         if self._issuer is None or not _USER.fullmatch(user):

@@ -1,5 +1,7 @@
 """Which session each worker was let into: one, for all its life."""
 
+import contextlib
+
 from schemas.buckets import Grant
 from schemas.bus import GRANTS
 from schemas.keys import SessionKey
@@ -24,16 +26,22 @@ class Grants:
         try:
             await self._bucket.create(worker, Grant(session=str(key)))
         except Conflict:
-            return await self.of(worker) == str(key)
+            return (await self._bucket.get(worker)).value == Grant(session=str(key))
         return True
 
     async def keep(self, worker: str, key: SessionKey) -> bool:
         """Note anew, before it is forgotten, that `worker` is in `key`; False where it is not."""
-        entry = await self._bucket.get(worker)
-        if entry.value is None or entry.value.session != str(key):
-            return False
-        try:
-            await self._bucket.put(worker, entry.value, entry.revision)
-        except Conflict:
-            return await self.of(worker) == str(key)
-        return True
+        return await self._put(worker, Grant(session=str(key)), Grant(session=str(key)))
+
+    async def end(self, worker: str) -> None:
+        """Note that `worker` is gone: whoever has its credential still renews it no more."""
+        if session := await self.of(worker):
+            await self._put(worker, Grant(session=session), Grant(session=session, ended=True))
+
+    async def _put(self, worker: str, known: Grant, grant: Grant) -> bool:
+        """Write `grant` in place of `known`; False where that is not what stands there."""
+        while (entry := await self._bucket.get(worker)).value == known:
+            with contextlib.suppress(Conflict):
+                await self._bucket.put(worker, grant, entry.revision)
+                return True
+        return False

@@ -9,6 +9,7 @@ import structlog
 from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
+from services.runtime.errors import Unavailable
 from services.scheduler.capacity import Headcount, has_room, to_launch
 from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
@@ -94,7 +95,8 @@ class Staff:
         """Take notice of who works; a holder that is known to be dead has lost its lease."""
         held = self._leases.held(key)
         if held and not held.ours:
-            self._used.add(held.holder)
+            if held.holder in self._launcher.workers():
+                self._used.add(held.holder)
             self._unproven.discard(held.holder)
             self._failures = 0
             if held.holder in self._gone:
@@ -177,6 +179,10 @@ class Staff:
                     self._leases.died(key, held)
             self._wanted.set()
             self._on_exit()
+            try:
+                await self._grants.end(name)
+            except Unavailable as e:  # its credential ends with its time
+                log.warning("a worker's grant is not ended", worker=name, error=str(e))
 
     def _count(self) -> Headcount:
         holders = {held.holder for _, held in self._leases.by_workers()}

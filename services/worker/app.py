@@ -57,11 +57,11 @@ async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
 
 
 async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> Taken | None:
-    taking = asyncio.create_task(take(pool.bus, settings.pool, settings.worker, pool.enter), name="take")
+    work = take(pool.bus, settings.pool, settings.worker, pool.enter, pool.renewal)
+    taking = asyncio.create_task(work, name="take")
     gone = asyncio.create_task(leaving.wait(), name="leave")
-    renewing = asyncio.create_task(pool.renewal.run(), name="renewal") if pool.renewal else gone
     await asyncio.wait([taking, gone], return_when=asyncio.FIRST_COMPLETED)
-    await cancel(gone, renewing)
+    await cancel(gone)
     if taking.done():
         return taking.result()
     await cancel(taking)

@@ -1,11 +1,13 @@
 """Waiting in the pool for one assignment, with its lease."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
 import structlog
+from nats.errors import Error as NatsError
 
 from schemas.base import MalformedMessage
 from schemas.bus import pool_consumer
@@ -17,6 +19,7 @@ from services.runtime.consume import bury
 from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull, Silent
 from services.worker.lease import HeldLease, acquire
+from services.worker.renewal import Renewal
 
 log = structlog.get_logger(__name__)
 
@@ -34,30 +37,53 @@ class Spent(Exception):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """An assignment whose lease is ours; acknowledge `delivery` once the turn was seen to be open.
-
-    `bus` is the session's.
-    """
+    """An assignment whose lease is ours; `bus` is the session's."""
 
     assignment: Assignment
     lease: HeldLease
-    delivery: Delivery
     bus: Bus
 
 
-async def take(bus: Bus, pool: str, worker: str, enter: Enter | None = None) -> Taken:
-    """Wait in `pool` until an assignment comes whose session lets us in; without `enter` `bus` is good for all. Raises `Spent`."""
-    consumer = pool_consumer(pool)
+async def take(
+    bus: Bus, pool: str, worker: str, enter: Enter | None = None, renewal: Renewal | None = None
+) -> Taken:
+    """Wait in `pool` until an assignment comes whose session lets us in. Raises `Spent`.
+
+    Without `enter` `bus` is good for all sessions; `renewal` keeps its credential fresh meanwhile.
+    """
     while True:
         try:
-            async with Pull(bus.client, consumer.stream, consumer.name, batch=1, ahead=False) as pull:
-                async for delivery in pull:
-                    taken = await _consider(bus, delivery, worker, enter)
-                    if taken:
-                        return taken
-        except (Silent, Unavailable, StreamFull) as e:
+            taken = await _until_renewal(bus, pool, worker, enter, renewal)
+            if taken:
+                return taken
+            if renewal:
+                await renewal.renew()
+        except (Silent, Unavailable, StreamFull, NatsError) as e:
             log.debug("asking for work again", reason=str(e))
             await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _until_renewal(
+    bus: Bus, pool: str, worker: str, enter: Enter | None, renewal: Renewal | None
+) -> Taken | None:
+    """Wait for work; None when the credential is due: nothing may be on its way to a connection that is replaced."""
+    consumer = pool_consumer(pool)
+    async with Pull(
+        bus.client, consumer.stream, consumer.name, batch=1, ahead=False, gives_back=True
+    ) as pull:
+        while delivery := await _next(pull, renewal.left() if renewal else None):
+            taken = await _consider(bus, delivery, worker, enter)
+            if taken:
+                return taken
+    return None
+
+
+async def _next(pull: Pull, within: float | None) -> Delivery | None:
+    async with contextlib.aclosing(aiter(pull)) as deliveries:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                return await anext(deliveries)
+    return None
 
 
 async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | None) -> Taken | None:
@@ -86,7 +112,9 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | No
         if session is bus:
             return None
         raise Spent(str(key))
-    return Taken(assignment, lease, delivery.by(session.client), session)
+    # If we die from here on, the lease tells: nobody needs the assignment any more.
+    await delivery.ack()
+    return Taken(assignment, lease, session)
 
 
 async def _leave(session: Bus, pool: Bus) -> None:

@@ -7,7 +7,7 @@ import structlog
 from nats.aio.client import Client
 
 from schemas.base import MalformedMessage
-from schemas.credentials import CREDENTIALS, READERS, Credential, Enter, OpenReader, Reader, Renew
+from schemas.credentials import CREDENTIALS, READERS, Credential, Denied, Enter, OpenReader, Reader, Renew
 from schemas.keys import SessionKey
 from schemas.rights import inbox
 from schemas.work import Assignment
@@ -20,6 +20,7 @@ from services.runtime.proof import Proof
 from services.runtime.pull import Delivery
 from services.runtime.readers import Made, Start
 from services.worker.assignment import Enter as Entering
+from services.worker.assignment import Spent
 from services.worker.renewal import Renewal
 from services.worker.settings import WorkerSettings
 
@@ -59,13 +60,15 @@ class Entrance:
         self._key = NKey.generate("user")
 
     async def enter(self, assignment: Assignment, delivery: Delivery) -> Bus | None:
-        """Return the session's bus; None where the scheduler does not let us in. Raises `Unavailable`."""
+        """Return the session's bus; None where the scheduler does not let us in. Raises `Spent`, `Unavailable`."""
         worker, session = self._settings.worker, assignment.key
         request = Enter(user=self._key.public, ack=delivery.reply)
         reply = await self._pool.request(Enter.subject(worker), request, deadline=ASK_SECONDS)
         word = _word(CREDENTIALS.decode, reply)
         if not isinstance(word, Credential):
             log.warning("not let in", session=str(session), reason=str(word))
+            if isinstance(word, Denied) and word.spent:
+                raise Spent(str(session))
             return None
         proof = Proof(self._key, word.jwt)
         client = await open_connection(

@@ -29,13 +29,14 @@ class Hearing:
     def __init__(self, bus: Bus, key: SessionKey, report: Callable[[Happening], None]) -> None:
         self._bus = bus
         self._key = key
+        self._subject = f"session.{key}.control"
         self._report = report
         self._logged: set[str] = set()
         self.caught_up = asyncio.Event()
 
     async def run(self) -> None:
         """Listen for ever."""
-        control = await self._bus.client.subscribe(f"session.{self._key}.control", cb=self._heard)
+        control = await self._bus.client.subscribe(self._subject, cb=self._heard)
         try:
             filters = [f"session.{self._key}.{leaf}" for leaf in ("in.*", "control", "end.*")]
             async for delivery in Follow(self._bus, "SESSIONS", filters).deliveries():
@@ -49,7 +50,8 @@ class Hearing:
 
     async def _heard(self, message: Msg) -> None:
         # One that the log told first has done its work, and must not hit the turn after.
-        if (message.headers or {}).get(HEADER_ID) not in self._logged and (control := _control(message)):
+        known = (message.headers or {}).get(HEADER_ID) in self._logged
+        if not known and message.subject == self._subject and (control := _control(message)):
             self._report(StopHeard(control))
 
     def _read(self, delivery: Delivery) -> None:
@@ -63,7 +65,8 @@ class Hearing:
 def _control(message: Msg) -> Control | None:
     """Return what was pressed; None for what is none, which the log counts.
 
-    Other workers can have an answer sent here, and what JetStream answers of theirs tells its place.
+    Other workers can have an answer sent here: what JetStream delivers of theirs keeps its subject, and what it answers
+    tells its place.
     """
     if STORED_AT in (message.headers or {}):
         return None

@@ -18,6 +18,7 @@ ASK_SECONDS = 5.0
 # A credential is renewed when this part of its life is over, and tried again so many seconds later.
 RENEW_AT = 0.75
 AGAIN_SECONDS = 5.0
+NEVER = 2.0**31
 
 
 class Renewal:
@@ -25,21 +26,26 @@ class Renewal:
 
     def __init__(self, bus: Bus, proof: Proof, subject: str) -> None:
         self._bus = bus
-        self.proof = proof
         self._subject = subject
+        self.proof = proof
+        self._due = time.monotonic() + _life(proof) * RENEW_AT
+
+    def left(self) -> float:
+        """Return in how many seconds it is time to renew it, or to try again."""
+        return max(0.0, self._due - time.monotonic())
 
     async def run(self) -> None:
         """Renew it in time, for ever; one that cannot be renewed ends with its time."""
         while True:
-            await asyncio.sleep(_until_renewal(self.proof, time.time()))
+            await asyncio.sleep(self.left())
             try:
                 await self.renew()
             except Unavailable as e:
                 log.warning("the credential is not renewed yet", error=str(e))
-                await asyncio.sleep(AGAIN_SECONDS)
 
     async def renew(self) -> None:
         """Renew it now, and connect anew with it. Raises `Unavailable`."""
+        self._due = time.monotonic() + AGAIN_SECONDS
         request = Renew(user=self.proof.key.public)
         reply = await self._bus.request(self._subject, request, deadline=ASK_SECONDS)
         try:
@@ -49,9 +55,10 @@ class Renewal:
         if not isinstance(word, Credential):
             raise Unavailable(f"the scheduler refuses: {word}")
         self.proof.jwt = word.jwt
+        self._due = time.monotonic() + _life(self.proof) * RENEW_AT
         await reconnect(self._bus.client)
 
 
-def _until_renewal(proof: Proof, now: float) -> float:
+def _life(proof: Proof) -> float:
     expiry = proof.expires_at
-    return max(0.0, (expiry - now) * RENEW_AT) if expiry else 2**31
+    return expiry - time.time() if expiry else NEVER

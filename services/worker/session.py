@@ -39,7 +39,6 @@ class Session:
         self._bus = bus
         self._settings = settings
         self._assignment = taken.assignment
-        self._delivery = taken.delivery
         self._lease = taken.lease
         self._key = taken.assignment.key
         self._place = self._make_place(warm)
@@ -147,7 +146,6 @@ class Session:
         # Nobody can have ended the turn since the lease is ours: what was told before the claim is still true.
         await self._hearing.caught_up.wait()
         self._catch_up()
-        await self._delivery.ack()
         sampling = asyncio.create_task(sample_for_ever(self._place, self._settings.data), name="resources")
         try:
             await self._turns.first(follows)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.rights import inbox
 from schemas.work import Assignment
-from schemas.worker_rights import session_rights
+from schemas.worker_rights import NEXT, reader, session_rights
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
@@ -30,9 +31,10 @@ from services.runtime.lifecycle import cancel
 from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.runtime.pull import Delivery, Pull
+from services.runtime.readers import OwnReaders
 from services.scheduler import credentials
 from services.scheduler.grants import Grants
-from services.worker.assignment import Taken, take
+from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool, SessionBus
 from services.worker.happenings import Happening, StopHeard
 from services.worker.hearing import Hearing
@@ -122,7 +124,6 @@ async def test_a_worker_comes_into_its_session_and_writes_its_log(guarded: Guard
         last = await taken.bus.last("SESSIONS", notice.subject(MINE))
         assert last is not None
         assert last.sequence == 1
-        await taken.delivery.ack()
         await done(scheduler)
 
 
@@ -161,7 +162,7 @@ async def test_a_stop_that_another_worker_has_sent_as_an_answer_is_none(
     guarded: Guarded, scheduler: Bus
 ) -> None:
     happened: list[Happening] = []
-    guarded.hire(session_rights(OTHER, "w-2", ""))
+    guarded.hire(session_rights(OTHER, "w-2"))
     stop = Stop(user=ADA)
     async with (
         working(guarded, scheduler) as (_, taken),
@@ -175,7 +176,11 @@ async def test_a_stop_that_another_worker_has_sent_as_an_answer_is_none(
         forged = f"session.{MINE}.control"
         await hostile.publish(f"$JS.API.DIRECT.GET.SESSIONS.session.{OTHER}.out", b"", reply=forged)
         await hostile.publish(f"session.{OTHER}.out", stop.encode(), reply=forged)
+        name = reader("w-2", "out")
+        await OwnReaders(scheduler).make_named(name, "SESSIONS", [f"session.{OTHER}.out"], "all", 0)
+        await hostile.publish(f"{NEXT}.SESSIONS.{name}", b'{"batch":9}', reply=forged)
         await hostile.request(f"$JS.API.DIRECT.GET.SESSIONS.session.{OTHER}.out", b"")
+        await taken.bus.client.flush()
         assert happened == []
         await ingress.publish(forged, stop.encode())
         async with asyncio.timeout(PATIENCE):
@@ -186,21 +191,29 @@ async def test_a_stop_that_another_worker_has_sent_as_an_answer_is_none(
 
 
 async def test_a_worker_is_let_into_one_session_alone(guarded: Guarded, scheduler: Bus) -> None:
-    async with working(guarded, scheduler) as (waiting, taken):
-        assert isinstance(await enter(waiting, "w-1", taken.delivery.reply), Credential)
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as waiting:
+        mine = await took(waiting.bus.client)
+        for _ in range(2):
+            assert isinstance(await enter(waiting, "w-1", mine.reply), Credential)
         await assign(scheduler, OTHER)
-        delivery = await took(waiting.bus.client)
-        denied = await enter(waiting, "w-1", delivery.reply)
-        assert denied == Denied(reason="The worker w-1 has its session already.")
+        other = await took(waiting.bus.client)
+        denied = await enter(waiting, "w-1", other.reply)
+        assert denied == Denied(reason="The worker w-1 has its session already.", spent=True)
+        assert waiting.enter
+        with pytest.raises(Spent):
+            await waiting.enter(Assignment.decode(other.data), other)
         with pytest.raises(Unavailable):
             await waiting.bus.request(Enter.subject("w-2"), Enter(user="", ack=""), deadline=0.3)
 
 
 async def test_an_assignment_that_is_done_lets_nobody_in(guarded: Guarded, scheduler: Bus) -> None:
-    async with working(guarded, scheduler) as (_, taken), pool(guarded, "w-2") as other:
-        await taken.delivery.ack()
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as waiting:
+        delivery = await took(waiting.bus.client)
+        await delivery.ack()
         await done(scheduler)
-        assert isinstance(await enter(other, "w-2", taken.delivery.reply), Denied)
+        assert isinstance(await enter(waiting, "w-1", delivery.reply), Denied)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +237,11 @@ async def test_what_is_no_key_gets_no_credential(guarded: Guarded, scheduler: Bu
         assert isinstance(await enter(waiting, "w-1", delivery.reply), Credential)
 
 
-async def test_a_renewed_credential_loses_nothing_that_is_under_way(guarded: Guarded, scheduler: Bus) -> None:
+async def test_a_renewed_credential_loses_nothing_that_is_under_way(
+    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with working(guarded, scheduler) as (_, taken):
+        monkeypatch.setattr(credentials, "LIFE_SECONDS", 100.0)
         bus = taken.bus
         assert isinstance(bus, SessionBus)
         before = bus.renewal.proof.jwt
@@ -273,6 +289,32 @@ async def test_a_credential_that_is_not_renewed_ends(
         async with asyncio.timeout(PATIENCE):
             await closed.wait()
         assert client.is_closed
+
+
+async def test_a_worker_that_is_gone_is_renewed_no_more(guarded: Guarded, scheduler: Bus) -> None:
+    async with working(guarded, scheduler) as (_, taken):
+        await Grants(scheduler).end("w-1")
+        assert isinstance(taken.bus, SessionBus)
+        with pytest.raises(Unavailable, match="not this worker's any more"):
+            await taken.bus.renewal.renew()
+
+
+async def test_a_renewal_in_the_pool_costs_the_next_assignment_nothing(
+    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "POOL_SECONDS", 4.0)
+    async with pool(guarded, "w-1") as waiting:
+        assert waiting.renewal
+        before = waiting.renewal.proof.jwt
+        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", waiting.enter, waiting.renewal))
+        async with asyncio.timeout(PATIENCE):
+            while waiting.renewal.proof.jwt == before:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.01)
+        await assign(scheduler, MINE)
+        began = time.monotonic()
+        taken = await asyncio.wait_for(taking, PATIENCE)
+        assert time.monotonic() - began < 2
+        await close_connection(taken.bus.client)
 
 
 async def test_in_the_pool_a_credential_is_renewed_and_in_the_session_that_for_the_pool_is_not(

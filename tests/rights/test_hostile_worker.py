@@ -89,6 +89,7 @@ NEVER = (
     f"{NEXT}.SESSIONS.archiver",
     f"{NEXT}.SESSIONS.w-2-log",
     f"{NEXT}.WORK.pool-default",
+    "$JS.ACK.WORK.pool-default.1.1.1.1.0",
     "$JS.ACK.WORK.pool-default.1.2.2.1.0",
     "$SYS.REQ.USER.INFO.x",
 )  # fmt: skip
@@ -106,7 +107,7 @@ async def hostile(guarded: Guarded) -> AsyncIterator[Client]:
         for key in (MINE, OTHER):
             await client.request(f"session.{key}.in.1", b"{}")
             await client.request(f"session.{key}.out", b'{"kind":"stop","user":{"id":"U1"}}')
-    guarded.hire(session_rights(MINE, WORKER, "$JS.ACK.WORK.pool-default.1.1.1.1.0"))
+    guarded.hire(session_rights(MINE, WORKER))
     async with guarded.client(WORKER) as client:
         yield client
 
@@ -160,7 +161,6 @@ async def test_no_answer_that_it_asks_for_comes_where_it_would_be_stored(
             f"{NEXT}.SESSIONS.{reader(WORKER, 'out')}", b'{"batch":1,"no_wait":true}', reply=target
         )
         assert not await refusals.publish(f"$KV.leases.{MINE}", b"{}", reply=target)
-        assert not await refusals.publish("$JS.ACK.WORK.pool-default.1.1.1.1.0", b"+ACK", reply=target)
     after = await state(guarded, *STREAMS)
     # Its own lease is all that moved, by what it wrote itself.
     first = before.pop("KV_leases")
@@ -200,7 +200,12 @@ async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(
     guarded.hire(pool_rights("default", WORKER))
     before = await state(guarded, *STREAMS)
     own = {"dead.worker.work.default"}
-    allowed = {f"{NEXT}.WORK.pool-default", "$JS.ACK.WORK.pool-default.1.2.2.1.0", *own}
+    allowed = {
+        f"{NEXT}.WORK.pool-default",
+        "$JS.ACK.WORK.pool-default.1.1.1.1.0",
+        "$JS.ACK.WORK.pool-default.1.2.2.1.0",
+        *own,
+    }
     async with guarded.client(WORKER) as client:
         refusals = Refusals(client)
         forbidden = [each for each in NEVER if each not in allowed] + [
@@ -220,15 +225,15 @@ async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(
 
 
 async def test_a_credential_that_has_expired_is_none(guarded: Guarded) -> None:
-    guarded.hire(session_rights(MINE, WORKER, ""), seconds=-1)
+    guarded.hire(session_rights(MINE, WORKER), seconds=-1)
     settings = BusSettings(url=guarded.broker.url, creds=guarded.keys.of(WORKER))
     with pytest.raises(SettingsError):
         await open_connection(settings, WORKER, lambda: None, inbox=inbox(WORKER))
 
 
 async def test_a_jwt_without_its_key_is_none(guarded: Guarded) -> None:
-    guarded.hire(session_rights(MINE, WORKER, ""))
-    guarded.hire(session_rights(OTHER, "w-2", ""))
+    guarded.hire(session_rights(MINE, WORKER))
+    guarded.hire(session_rights(OTHER, "w-2"))
     stolen = guarded.keys.of(WORKER).read_text().partition("-----BEGIN USER NKEY SEED-----")[0]
     own = guarded.keys.of("w-2").read_text().partition("-----BEGIN USER NKEY SEED-----")
     guarded.keys.of("w-3").write_text(stolen + own[1] + own[2])

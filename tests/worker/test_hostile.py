@@ -120,9 +120,7 @@ async def test_a_worker_passes_over_what_is_no_assignment_and_takes_the_next(
         taken = await take(bus, "default", "w-1")
         while taken.assignment.id != good.id:  # what was bent may still be an assignment
             await taken.lease.release()
-            await taken.delivery.ack()
             taken = await take(bus, "default", "w-1")
-        await taken.delivery.ack()
 
 
 @FEW
