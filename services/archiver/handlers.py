@@ -1,6 +1,5 @@
 """What is asked of the archiver over request and reply; all archivers share the requests."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -16,10 +15,9 @@ from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import REFUSED
+from services.runtime.serving import Serving
 
 log = structlog.get_logger(__name__)
-
-QUEUE_GROUP = "archiver"
 
 M = TypeVar("M", bound=Message)
 
@@ -36,28 +34,14 @@ class Requests(Generic[M]):
         *,
         at_once: int = 8,
     ) -> None:
-        self._bus = bus
         self._subject = subject
         self._kind = kind
         self._decide = answer
-        self._slots = asyncio.Semaphore(at_once)
+        self._serving = Serving(bus.client, "archiver", subject, self._answer, at_once=at_once)
 
     async def run(self) -> None:
         """Answer for ever."""
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await self._bus.client.subscribe(
-            self._subject, queue=QUEUE_GROUP, cb=arrived.put, pending_msgs_limit=10_000
-        )
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    message = await arrived.get()
-                    await self._slots.acquire()
-                    task = tasks.create_task(self._answer(message), name=self._subject)
-                    task.add_done_callback(lambda _: self._slots.release())
-        finally:
-            if not self._bus.client.is_closed:
-                await subscription.unsubscribe()
+        await self._serving.run()
 
     async def _answer(self, message: Msg) -> None:
         answer = await self._reason_or_answer(message)

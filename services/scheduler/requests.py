@@ -1,6 +1,5 @@
 """Requests to the scheduler: who asks, and for which session, stands in the subject, which the broker guards."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -10,15 +9,15 @@ from schemas.base import MalformedMessage, Message
 from schemas.credentials import Denied
 from schemas.keys import InvalidKey
 from schemas.work import Admission, Admit, NotNow
+from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import REFUSED
+from services.runtime.serving import Serving
 from services.scheduler.admission import Desk
 
 log = structlog.get_logger(__name__)
 
-# Replicas share the requests.
-QUEUE_GROUP = "scheduler"
 AT_ONCE = 64
 
 # What a request's subject says after `scheduler.<request>.`, and its payload. Raises `MalformedMessage` and `InvalidKey`.
@@ -36,29 +35,15 @@ class Requests:
         answer: Answer,
         refusal: Callable[[str], Message] = lambda reason: Denied(reason=reason),
     ) -> None:
-        self._bus = bus
+        subject = ".".join(["scheduler", name, *"*" * places])
         self._name = name
-        self._subject = ".".join(["scheduler", name, *"*" * places])
         self._decide = answer
         self._refusal = refusal
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._serving = Serving(bus.client, "scheduler", subject, self._answer, at_once=AT_ONCE)
 
     async def run(self) -> None:
         """Answer for ever; what cannot be answered now is left to the asker's next try."""
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await self._bus.client.subscribe(
-            self._subject, queue=QUEUE_GROUP, cb=arrived.put, pending_msgs_limit=10_000
-        )
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    message = await arrived.get()
-                    await self._slots.acquire()
-                    task = tasks.create_task(self._answer(message), name=self._name)
-                    task.add_done_callback(lambda _: self._slots.release())
-        finally:
-            if not self._bus.client.is_closed:
-                await subscription.unsubscribe()
+        await self._serving.run()
 
     async def _answer(self, message: Msg) -> None:
         try:
@@ -72,8 +57,7 @@ class Requests:
         except Exception:
             log.exception("a request failed", request=self._name)
             return
-        if message.reply:
-            await self._bus.client.publish(message.reply, answer.encode())
+        await reply(message, answer)
 
 
 def admissions(bus: Bus, desk: Desk) -> Requests:
