@@ -1,5 +1,6 @@
-"""`dead`: letters that could not be delivered."""
+"""`dead`: letters that could not be delivered. A worker may write such a letter, and so may whoever took one over."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,12 @@ import uvloop
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.base import HEADER_ID, HEADER_SCHEMA, HEADER_SESSION, MalformedMessage
 from schemas.operations import DeadLetter
 from services.cli.place import Data, connected
 from services.cli.words import fail, out
-from services.runtime.bus import EXPECT_SEQUENCE, EXPECT_SUBJECT, TTL
 from services.runtime.follow import read
+from services.runtime.pull import Delivery
 
 app = typer.Typer(
     help="What could not be processed: look at it, and send it again.",
@@ -24,8 +26,8 @@ app = typer.Typer(
 Number = Annotated[
     int, typer.Argument(help="The letter's number, as `threadmill dead list` shows it.", min=1)
 ]
-# A replay is a message of its own: what fenced or timed the first one does not bind it.
-LEFT_OUT = {EXPECT_SEQUENCE, EXPECT_SUBJECT, TTL, "Nats-Msg-Id"}
+# A replay is a message of its own: what else a letter names, such as a fence, would be obeyed by the broker.
+PASSED_ON = {HEADER_SCHEMA, HEADER_SESSION, "Content-Type", "traceparent", "tracestate"}
 
 
 @app.command("list")
@@ -36,33 +38,43 @@ def list_letters(data: Data = None) -> None:
         out.print("no dead letters")
         return
     table = Table("number", "at", "service", "from", "reason", box=None, header_style="dim", pad_edge=False)
-    for number, letter in letters:
-        at = f"{letter.at.astimezone():%d %b %H:%M:%S}"
-        table.add_row(str(number), at, letter.service, escape(letter.origin), escape(letter.reason))
+    for found in letters:
+        table.add_row(*map(escape, _row(found)))
     out.print(table)
 
 
-async def _letters(data: Path | None) -> list[tuple[int, DeadLetter]]:
+async def _letters(data: Path | None) -> list[Delivery]:
     async with connected(data) as bus:
-        return [
-            (found.sequence, DeadLetter.decode(found.data))
-            for found in await read(bus, "DEADLETTER", ["dead.>"])
-        ]
+        return await read(bus, "DEADLETTER", ["dead.>"])
+
+
+def _row(found: Delivery) -> tuple[str, ...]:
+    at = f"{datetime.fromtimestamp(found.timestamp, UTC).astimezone():%d %b %H:%M:%S}"
+    service, _, origin = found.subject.removeprefix("dead.").partition(".")
+    try:
+        reason = DeadLetter.decode(found.data).reason
+    except MalformedMessage as e:
+        reason = f"unreadable: {e}"
+    return str(found.sequence), at, service, origin, reason
 
 
 @app.command()
 def show(number: Number, data: Data = None) -> None:
     """Show one letter whole."""
-    letter = uvloop.run(_letter(number, data))
+    _, letter = uvloop.run(_letter(number, data))
     typer.echo(msgspec.json.format(msgspec.json.encode(letter), indent=2).decode())
 
 
-async def _letter(number: int, data: Path | None) -> DeadLetter:
+async def _letter(number: int, data: Path | None) -> tuple[str, DeadLetter]:
+    """Return a letter, and under which subject it lies."""
     async with connected(data) as bus:
         stored = await bus.at("DEADLETTER", number)
     if stored is None:
         fail(f"there is no letter {number}; `threadmill dead list` shows what there is")
-    return DeadLetter.decode(stored.data)
+    try:
+        return stored.subject, DeadLetter.decode(stored.data)
+    except MalformedMessage as e:
+        fail(f"the letter {number} cannot be read: {e}")
 
 
 @app.command()
@@ -73,12 +85,13 @@ def replay(number: Number, data: Data = None) -> None:
 
 
 async def _replay(number: int, data: Path | None) -> int:
-    letter = await _letter(number, data)
+    subject, letter = await _letter(number, data)
+    # The broker guards who writes under which subject, and nothing of what the letter says.
+    if subject.split(".", 2) != ["dead", letter.service, letter.origin]:
+        fail(f"the letter {number} lies under {subject}, and is not sent elsewhere, as it asks: it is forged")
+    headers = {name: value for name, value in letter.headers.items() if name in PASSED_ON}
     payload = letter.payload.encode() if letter.payload is not None else (letter.payload_base64 or b"")
-    headers = {name: value for name, value in letter.headers.items() if name not in LEFT_OUT}
     async with connected(data) as bus:
-        sequence = await bus.publish_raw(
-            letter.origin, payload, headers | {"Nats-Msg-Id": f"replay/{number}"}
-        )
+        sequence = await bus.publish_raw(letter.origin, payload, headers | {HEADER_ID: f"replay/{number}"})
         await bus.api("STREAM.MSG.DELETE.DEADLETTER", {"seq": number})
     return sequence
