@@ -1,6 +1,5 @@
 """Files on the bus: each in chunks of its own subjects, `files.<name>.<chunk>`, so that rights reach down to one file."""
 
-import asyncio
 import re
 from hashlib import sha256
 
@@ -13,6 +12,8 @@ from services.runtime.errors import StreamFull, Unavailable
 CHUNK_BYTES = 2**20
 MOST_CHUNKS = 100
 CHUNKS, DIGEST = "Threadmill-Chunks", "Threadmill-Digest"
+# A file whose count of chunks is none of these is none of ours.
+_COUNTS = {str(count): count for count in range(1, MOST_CHUNKS + 1)}
 _NAME = re.compile(r"[\w-]+([./][\w-]+)*", re.ASCII)
 
 
@@ -42,16 +43,20 @@ class Files:
         return await self._first(name) is not None
 
     async def get(self, name: str) -> bytes | None:
-        """Return the file, None when there is none (any more). Raises `Unavailable`."""
+        """Return the file, None when there is none (any more), or what no `put` has stored. Raises `Unavailable`."""
         first = await self._first(name)
         if first is None:
             return None
         stem = first.subject.removesuffix("0")
-        count = min(int(first.headers.get(CHUNKS, "1")), MOST_CHUNKS)
-        rest = [self._bus.last(FILES.name, f"{stem}{number}") for number in range(1, count)]
-        data = b"".join(chunk.data for chunk in (first, *await asyncio.gather(*rest)) if chunk)
+        chunks: list[bytes] = []
+        for number in range(_COUNTS.get(first.headers.get(CHUNKS, "1"), 0)):
+            chunk = await self._bus.last(FILES.name, f"{stem}{number}") if number else first
+            if chunk is None or len(chunk.data) > CHUNK_BYTES:
+                return None
+            chunks.append(chunk.data)
+        data = b"".join(chunks)
         # A chunk that is gone already, or not there yet where it was asked for.
-        return data if sha256(data).hexdigest() == first.headers.get(DIGEST) else None
+        return data if chunks and sha256(data).hexdigest() == first.headers.get(DIGEST) else None
 
     async def _first(self, name: str) -> Stored | None:
         subject = _subject(name)

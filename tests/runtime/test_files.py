@@ -1,9 +1,11 @@
 """Files in chunks on a real broker."""
 
+from hashlib import sha256
+
 import pytest
 
 from services.runtime.bus import Bus
-from services.runtime.files import CHUNK_BYTES, Files
+from services.runtime.files import CHUNK_BYTES, CHUNKS, DIGEST, MOST_CHUNKS, Files
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
@@ -38,3 +40,20 @@ async def test_what_is_no_name_names_no_file(bus: Bus, name: str) -> None:
     assert not await files.has(name)
     with pytest.raises(ValueError, match="is no name of a file"):
         await files.put(name, b"")
+
+
+@pytest.mark.parametrize("count", ["", "x", "0", "-1", "1.5", "1_0", str(MOST_CHUNKS + 1), "9" * 5000])
+async def test_a_file_of_a_strange_number_of_chunks_is_none(bus: Bus, count: str) -> None:
+    for digest in (sha256(b"x").hexdigest(), sha256(b"").hexdigest()):
+        await bus.publish_raw("files.a.b.0", b"x", {CHUNKS: count, DIGEST: digest})
+        assert await Files(bus).get("a/b") is None
+
+
+@pytest.mark.parametrize("large", [0, 1])
+async def test_a_file_with_a_chunk_larger_than_any_of_ours_is_given_up_there(bus: Bus, large: int) -> None:
+    chunks = [b"x", b"x", b"x"]
+    chunks[large] *= CHUNK_BYTES + 1
+    headers = {CHUNKS: "3", DIGEST: sha256(b"".join(chunks)).hexdigest()}
+    for number, chunk in enumerate(chunks):
+        await bus.publish_raw(f"files.a.b.{number}", chunk, {} if number else headers)
+    assert await Files(bus).get("a/b") is None
