@@ -53,6 +53,8 @@ class ProcessLauncher:
         leftovers = await asyncio.to_thread(kill_leftovers, str(self._data))
         if leftovers:
             log.info("leftover workers were killed", workers=sorted(leftovers))
+        for creds in self._logs.glob("w-*.creds"):
+            creds.unlink(missing_ok=True)
         earlier = {file.stem for file in self._logs.glob("w-*.log")} - self._running.keys()
         for name in leftovers | earlier:
             self._exits.put_nowait(name)
@@ -73,6 +75,8 @@ class ProcessLauncher:
                     start_new_session=True,
                 )
         except OSError as e:
+            with contextlib.suppress(OSError):
+                self._creds(name).unlink()
             raise LaunchFailed(f"a worker process could not be started: {e}") from e
         self._running[name] = process
         self._watchers[name] = asyncio.create_task(self._watch(name, process), name=f"worker {name}")

@@ -1,5 +1,6 @@
 """Workers as real processes: what they inherit, and that nothing of them remains."""
 
+import asyncio
 import json
 import os
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.local.keys import local_keys
+from services.runtime.issuer import Issuer
 from services.scheduler import process_launcher
 from services.scheduler.environment import shared_settings
 from services.scheduler.launcher import LaunchFailed
@@ -46,6 +49,15 @@ async def launch(tmp_path: Path) -> AsyncIterator:
     yield launcher
     for each in made:
         await each.terminate_all(0)
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    return Issuer.read(local_keys(tmp_path / "keys").workers)
+
+
+def credentials(data: Path) -> list[Path]:
+    return list(data.glob("workers/w-*.creds"))
 
 
 def of_worker(name: str) -> list[psutil.Process]:
@@ -159,6 +171,26 @@ async def test_a_program_that_is_not_there_is_said_in_a_sentence(tmp_path: Path)
     launcher = ProcessLauncher(tmp_path, {}, command=(str(tmp_path / "nothing"),))
     with pytest.raises(LaunchFailed, match="could not be started"):
         await launcher.launch("default")
+
+
+async def test_a_credential_goes_with_the_worker_that_could_not_be_started(
+    tmp_path: Path, launch, issuer: Issuer, monkeypatch
+) -> None:
+    async def cannot(*_, **__):
+        assert credentials(tmp_path)
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", cannot)
+    with pytest.raises(LaunchFailed, match="no more processes"):
+        await launch(SLEEP, issuer=issuer).launch("default")
+    assert not credentials(tmp_path)
+
+
+async def test_a_credential_that_a_killed_scheduler_left_behind_goes(tmp_path: Path, launch) -> None:
+    (tmp_path / "workers").mkdir()
+    (left := tmp_path / "workers" / "w-0.creds").touch()
+    await launch(SLEEP).recover()
+    assert not left.exists()
 
 
 async def test_a_killed_process_is_replaced_and_its_turn_goes_on(tmp_path, bus, broker, scheduler) -> None:
