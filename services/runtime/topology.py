@@ -1,7 +1,7 @@
 """Makes the broker look like the map: creates what is missing, lets grow what may grow, loses nothing.
 
-Nothing ever shrinks here. An older version of a service that still runs beside a newer one does not take back what the
-newer one added, and what an operator made larger stays.
+Nothing ever shrinks here, but for what must never be. An older version of a service that still runs beside a newer one
+does not take back what the newer one added, and what an operator made larger stays.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 # Where the server says "no limit" by a number that is smaller than every limit.
 UNLIMITED = {"max_bytes": -1, "max_msgs_per_subject": -1, "max_age": 0}
+# Whoever may write one key of a bucket could delete all the others by a rollup; older versions allowed them.
+NEVER = {"allow_rollup_hdrs"}
 DUPLICATE_WINDOW = 120.0
 AGAIN_SECONDS = 0.2
 
@@ -51,7 +53,6 @@ def bucket_config(bucket: bus_map.Bucket, replicas: int) -> dict[str, Any]:
         discard="new",
         max_msgs_per_subject=1,
         max_age=int(bucket.ttl * NANOSECONDS),
-        allow_rollup_hdrs=True,
         deny_delete=True,
         duplicate_window=int(window * NANOSECONDS),
     )
@@ -140,8 +141,11 @@ async def _ensure_stream(bus: Bus, wanted: Mapping[str, Any]) -> None:
 
 
 def grown(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `current` with what `wanted` adds: more subjects, larger limits, further features, other words."""
-    merged = dict(current)
+    """Return `current` with what `wanted` adds: more subjects, larger limits, further features, other words.
+
+    What is `NEVER` to be is switched off.
+    """
+    merged = {**current, **dict.fromkeys(NEVER & current.keys(), False)}
     for field, value in wanted.items():
         if not (field not in current and value in (0, False, -1)):  # the server leaves its defaults out
             merged[field] = _larger(field, current.get(field), value)

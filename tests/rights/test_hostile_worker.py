@@ -196,6 +196,18 @@ async def test_a_lease_that_cannot_be_read_harms_its_own_session_alone(
         assert seen == {str(MINE): None, str(OTHER): "w-2"}
 
 
+async def test_a_rollup_of_its_lease_deletes_nobody_elses(guarded: Guarded, hostile: Client) -> None:
+    async with guarded.client("scheduler") as client:
+        leases = Bucket(Bus(client), "leases", Lease)
+        lease = Lease(holder="w-2")
+        await leases.create(str(OTHER), lease)
+        for kind in ("all", "sub"):
+            headers = {"Nats-Rollup": kind}
+            answer = await hostile.request(f"$KV.leases.{MINE}", b"{}", headers=headers, timeout=PATIENCE)
+            assert b"rollup not permitted" in answer.data
+        assert (await leases.get(str(OTHER))).value == lease
+
+
 async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(guarded: Guarded) -> None:
     guarded.hire(pool_rights("default", WORKER))
     before = await state(guarded, *STREAMS)

@@ -214,6 +214,13 @@ async def test_an_age_without_limit_stays_without(bus: Bus) -> None:
     assert (await config(bus, "AUDIT"))["max_age"] == 0
 
 
+async def test_a_rollup_that_an_older_version_allowed_is_forbidden(bus: Bus) -> None:
+    await bus.api("STREAM.UPDATE.KV_leases", await config(bus, "KV_leases") | {"allow_rollup_hdrs": True})
+    assert (await config(bus, "KV_leases"))["allow_rollup_hdrs"]
+    await apply_map(bus)
+    assert not (await config(bus, "KV_leases")).get("allow_rollup_hdrs")
+
+
 async def test_what_cannot_be_changed_is_told_in_one_sentence(bus: Bus, the_map: SetMap) -> None:
     await say(bus, 1)
     the_map(STREAMS=(sessions(retention="workqueue"),))
