@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
+from nats.protocol import parser
 
 from schemas.rights import DEFAULT_INBOX
 from services.runtime.errors import SettingsError, Unavailable
@@ -30,6 +32,33 @@ CLOSE_SECONDS = 2
 CALM_SECONDS = 1.0
 # What a creds file holds. nats-py reads on for ever in one that lacks the first.
 CREDS_PARTS = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
+
+# To nats-py all white space ends a word, to the broker only blanks do: what it let pass in a subject broke our reading.
+_WORD = rb"([^ \r\n]+)"
+parser.MSG_RE = re.compile(rb"\AMSG %b %b (%b )?(\d+)\r\n" % ((_WORD,) * 3))
+parser.HMSG_RE = re.compile(rb"\AHMSG %b %b (%b )?(\d+) (\d+)\r\n" % ((_WORD,) * 3))
+
+
+class _Client(Client):
+    """Reads on after a message that is no text: nats-py stops reading for ever, and says it is connected."""
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, LookupError):
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Any:
+        try:
+            return super()._build_message(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:
+            return super()._build_message(sid, _as_text(subject), _as_text(reply), data, headers)
+
+
+def _as_text(word: bytes) -> bytes:
+    return word.decode(errors="replace").encode()
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +77,7 @@ class _Connecting:
     """What happens to one connection; until it is established, errors that no waiting cures end the attempt."""
 
     def __init__(self, url: str, on_closed: Callable[[], None], until: float) -> None:
-        self.client = Client()
+        self.client = _Client()
         self.established = False
         self._url = url
         self._on_closed = on_closed

@@ -22,8 +22,9 @@ from services.archiver.records import Record
 from services.archiver.store import Store
 from services.runtime.follow import read
 from services.runtime.lifecycle import cancel
-from tests.archiver.stage import KEY, OTHER, acknowledged, archiver, end, is_whole, reaches
+from tests.archiver.stage import KEY, OTHER, acknowledged, archived, archiver, end, is_whole, reaches
 from tests.mutations import ODD, golden, mutated, strangers
+from tests.rights.conftest import publish_raw
 
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ANSWERS = Family.of(LogPage, SessionList, Deleted, Refused)
@@ -47,6 +48,16 @@ async def test_what_is_no_message_is_archived_as_it_came(bus, written):
             await acknowledged(bus)
         await is_whole(bus, Path(folder))
         await bus.api("STREAM.PURGE.SESSIONS", {})
+
+
+@pytest.mark.parametrize("place", [b"\xff\xfe", b"a\x0b1"])
+async def test_a_subject_that_is_no_text_holds_nobody_up(bus, folder, place):
+    async with archiver(bus, folder):
+        await publish_raw(bus.client, f"session.{KEY}.end.".encode() + place)
+        await reaches(folder, await end(bus))
+        await reaches(folder, await end(bus, key=OTHER), OTHER)
+        await acknowledged(bus)
+    assert len(await archived(folder)) == 2
 
 
 async def test_what_belongs_to_no_session_is_a_dead_letter_and_holds_nobody_up(bus, folder):

@@ -54,6 +54,15 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         yield guarded
 
 
+async def publish_raw(
+    client: Client, subject: bytes, head: bytes = b"NATS/1.0\r\n\r\n", payload: bytes = b"{}"
+) -> None:
+    """Publish what the client would not write."""
+    line = b"HPUB %s %d %d\r\n" % (subject, len(head), len(head) + len(payload))
+    await client._send_command(line + head + payload + b"\r\n")
+    await client.flush()
+
+
 class Refusals:
     """Hears what the broker refuses a client."""
 

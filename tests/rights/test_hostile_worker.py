@@ -8,16 +8,25 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from schemas.base import MalformedMessage
 from schemas.buckets import Lease
+from schemas.bus import SCHEDULER
+from schemas.inputs import Stop
 from schemas.keys import SessionKey
+from schemas.people import Person
 from schemas.rights import inbox
 from schemas.worker_rights import NEXT, READINGS, filters, pool_rights, reader, session_rights
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, open_connection
-from services.runtime.errors import SettingsError
+from services.runtime.consume import Consume
+from services.runtime.errors import Reject, SettingsError
+from services.runtime.follow import Follow
+from services.runtime.lifecycle import cancel
+from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
-from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
+from services.scheduler.subjects import decode
+from tests.rights.conftest import PATIENCE, Guarded, Refusals, publish_raw, state
 
 MINE = SessionKey("T1", "C1", "1-1")
 OTHER = SessionKey("T1", "C1", "2-2")
@@ -206,6 +215,47 @@ async def test_a_rollup_of_its_lease_deletes_nobody_elses(guarded: Guarded, host
             answer = await hostile.request(f"$KV.leases.{MINE}", b"{}", headers=headers, timeout=PATIENCE)
             assert b"rollup not permitted" in answer.data
         assert (await leases.get(str(OTHER))).value == lease
+
+
+@pytest.mark.parametrize("place", [b"\xff\xfe", b"a\x0b1", b"a\x0c1"])
+async def test_a_subject_that_is_no_text_becomes_a_letter_and_deafens_nobody(
+    guarded: Guarded, hostile: Client, place: bytes
+) -> None:
+    heard = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        try:
+            decode(delivery.subject, delivery.data)
+        except MalformedMessage as e:
+            raise Reject(str(e)) from e
+        heard.set()
+
+    await publish_raw(hostile, f"session.{MINE}.end.".encode() + place)
+    async with guarded.client("scheduler") as client, guarded.client("operator") as operator:
+        consume = Consume(Bus(client), SCHEDULER, "scheduler", handle, lambda each: each.subject)
+        consuming = asyncio.create_task(consume.run())
+        await operator.request(f"session.{OTHER}.control", Stop(user=Person(id="U1")).encode())
+        letters = Follow(Bus(operator), "DEADLETTER", [f"dead.scheduler.session.{MINE}.end.>"]).deliveries()
+        async with asyncio.timeout(PATIENCE), contextlib.aclosing(letters):
+            await heard.wait()
+            while await anext(letters) is None:
+                pass
+        await cancel(consuming)
+
+
+@pytest.mark.parametrize(
+    "head", [b"NATS/1.0 \xff\xff\xff\r\n\r\n", b"NATS/1.0 100 \xff\r\n\r\n", b"NATS/1.0"]
+)
+async def test_headers_that_are_no_text_deafen_nobody(guarded: Guarded, hostile: Client, head: bytes) -> None:
+    guarded.hire(session_rights(OTHER, "w-2", ""))
+    heard: asyncio.Queue[Msg] = asyncio.Queue()
+    async with guarded.client("ingress") as ingress, guarded.client("w-2") as honest:
+        await ingress.subscribe("live.>", cb=heard.put)
+        await ingress.flush()
+        await publish_raw(hostile, f"live.{MINE}".encode(), head)
+        await honest.publish(f"live.{OTHER}", b"{}")
+        async with asyncio.timeout(PATIENCE):
+            assert {(await heard.get()).subject for _ in range(2)} == {f"live.{MINE}", f"live.{OTHER}"}
 
 
 async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(guarded: Guarded) -> None:
