@@ -4,6 +4,9 @@ import msgspec
 
 from schemas.base import Message, Moment, now
 
+# The broker ends the connection of whoever writes a longer line than it allows, and a subject may be almost that long.
+MAX_ORIGIN = 1000
+
 
 class DeadLetter(Message, frozen=True, kw_only=True):
     """A message that could not be processed, whole, with the reason; `threadmill dead replay` sends it again.
@@ -22,8 +25,8 @@ class DeadLetter(Message, frozen=True, kw_only=True):
     at: Moment = msgspec.field(default_factory=now)
 
     def subject(self) -> str:
-        """Return `dead.<service>.<subject that it came from>`."""
-        return f"dead.{self.service}.{self.origin}"
+        """Return `dead.<service>.<subject that it came from>`, cut where that is long."""
+        return f"dead.{self.service}.{self.origin[:MAX_ORIGIN].rstrip('.')}"
 
 
 # The workspace of an act that concerns all of them; Slack's own ids are in capitals.

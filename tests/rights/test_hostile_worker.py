@@ -217,8 +217,8 @@ async def test_a_rollup_of_its_lease_deletes_nobody_elses(guarded: Guarded, host
         assert (await leases.get(str(OTHER))).value == lease
 
 
-@pytest.mark.parametrize("place", [b"\xff\xfe", b"a\x0b1", b"a\x0c1"])
-async def test_a_subject_that_is_no_text_becomes_a_letter_and_deafens_nobody(
+@pytest.mark.parametrize("place", [b"\xff\xfe", b"a\x0b1", b"a\x0c1", b"x" * 32_700])
+async def test_a_subject_that_is_no_word_becomes_a_letter_and_deafens_nobody(
     guarded: Guarded, hostile: Client, place: bytes
 ) -> None:
     heard = asyncio.Event()
