@@ -15,7 +15,7 @@ def credentials(
 ) -> None:
     """Write the keys of a deployment: what the broker includes, one creds file per service, the key by which the scheduler signs workers.
 
-    Run again on the same folder, it gives every client a fresh credential of the same account.
+    Run again on the same folder, it gives every client a fresh credential of the same account, and the broker what this version wants it to include.
     """
     keys = made(out.expanduser().absolute())
     typer.echo(f"{keys.broker}  for the broker: include it in nats.conf")

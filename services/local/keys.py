@@ -1,7 +1,8 @@
 """The keys of a broker that trusts nobody: made once, with a credential for each client that has no more than its rights.
 
 The operator's and the accounts' own keys sign once and are forgotten: what nobody has, nobody steals. What stays are the
-keys that sign users: of the services' account, for fresh credentials, and of the workers', for the scheduler.
+accounts' names and the keys that sign users: of the services' account, for fresh credentials, and of the workers', for
+the scheduler. What the broker includes is made anew each time, by a fresh operator, and users stay who they are.
 """
 
 import os
@@ -20,6 +21,7 @@ from services.runtime.nkey import NKey
 CONTROL_LINE = 32 * 1024
 # The account of a broker without accounts.
 NOBODY = "$G"
+SYSTEM = "system_account: "
 BROKER, OF_SERVICES, OF_WORKERS = "broker.conf", "services.key", "workers.key"
 
 
@@ -55,6 +57,8 @@ class Keys(msgspec.Struct, frozen=True):
 def made(folder: Path, clients: tuple[Client, ...] = CLIENTS) -> Keys:
     """Return the keys in `folder`, made where there are none, with a fresh credential for each of `clients`.
 
+    What the broker includes is as this version has it.
+
     Raises `KeysError`.
     """
     keys = Keys(folder)
@@ -62,6 +66,7 @@ def made(folder: Path, clients: tuple[Client, ...] = CLIENTS) -> Keys:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not keys.broker.exists():
             _found(keys)
+        _configure(keys)
         _issue(keys, clients)
     except OSError as e:
         raise KeysError(f"the keys in {folder} cannot be written ({e.strerror}); is it yours?") from e
@@ -81,27 +86,45 @@ def adopted(keys: Keys, store: Path) -> None:
 
 
 def _found(keys: Keys) -> None:
-    operator, system = NKey.generate("operator"), NKey.generate("account").public
-    services, workers = NKey.generate("account").public, NKey.generate("account").public
-    signs_services, signs_workers = NKey.generate("account"), NKey.generate("account")
-    accounts = (
-        Account(public=system, name="SYS"),
-        Account(public=services, name="THREADMILL", signing=signs_services.public, stores=True, lends=SHARED),
-        Account(
-            public=workers, name="WORKERS", signing=signs_workers.public, borrows=SHARED, lender=services
-        ),
+    for path in (keys.services, keys.workers):
+        _write(path, Issuer(NKey.generate("account").public, NKey.generate("account")).kept())
+
+
+def _configure(keys: Keys) -> None:
+    """Write what the broker includes anew: what accounts lend each other may have changed since it was written."""
+    operator, system = NKey.generate("operator"), _system(keys)
+    preload = "".join(
+        f"  {account.public}: {account_jwt(operator, account)}\n" for account in _accounts(keys, system)
     )
-    _write(keys.services, Issuer(services, signs_services).kept())
-    _write(keys.workers, Issuer(workers, signs_workers).kept())
-    preload = "".join(f"  {account.public}: {account_jwt(operator, account)}\n" for account in accounts)
     # Last: where it is, all is.
     _write(
         keys.broker,
         f"operator: {operator_jwt(operator, system)}\n"
-        f"system_account: {system}\n"
+        f"{SYSTEM}{system}\n"
         f"max_control_line: {CONTROL_LINE}\n"
         f"resolver: MEMORY\nresolver_preload: {{\n{preload}}}\n",
     )
+
+
+def _accounts(keys: Keys, system: str) -> tuple[Account, ...]:
+    services, workers = Issuer.read(keys.services), Issuer.read(keys.workers)
+    lender = services.account
+    return (
+        Account(public=system, name="SYS"),
+        Account(public=lender, name="THREADMILL", signing=services.public, stores=True, lends=SHARED),
+        Account(
+            public=workers.account, name="WORKERS", signing=workers.public, borrows=SHARED, lender=lender
+        ),
+    )
+
+
+def _system(keys: Keys) -> str:
+    # It stays: under its name a cluster keeps what it knows of its streams.
+    if keys.broker.exists():
+        for line in keys.broker.read_text().splitlines():
+            if line.startswith(SYSTEM):
+                return line.removeprefix(SYSTEM)
+    return NKey.generate("account").public
 
 
 def _issue(keys: Keys, clients: tuple[Client, ...]) -> None:

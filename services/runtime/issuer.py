@@ -34,6 +34,11 @@ class Issuer:
             ) from e
         return cls(kept.account, NKey(kept.seed))
 
+    @property
+    def public(self) -> str:
+        """The public part of the key that signs."""
+        return self._signer.public
+
     def kept(self) -> str:
         """Return what a file keeps."""
         return msgspec.json.encode(_Kept(self.account, self._signer.seed)).decode()

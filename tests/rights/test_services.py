@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from schemas.rights import CLIENTS
+from schemas.keys import SessionKey
+from schemas.rights import CLIENTS, inbox
+from schemas.worker_rights import SHARED, session_rights
 from services.local.broker import running_broker
 from services.local.errors import LocalError
-from services.local.keys import adopted, local_keys, made
+from services.local.keys import Keys, adopted, local_keys, made
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError
 from services.runtime.topology import apply_map
-from tests.rights.conftest import Guarded, Refusals, state
+from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
 
 KEY = "T1.C1.1-1"
 STREAMS = "SESSIONS", "WORK", "DEADLETTER", "AUDIT", "FILES", "KV_leases", "KV_turns", "KV_sessions"
@@ -150,7 +152,39 @@ def test_the_keys_are_their_owners_alone_and_stay_those_of_one_account(tmp_path:
     assert all(path.stat().st_mode & 0o077 == 0 for path in (keys.folder, *keys.folder.iterdir()))
     after = {path.name: path.read_text() for path in made(tmp_path / "keys").folder.iterdir()}
     changed = {name for name, text in before.items() if after[name] != text}
-    assert changed == {f"{each.name}.creds" for each in CLIENTS}
+    assert changed == {"broker.conf", *(f"{each.name}.creds" for each in CLIENTS)}
+
+
+async def test_a_folder_of_an_older_version_lends_what_this_one_does_to_whom_it_knew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.local.keys.SHARED", SHARED[:1])
+    keys = made(tmp_path / "keys")
+    async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
+        guarded = Guarded(broker, keys)
+        guarded.hire(session_rights(SessionKey.parse(KEY), "w-1", ""))
+        async with guarded.client("scheduler") as client:
+            await apply_map(Bus(client))
+    monkeypatch.undo()
+    keys.of("old").write_text(keys.of("scheduler").read_text())
+    before = accounts(keys)
+    made(tmp_path / "keys")
+    assert accounts(keys) == before
+    async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
+        guarded = Guarded(broker, keys)
+        async with guarded.client("w-1") as worker:
+            answer = await worker.request(f"$KV.leases.{KEY}", b"{}", timeout=PATIENCE)
+        assert b'"seq"' in answer.data
+        settings = BusSettings(url=broker.url, creds=keys.of("old"))
+        client = await open_connection(settings, "old", lambda: None, inbox=inbox("scheduler"))
+        assert (await Bus(client).api("STREAM.INFO.KV_leases", None))["state"]["messages"] == 1
+        await close_connection(client)
+
+
+def accounts(keys: Keys) -> list[str]:
+    """Return the public key of every account that the broker is told of."""
+    lines = keys.broker.read_text().splitlines()
+    return [line.partition(":")[0] for line in lines if line.startswith("  A")]
 
 
 def test_a_folder_that_is_not_ours_is_one_sentence(tmp_path: Path) -> None:
