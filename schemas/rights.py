@@ -38,13 +38,17 @@ DEFAULT_INBOX = "_INBOX"
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may publish and subscribe; `never` wins over `publish`. With `answers` it may also answer requests."""
+    """What a client may publish and subscribe; `never` wins over `publish`. With `answers` it may also answer requests.
+
+    Each of its connections may hold `subscriptions`, -1 for any number.
+    """
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     never: tuple[str, ...] = ()
     answers: bool = False
+    subscriptions: int = -1
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,9 @@ KEY = "*.*.*"
 DIRECT = f"{API}.DIRECT.GET"
 NEXT = f"{API}.CONSUMER.MSG.NEXT"
 
+# A worker has about ten: what it asks, what it pulls, what it hears.
+SUBSCRIPTIONS = 100
+
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
     """A subject that the services' account lends to the workers': asked with one answer, with `many`, or `heard`."""
@@ -90,6 +93,7 @@ def pool_rights(pool: str, worker: str) -> Rights:
             f"scheduler.stay.{pool}.{worker}",
         ),
         subscribe=(f"{inbox(worker)}.>",),
+        subscriptions=SUBSCRIPTIONS,
     )
 
 
@@ -114,4 +118,5 @@ def session_rights(key: SessionKey, worker: str) -> Rights:
             f"archiver.read.{key}",
         ),
         subscribe=(f"{inbox(worker)}.>", f"session.{key}.control"),
+        subscriptions=SUBSCRIPTIONS,
     )

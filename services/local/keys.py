@@ -21,6 +21,8 @@ from services.runtime.nkey import NKey
 CONTROL_LINE = 32 * 1024
 # The account of a broker without accounts.
 NOBODY = "$G"
+# Connections of all workers together; a worker has one, and for a moment two.
+WORKERS = 10_000
 SYSTEM = "system_account: "
 BROKER, OF_SERVICES, OF_WORKERS = "broker.conf", "services.key", "workers.key"
 
@@ -113,7 +115,12 @@ def _accounts(keys: Keys, system: str) -> tuple[Account, ...]:
         Account(public=system, name="SYS"),
         Account(public=lender, name="THREADMILL", signing=services.public, stores=True, lends=SHARED),
         Account(
-            public=workers.account, name="WORKERS", signing=workers.public, borrows=SHARED, lender=lender
+            public=workers.account,
+            name="WORKERS",
+            signing=workers.public,
+            connections=WORKERS,
+            borrows=SHARED,
+            lender=lender,
         ),
     )
 

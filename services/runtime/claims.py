@@ -30,13 +30,14 @@ def operator_jwt(operator: NKey, system: str) -> str:
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account: its users are signed by the key `signing`; with `stores` it has JetStream, without limits.
 
-    It `lends` subjects to others, and borrows those that `lender`, a public key, lends.
+    Its users may have `connections`, -1 for any number. It `lends` subjects to others, and borrows those that `lender`, a public key, lends.
     """
 
     public: str
     name: str
     signing: str = ""
     stores: bool = False
+    connections: int = UNLIMITED
     lends: tuple[Shared, ...] = ()
     borrows: tuple[Shared, ...] = ()
     lender: str = ""
@@ -44,7 +45,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 def account_jwt(operator: NKey, account: Account) -> str:
     """Return the JWT of `account`."""
-    limits = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), UNLIMITED)
+    limits = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "leaf"), UNLIMITED)
+    limits["conn"] = account.connections
     if account.stores:
         limits |= dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), UNLIMITED)
     claims: dict[str, Any] = {
@@ -80,7 +82,7 @@ def user_jwt(signer: NKey, account: str, user: str, rights: Rights, *, seconds: 
         "issuer_account": account,
         "pub": publish,
         "sub": {"allow": list(rights.subscribe)},
-        "subs": UNLIMITED,
+        "subs": rights.subscriptions,
         "data": UNLIMITED,
         "payload": UNLIMITED,
     }

@@ -258,6 +258,17 @@ async def test_headers_that_are_no_text_deafen_nobody(guarded: Guarded, hostile:
             assert {(await heard.get()).subject for _ in range(2)} == {f"live.{MINE}", f"live.{OTHER}"}
 
 
+async def test_it_subscribes_a_hundred_times_and_no_more(hostile: Client) -> None:
+    for number in range(100):
+        await hostile.subscribe(f"{inbox(WORKER)}.{number}")
+    await hostile.flush()
+    await hostile.subscribe(f"{inbox(WORKER)}.more")
+    async with asyncio.timeout(PATIENCE):
+        while not hostile.is_closed:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.01)
+    assert "maximum subscriptions exceeded" in str(hostile.last_error)
+
+
 async def test_a_worker_in_the_pool_can_take_work_and_ask_for_its_session_alone(guarded: Guarded) -> None:
     guarded.hire(pool_rights("default", WORKER))
     before = await state(guarded, *STREAMS)
