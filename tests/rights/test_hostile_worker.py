@@ -247,7 +247,7 @@ async def test_a_subject_that_is_no_word_becomes_a_letter_and_deafens_nobody(
     "head", [b"NATS/1.0 \xff\xff\xff\r\n\r\n", b"NATS/1.0 100 \xff\r\n\r\n", b"NATS/1.0"]
 )
 async def test_headers_that_are_no_text_deafen_nobody(guarded: Guarded, hostile: Client, head: bytes) -> None:
-    guarded.hire(session_rights(OTHER, "w-2", ""))
+    guarded.hire(session_rights(OTHER, "w-2"))
     heard: asyncio.Queue[Msg] = asyncio.Queue()
     async with guarded.client("ingress") as ingress, guarded.client("w-2") as honest:
         await ingress.subscribe("live.>", cb=heard.put)
