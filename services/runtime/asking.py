@@ -41,10 +41,14 @@ class Asking:
         """With `direct`, ask for single messages by their subject, which any replica answers and rights can tell apart."""
         self.client = client
         self.direct = direct
+        self._origin = secrets.token_hex(6)
 
     def new_id(self) -> str:
-        """Return an id that nobody else uses, nor can guess: a stream takes no message under an id that it has seen."""
-        return secrets.token_hex(12)
+        """Return an id that nobody else uses, nor can guess: a stream takes no message under an id that it has seen.
+
+        Its first 12 characters tell the connection.
+        """
+        return self._origin + secrets.token_hex(8)
 
     async def api(self, subject: str, request: Any, *, deadline: float = DEFAULT_DEADLINE) -> dict[str, Any]:
         """Ask JetStream's API, `subject` without its prefix. The answer may hold an `error`."""

@@ -52,6 +52,10 @@ def _ends(log: list[Entry]) -> list[Entry]:
     return [entry for entry in log if entry.leaf.startswith("end.")]
 
 
+def _begun(log: list[Entry]) -> set[int]:
+    return {entry.body["turn"] for entry in log if entry.kind == "turn-started"}
+
+
 def stored(evidence: Evidence) -> Found:
     """Whatever Slack was told is taken, is in the log."""
     inputs = {(entry.session, entry.body.get("id")) for entry in evidence.log if entry.leaf.startswith("in.")}
@@ -104,7 +108,7 @@ def one_end(evidence: Evidence) -> Found:
     """Every turn that began ends, once, and says what there is to say."""
     for session, log in by_session(evidence).items():
         ends = Counter(end.body["turn"] for end in _ends(log))
-        began = {entry.body["turn"] for entry in log if entry.kind == "turn-started"}
+        began = _begun(log)
         for turn, count in ends.items():
             if count > 1:
                 yield session, f"the turn {turn} ended {count} times"
@@ -299,7 +303,8 @@ def quotas(evidence: Evidence) -> Found:
                 inside = sum(since <= at <= until for at in starts.values())
                 if inside < rules.turns:
                     yield session, f"{user} was refused at {end.time} with {inside} turns in the window"
-            elif turn not in starts and not end.body["ours"]:
+            # One that was stopped before it was admitted has cost nothing.
+            elif turn not in starts and not end.body["ours"] and end.body["turn"] in _begun(log):
                 yield session, f"the turn {end.body['turn']} of {user} was not counted"
 
 

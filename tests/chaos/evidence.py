@@ -22,7 +22,7 @@ class Entry:
 
     @property
     def writer(self) -> str:
-        """Who wrote it: the first 12 characters of a message id name one process (nuid)."""
+        """Who wrote it: the first 12 characters of a message id name one connection."""
         return self.id[:12]
 
 
