@@ -162,7 +162,7 @@ async def test_a_folder_of_an_older_version_lends_what_this_one_does_to_whom_it_
     keys = made(tmp_path / "keys")
     async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
         guarded = Guarded(broker, keys)
-        guarded.hire(session_rights(SessionKey.parse(KEY), "w-1", ""))
+        guarded.hire(session_rights(SessionKey.parse(KEY), "w-1"))
         async with guarded.client("scheduler") as client:
             await apply_map(Bus(client))
     monkeypatch.undo()
