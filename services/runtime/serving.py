@@ -11,7 +11,7 @@ from services.runtime.metrics import REFUSED
 
 MOST_WAITING = 1000
 # Who asks stands in the subject; nobody has more to ask at once.
-MOST_OF_ONE = 4
+MOST_OF_ONE = 8
 # Ten times the longest that anybody asks.
 MOST_BYTES = 16 * 1024
 
