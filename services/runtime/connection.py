@@ -35,8 +35,8 @@ CREDS_PARTS = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 
 # To nats-py all white space ends a word, to the broker only blanks do: what it let pass in a subject broke our reading.
 _WORD = rb"([^ \r\n]+)"
-parser.MSG_RE = re.compile(rb"\AMSG %b %b (%b )?(\d+)\r\n" % ((_WORD,) * 3))
-parser.HMSG_RE = re.compile(rb"\AHMSG %b %b (%b )?(\d+) (\d+)\r\n" % ((_WORD,) * 3))
+parser.MSG_RE = re.compile(rb"\AMSG +%b +%b +(%b +)?(\d+)\r\n" % ((_WORD,) * 3))
+parser.HMSG_RE = re.compile(rb"\AHMSG +%b +%b +(%b +)?(\d+) +(\d+)\r\n" % ((_WORD,) * 3))
 
 
 class _Client(Client):
