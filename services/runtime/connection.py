@@ -40,7 +40,7 @@ parser.HMSG_RE = re.compile(rb"\AHMSG +%b +%b +(%b +)?(\d+) +(\d+)\r\n" % ((_WOR
 
 
 class _Client(Client):
-    """Reads on after a message that is no text: nats-py stops reading for ever, and says it is connected."""
+    """Reads on where nats-py stops for ever and says it is connected: after a message that is no text, a late answer."""
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -55,6 +55,11 @@ class _Client(Client):
             return super()._build_message(sid, subject, reply, data, headers)
         except UnicodeDecodeError:
             return super()._build_message(sid, _as_text(subject), _as_text(reply), data, headers)
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():  # whoever waited has given up
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
 
 def _as_text(word: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """What the bus promises, on a real broker."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -145,3 +146,15 @@ async def test_applying_the_map_again_changes_nothing_and_loses_nothing(bus: Bus
     after = await bus.api("STREAM.INFO.SESSIONS", None)
     assert before["config"] == after["config"]
     assert after["state"]["messages"] == 1
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_deafens_nobody(bus: Bus) -> None:
+    waiting = asyncio.create_task(bus.client.flush())
+    while not bus.client._pongs:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0)
+    bus.client._pongs[0].cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    assert "config" in await bus.api("STREAM.INFO.SESSIONS", None)
+    await bus.client.flush()
+    assert "config" in await bus.api("STREAM.INFO.SESSIONS", None)
