@@ -297,10 +297,10 @@ async def test_the_agent_can_ask_where_it_is(thread: Thread, model: MessagesApi)
     model.reply_to("where", Call("mcp__threadmill__session_info", {}), Say("now I know"))
     thread.start_worker()
     turn = await thread.say("where are you?")
-    await thread.assign(turn)
+    await thread.assign(turn, turn_seconds=3_630)
     end = await thread.end_of(turn)
     told = str(model.requests[-1]["messages"])
-    for words in (str(thread.key), "People: Ada", f"Branch: {end.branch}", "Time left for this turn: 59 min"):
+    for words in (str(thread.key), "People: Ada", f"Branch: {end.branch}", "Time left for this turn: 60 min"):
         assert words in told
 
 
