@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
@@ -18,6 +20,7 @@ CHUNK = 2**17
 # Checking and packing a large stream takes the broker a while before its first word, unpacking one before its last.
 PATIENCE = 300.0
 CHUNK_SECONDS = 30.0
+LISTENING_SECONDS = 5.0
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -73,11 +76,24 @@ async def put_back(bus: Bus, taken: Taken, chunks: Iterable[bytes]) -> dict[str,
 
 
 async def _ask(bus: Bus, subject: str, payload: bytes, patience: float) -> dict[str, Any]:
-    # Once only: a repetition would be a second snapshot beside the first.
-    reply = await bus.ask(subject, payload, None, time.monotonic() + patience, attempt=patience)
-    if reply is None:
-        raise Unavailable(f"the broker did not answer {subject}; try again")
-    answer: dict[str, Any] = msgspec.json.decode(reply.data) if reply.data else {}
+    until = time.monotonic() + LISTENING_SECONDS
+    while True:
+        try:
+            reply = await bus.client.request(subject, payload, timeout=patience)
+        except NoRespondersError as e:
+            # A node learns a moment later who listens on another one.
+            if time.monotonic() > until:
+                raise Unavailable(f"nobody listens to {subject}; try again") from e
+            await asyncio.sleep(0.02)
+        except (NatsError, TimeoutError, ConnectionError) as e:
+            # Not again: what was heard and not answered would be a second snapshot beside the first.
+            raise Unavailable(f"the broker did not answer {subject}; try again") from e
+        else:
+            return _answer(subject, reply.data)
+
+
+def _answer(subject: str, data: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = msgspec.json.decode(data) if data else {}
     if "error" in answer:
         raise Unavailable(f"the broker refuses {subject}: {answer['error'].get('description')}")
     return answer
