@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 PID = "nats.pid"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
+# An abandoned batch soon makes room among its stream's 50; more room is no mend, since thousands stop the broker for a minute.
+LIMITS = "limits { batch { timeout: 500ms } }"
 AGAIN_SECONDS = 1.0
 
 
@@ -47,7 +49,7 @@ def _config(data: Path, ports: Path, port: int, access: str) -> str:
         f"host: 127.0.0.1\nport: {port}\nmax_payload: {MAX_PAYLOAD}\nmax_pending: {8 * MAX_PAYLOAD}\n"
         f"ports_file_dir: {json.dumps(str(ports))}\nwrite_deadline: 10s\n"
         f"pid_file: {json.dumps(str(data / PID))}\n"
-        f"jetstream {{ store_dir: {json.dumps(str(data / 'jetstream'))}, sync_interval: always, max_file_store: 64GB }}\n{access}"
+        f"jetstream {{ store_dir: {json.dumps(str(data / 'jetstream'))}, sync_interval: always, max_file_store: 64GB, {LIMITS} }}\n{access}"
     )
 
 

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from schemas import rights
 from schemas.bus import MAX_PAYLOAD
-from services.local.broker import nats_server
+from services.local.broker import LIMITS, nats_server
 from services.local.keys import Keys
 from services.runtime.tether import tethered
 from tests.chaos.fleet import Program, eventually
@@ -56,7 +56,7 @@ class Nodes:
         text = (
             f"server_name: n{place}\nhost: 127.0.0.1\nport: {self.ports[place]}\nmax_payload: {MAX_PAYLOAD}\n"
             f"max_pending: {8 * MAX_PAYLOAD}\nwrite_deadline: 10s\n"
-            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always, max_file_store: 64GB }}\n"
+            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always, max_file_store: 64GB, {LIMITS} }}\n"
         )
         if self.replicas > 1:
             routes = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in self._routes)

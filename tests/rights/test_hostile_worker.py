@@ -11,13 +11,14 @@ from nats.aio.msg import Msg
 from schemas.base import MalformedMessage
 from schemas.buckets import Lease
 from schemas.bus import SCHEDULER
+from schemas.events import Notice
 from schemas.inputs import Stop
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.rights import inbox
 from schemas.worker_rights import NEXT, READINGS, filters, pool_rights, reader, session_rights
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus
+from services.runtime.bus import BATCH_ID, BATCH_SEQUENCE, Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
 from services.runtime.consume import Consume
 from services.runtime.errors import Reject, SettingsError
@@ -256,6 +257,21 @@ async def test_headers_that_are_no_text_deafen_nobody(guarded: Guarded, hostile:
         await honest.publish(f"live.{OTHER}", b"{}")
         async with asyncio.timeout(PATIENCE):
             assert {(await heard.get()).subject for _ in range(2)} == {f"live.{MINE}", f"live.{OTHER}"}
+
+
+async def test_batches_that_it_never_ends_keep_nobodys_from_being_stored(
+    guarded: Guarded, hostile: Client
+) -> None:
+    for number in range(60):
+        headers = {BATCH_ID: str(number), BATCH_SEQUENCE: "1"}
+        await hostile.publish(f"session.{MINE}.out", b"{}", headers=headers)
+    await hostile.flush()
+    guarded.hire(session_rights(OTHER, "w-2", ""))
+    notice = Notice(text="hello")
+    drafts = [Draft(subject=notice.subject(OTHER), message=notice)] * 2
+    async with guarded.client("w-2") as client:
+        # The server's own patience with such a batch is twice that.
+        assert await Bus(client, direct=True).publish_batch(drafts, deadline=5)
 
 
 async def test_it_subscribes_a_hundred_times_and_no_more(hostile: Client) -> None:
