@@ -17,7 +17,7 @@ from benchmarks.brokers import Brokers, brokers
 from benchmarks.child import child
 from benchmarks.report import Section, Table, median, ms, ratio
 from schemas.archive import LogPage, ReadLog
-from schemas.base import Message
+from schemas.base import SessionMessage
 from schemas.bus import ARCHIVER, SESSIONS
 from schemas.ends import TurnEnd
 from schemas.events import TextBlock
@@ -94,7 +94,7 @@ async def _lived(running: Brokers, key: SessionKey, events: int) -> int:
     """Store a session's events; return how many bytes they hold."""
     size = 0
     for turn in range(events // TURN):
-        messages: list[Message] = [TextBlock(block=n, text=WORDS) for n in range(TURN - STATES - 1)]
+        messages: list[SessionMessage] = [TextBlock(block=n, text=WORDS) for n in range(TURN - STATES - 1)]
         messages += [_state(turn, n) for n in range(STATES)]
         await asyncio.gather(*(_store(running, key, each) for each in messages))
         end = TurnEnd(turn=turn, outcome="completed", inputs=(turn,), user=ADA)
@@ -113,8 +113,8 @@ def _state(turn: int, number: int) -> StateAppended:
     )
 
 
-async def _store(running: Brokers, key: SessionKey, message: Message) -> None:
-    await running.bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))  # type: ignore[attr-defined]
+async def _store(running: Brokers, key: SessionKey, message: SessionMessage) -> None:
+    await running.bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))
 
 
 async def _archived(running: Brokers) -> None:

@@ -266,7 +266,7 @@ async def test_batches_that_it_never_ends_keep_nobodys_from_being_stored(
         headers = {BATCH_ID: str(number), BATCH_SEQUENCE: "1"}
         await hostile.publish(f"session.{MINE}.out", b"{}", headers=headers)
     await hostile.flush()
-    guarded.hire(session_rights(OTHER, "w-2", ""))
+    guarded.hire(session_rights(OTHER, "w-2"))
     notice = Notice(text="hello")
     drafts = [Draft(subject=notice.subject(OTHER), message=notice)] * 2
     async with guarded.client("w-2") as client:
