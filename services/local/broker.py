@@ -20,7 +20,7 @@ from services.runtime.tether import tethered
 
 log = structlog.get_logger(__name__)
 
-PID = "nats.pid"
+PID, CONFIG = "nats.pid", "nats.conf"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 # An abandoned batch soon makes room among its stream's 50; more room is no mend, since thousands stop the broker for a minute.
@@ -60,13 +60,13 @@ def _announced_port(ports: Path) -> int | None:
     return None
 
 
-def _end_leftover(pid: Path, config: Path) -> None:
+def end_leftover(data: Path) -> None:
     """End the server of an earlier run that was killed: two must never write into one store."""
     import psutil  # noqa: PLC0415 (local mode's own; the whole command line imports this module)
 
     with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
-        left = psutil.Process(int(pid.read_text()))
-        if str(config) in left.cmdline():
+        left = psutil.Process(int((data / PID).read_text()))
+        if str(data / CONFIG) in left.cmdline():
             left.kill()
             left.wait(STOP_SECONDS)
 
@@ -97,8 +97,8 @@ class Broker:
     async def start(self) -> None:
         """Start and wait until it listens; a later start listens on the same port again. Raises `BrokerError`."""
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        config = self._data / "nats.conf"
-        await asyncio.to_thread(_end_leftover, self._data / PID, config)
+        config = self._data / CONFIG
+        await asyncio.to_thread(end_leftover, self._data)
         with tempfile.TemporaryDirectory() as ports:
             config.write_text(_config(self._data, Path(ports), self.port, self._access))
             with (self._data / "nats.log").open("ab") as log:

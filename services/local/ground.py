@@ -1,5 +1,6 @@
 """What everything in local mode stands on: the data folder, the broker, the bus, and which agent can run."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import msgspec
 from schemas.bus import WRITERS
 from schemas.rights import LOCAL, inbox
 from services.local.agent_choice import Choice, choose
-from services.local.broker import Broker, running_broker
+from services.local.broker import Broker, end_leftover, running_broker
 from services.local.home import Home
 from services.local.keys import Keys, adopted, local_keys
 from services.runtime.bus import Bus
@@ -82,6 +83,7 @@ async def prepared(settings: DevSettings) -> AsyncIterator[Ground]:
     choice = choose(settings.agent, settings.environ, Path.home())
     with home.occupied():
         keys = local_keys(home.keys)
+        await asyncio.to_thread(end_leftover, home.path / "broker")
         adopted(keys, home.path / "broker" / "jetstream")
         async with (
             running_broker(home.path / "broker", keys.broker.read_text()) as broker,

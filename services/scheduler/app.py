@@ -46,7 +46,7 @@ class Scheduler:
         self._agenda = Agenda()
         self._memories = Memories(bus, self._agenda.soon)
         self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
-        grants = Grants(bus)
+        grants = Grants(bus, required=issuer is not None)
         self._staff = Staff(
             launcher,
             settings,

@@ -6,7 +6,6 @@ NAMES = {
     "PATH",
     "HOME",
     "LANG",
-    "TMPDIR",
     "CLAUDE_CONFIG_DIR",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -18,6 +17,7 @@ WORKER = "THREADMILL_WORKER"
 POOL = "THREADMILL_POOL"
 DATA = "THREADMILL_DATA"
 CREDS = "THREADMILL_NATS_CREDS"
+TEMPORARY = "TMPDIR"
 
 
 def worker_environment(

@@ -13,13 +13,20 @@ from services.runtime.errors import Conflict
 class Grants:
     """The bucket `workers`. All of it raises `Unavailable`."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, required: bool) -> None:
+        """With `required` nobody is in a session without a grant; on a broker that asks nobody who they are, all are."""
         self._bucket = Bucket(bus, GRANTS.name, Grant)
+        self._required = required
 
     async def of(self, worker: str) -> str | None:
         """Return the session that `worker` was let into, None where it was let into none."""
         granted = (await self._bucket.get(worker)).value
         return granted.session if granted else None
+
+    async def allow(self, worker: str, key: SessionKey) -> bool:
+        """Tell whether `worker` may hold the lease of `key`."""
+        session = await self.of(worker)
+        return session == str(key) if session else not self._required
 
     async def give(self, worker: str, key: SessionKey) -> bool:
         """Note that `worker` is let into `key`; False where it was let into another one before."""

@@ -14,16 +14,14 @@ import structlog
 
 from services.runtime.issuer import Issuer
 from services.runtime.tether import tethered
-from services.scheduler.credentials import boot_creds
-from services.scheduler.environment import CREDS, DATA, worker_environment
+from services.scheduler.environment import DATA, worker_environment
 from services.scheduler.launcher import LaunchFailed
 from services.scheduler.processes import kill_leftovers, kill_worker
+from services.scheduler.worker_files import WorkerFiles
 
 log = structlog.get_logger(__name__)
 
 COMMAND = (sys.executable, "-m", "services.worker")
-# Log files of workers that are kept.
-LOG_FILES = 50
 
 
 class ProcessLauncher:
@@ -39,11 +37,10 @@ class ProcessLauncher:
         issuer: Issuer | None = None,
     ) -> None:
         self._data = data
-        self._logs = data / "workers"
+        self._files = WorkerFiles(data / "workers", issuer)
         self._extra = dict(extra) | {DATA: str(data)}
         self._environ = os.environ if environ is None else environ
         self._command = tuple(command)
-        self._issuer = issuer
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._exits: asyncio.Queue[str] = asyncio.Queue()
@@ -53,9 +50,7 @@ class ProcessLauncher:
         leftovers = await asyncio.to_thread(kill_leftovers, str(self._data))
         if leftovers:
             log.info("leftover workers were killed", workers=sorted(leftovers))
-        for creds in self._logs.glob("w-*.creds"):
-            creds.unlink(missing_ok=True)
-        earlier = {file.stem for file in self._logs.glob("w-*.log")} - self._running.keys()
+        earlier = await asyncio.to_thread(self._files.sweep, set(self._running))
         for name in leftovers | earlier:
             self._exits.put_nowait(name)
 
@@ -65,18 +60,18 @@ class ProcessLauncher:
         if shutil.which(self._command[0]) is None:
             raise LaunchFailed(f"a worker process could not be started: there is no {self._command[0]}")
         try:
-            with self._log_file(name).open("ab") as output:
+            with self._files.log(name).open("ab") as output:
+                given = self._files.give(name, pool)
                 process = await asyncio.create_subprocess_exec(
                     *tethered(self._command),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=worker_environment(self._environ, self._extra | self._proof(name, pool), name, pool),
+                    env=worker_environment(self._environ, self._extra | given, name, pool),
                     start_new_session=True,
                 )
         except OSError as e:
-            with contextlib.suppress(OSError):
-                self._creds(name).unlink()
+            self._files.take_back(name)
             raise LaunchFailed(f"a worker process could not be started: {e}") from e
         self._running[name] = process
         self._watchers[name] = asyncio.create_task(self._watch(name, process), name=f"worker {name}")
@@ -124,26 +119,7 @@ class ProcessLauncher:
         code = await process.wait()
         await asyncio.to_thread(kill_worker, name)
         log.info("a worker left", worker=name, code=code)
-        self._creds(name).unlink(missing_ok=True)
+        await asyncio.to_thread(self._files.take_back, name)
         self._running.pop(name, None)
         self._watchers.pop(name, None)
         self._exits.put_nowait(name)
-
-    def _creds(self, name: str) -> Path:
-        return self._logs / f"{name}.creds"
-
-    def _proof(self, name: str, pool: str) -> dict[str, str]:
-        """Lay down what the worker shows at its first connection; it takes it away itself."""
-        if self._issuer is None:
-            return {}
-        descriptor = os.open(self._creds(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(boot_creds(self._issuer, pool, name))
-        return {CREDS: str(self._creds(name))}
-
-    def _log_file(self, name: str) -> Path:
-        self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = sorted(self._logs.glob("w-*.log"), key=lambda file: file.stat().st_mtime)
-        for old in kept[: max(0, len(kept) - LOG_FILES + 1)]:
-            old.unlink(missing_ok=True)
-        return self._logs / f"{name}.log"

@@ -106,20 +106,25 @@ class Staff:
     async def kill(self, key: SessionKey, holder: str) -> bool:
         """Kill the worker of `key` and all that it started; False for one that another replica launched.
 
-        A lease may name a worker that is let into another session: that one is left alone. Raises `Unavailable`.
+        Raises `Unavailable`.
         """
-        return await self._may_hold(key, holder) and await self._launcher.kill(holder)
+        workers = await self._workers_of(key, holder)
+        return any(await asyncio.gather(*map(self._launcher.kill, workers)))
 
     async def retire(self, key: SessionKey, holder: str) -> None:
         """Ask the worker of `key` to leave, once. Raises `Unavailable`."""
-        if holder in self._retired or not await self._may_hold(key, holder):
+        if holder in self._retired:
             return
-        if await self._launcher.retire(holder):
-            self._retired.add(holder)
+        for worker in await self._workers_of(key, holder):
+            if worker not in self._retired and await self._launcher.retire(worker):
+                self._retired.add(worker)
 
-    async def _may_hold(self, key: SessionKey, holder: str) -> bool:
-        # Workers on a broker that asks nobody who they are have no grants.
-        return await self._grants.of(holder) in {None, str(key)}
+    async def _workers_of(self, key: SessionKey, holder: str) -> list[str]:
+        """Return those of our workers that were let into the session: a lease may give them any name."""
+        workers = list(self._launcher.workers())
+        if holder in workers and await self._grants.allow(holder, key):
+            return [holder]
+        return [worker for worker in workers if await self._grants.of(worker) == str(key)]
 
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""

@@ -13,6 +13,7 @@ from services.ingress.signature import sign
 from services.runtime.bus import Bus
 from services.runtime.metrics import REFUSED
 from tests.ingress.stage import Door, Slack, stored
+from tests.scheduler.until import until
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
@@ -99,11 +100,14 @@ async def test_a_body_that_trickles_in_is_given_up(
 async def test_who_leaves_in_the_middle_of_a_body_disturbs_nobody(
     bus: Bus, slack: Slack, ingress: Door
 ) -> None:
+    cut = REFUSED.labels("ingress", "cut_body")._value
+    before = cut.get()
     _, writer = await asyncio.open_connection("127.0.0.1", int(ingress.url.rpartition(":")[2]))
     writer.write(head(slack, b"hello", b"Content-Length: 5\r\n") + b"h")
     await writer.drain()
     writer.close()
     await writer.wait_closed()
+    await until(lambda: cut.get() == before + 1)
     assert (await slack.post(ingress, mention(slack)))[0] == 200
     assert len(await stored(bus)) == 1
 

@@ -54,7 +54,7 @@ async def scheduler(guarded: Guarded) -> AsyncIterator[Bus]:
         issuer = Issuer.read(guarded.keys.workers)
         tasks = [
             asyncio.create_task(each.run())
-            for each in credentials.Credentials(bus, issuer, Grants(bus)).requests()
+            for each in credentials.Credentials(bus, issuer, Grants(bus, required=True)).requests()
         ]
         await asyncio.sleep(0)
         await client.flush()
@@ -293,7 +293,7 @@ async def test_a_credential_that_is_not_renewed_ends(
 
 async def test_a_worker_that_is_gone_is_renewed_no_more(guarded: Guarded, scheduler: Bus) -> None:
     async with working(guarded, scheduler) as (_, taken):
-        await Grants(scheduler).end("w-1")
+        await Grants(scheduler, required=True).end("w-1")
         assert isinstance(taken.bus, SessionBus)
         with pytest.raises(Unavailable, match="not this worker's any more"):
             await taken.bus.renewal.renew()

@@ -9,6 +9,7 @@ from services.local.broker import Broker
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
+from services.runtime.issuer import Issuer
 from services.runtime.lifecycle import Service, cancel
 from services.scheduler.app import wire
 from services.scheduler.launcher import Launcher
@@ -19,9 +20,10 @@ from tests.scheduler.task_launcher import TaskLauncher
 class Replica:
     """One scheduler with its launcher. `crash` ends it as SIGKILL would: nothing is finished or said."""
 
-    def __init__(self, broker: Broker, launcher: Launcher) -> None:
+    def __init__(self, broker: Broker, launcher: Launcher, issuer: Issuer | None) -> None:
         self.broker = broker
         self.launcher = launcher
+        self.issuer = issuer
         self.service: Service | None = None
         self._bus: Bus | None = None
         self._running: asyncio.Task[None] | None = None
@@ -29,7 +31,7 @@ class Replica:
     async def start(self, settings: SchedulerSettings) -> None:
         client = await open_connection(BusSettings(url=self.broker.url), "scheduler", lambda: None)
         self._bus = Bus(client)
-        self.service = await wire(self._bus, Readiness({}), settings, self.launcher)
+        self.service = await wire(self._bus, Readiness({}), settings, self.launcher, self.issuer)
         self._running = asyncio.create_task(self.service.run())
 
     async def crash(self) -> None:
@@ -46,8 +48,8 @@ Start = Callable[..., "asyncio.Future[Replica]"]
 async def scheduler(broker: Broker, bus: Bus) -> AsyncIterator[Start]:
     replicas: list[Replica] = []
 
-    async def start(launcher=None, **rules) -> Replica:
-        replica = Replica(broker, launcher or TaskLauncher(broker.url))
+    async def start(launcher=None, issuer=None, **rules) -> Replica:
+        replica = Replica(broker, launcher or TaskLauncher(broker.url), issuer)
         replicas.append(replica)
         await replica.start(SchedulerSettings(**rules))
         return replica

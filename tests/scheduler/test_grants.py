@@ -2,26 +2,52 @@
 
 from schemas.buckets import Grant, Lease
 from schemas.bus import GRANTS, LEASES
+from services.local.keys import local_keys
 from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus
+from services.runtime.issuer import Issuer
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
-async def test_a_worker_that_gives_itself_out_for_another_has_nobody_killed(bus, scheduler) -> None:
+async def working(bus: Bus, thread: Thread) -> tuple[int, str]:
+    """Have a worker hang in the thread, let into it; return its turn's input and its name."""
+    sequence = await thread.say("hang")
+    await until_claimed(thread)
+    name = (await Bucket(bus, LEASES.name, Lease).get(str(thread.key))).value.holder
+    await Bucket(bus, GRANTS.name, Grant).create(name, Grant(session=str(thread.key)))
+    return sequence, name
+
+
+async def take_name(bus: Bus, thread: Thread, name: str) -> None:
+    """Have the worker in the thread give itself out for `name`."""
+    leases = Bucket(bus, LEASES.name, Lease)
+    held = await leases.get(str(thread.key))
+    await leases.put(str(thread.key), Lease(holder=name, token=held.value.token), held.revision)
+
+
+async def test_a_worker_that_gives_itself_out_for_another_is_killed_itself(bus, scheduler) -> None:
     replica = await scheduler()
-    grants, leases = Bucket(bus, GRANTS.name, Grant), Bucket(bus, LEASES.name, Lease)
     innocent, hostile = Thread(bus), Thread(bus)
-    turns, names = {}, {}
-    for thread in (innocent, hostile):
-        turns[thread] = await thread.say("hang")
-        await until_claimed(thread)
-        names[thread] = (await leases.get(str(thread.key))).value.holder
-        await grants.create(names[thread], Grant(session=str(thread.key)))
-    held = await leases.get(str(hostile.key))
-    await leases.put(str(hostile.key), Lease(holder=names[innocent], token=held.value.token), held.revision)
+    (asked, name), (wanted, hostiles) = await working(bus, innocent), await working(bus, hostile)
+    await take_name(bus, hostile, name)
     await hostile.stop()
-    assert (await hostile.ended(turns[hostile])).outcome == "cancelled"
-    assert not replica.launcher.killed
+    assert (await hostile.ended(wanted)).outcome == "cancelled"
+    assert replica.launcher.killed == [hostiles]
     await innocent.stop()
-    assert (await innocent.ended(turns[innocent])).outcome == "cancelled"
-    assert replica.launcher.killed == [names[innocent]]
+    assert (await innocent.ended(asked)).outcome == "cancelled"
+    assert replica.launcher.killed == [hostiles, name]
+
+
+async def test_a_guessed_name_of_one_that_waits_in_the_pool_kills_nobody(bus, scheduler, tmp_path) -> None:
+    issuer = Issuer.read(local_keys(tmp_path).workers)
+    replica = await scheduler(issuer=issuer, warm=1)
+    hostile = Thread(bus)
+    wanted, hostiles = await working(bus, hostile)
+    await until(lambda: len(replica.launcher.workers()) > 1)
+    (waiting,) = set(replica.launcher.workers()) - {hostiles}
+    await take_name(bus, hostile, waiting)
+    await hostile.stop()
+    assert (await hostile.ended(wanted)).outcome == "cancelled"
+    assert replica.launcher.killed == [hostiles]

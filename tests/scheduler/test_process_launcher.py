@@ -13,7 +13,7 @@ import pytest
 
 from services.local.keys import local_keys
 from services.runtime.issuer import Issuer
-from services.scheduler import process_launcher
+from services.scheduler import worker_files
 from services.scheduler.environment import shared_settings
 from services.scheduler.launcher import LaunchFailed
 from services.scheduler.process_launcher import ProcessLauncher
@@ -104,6 +104,7 @@ async def test_a_worker_gets_its_agents_settings_and_no_secret_of_others(tmp_pat
         "THREADMILL_WORKER": name,
         "THREADMILL_POOL": "default",
         "THREADMILL_DATA": str(tmp_path),
+        "TMPDIR": str(tmp_path / "workers" / f"{name}.tmp"),
     }
 
 
@@ -159,7 +160,7 @@ async def test_leftovers_of_an_earlier_run_are_killed_and_told(tmp_path: Path, l
 
 
 async def test_there_are_never_more_than_so_many_log_files(tmp_path: Path, launch, monkeypatch) -> None:
-    monkeypatch.setattr(process_launcher, "LOG_FILES", 3)
+    monkeypatch.setattr(worker_files, "LOG_FILES", 3)
     launcher = launch("pass")
     for _ in range(6):
         await launcher.launch("default")
@@ -186,11 +187,27 @@ async def test_a_credential_goes_with_the_worker_that_could_not_be_started(
     assert not credentials(tmp_path)
 
 
-async def test_a_credential_that_a_killed_scheduler_left_behind_goes(tmp_path: Path, launch) -> None:
-    (tmp_path / "workers").mkdir()
-    (left := tmp_path / "workers" / "w-0.creds").touch()
+async def test_what_a_killed_scheduler_left_behind_of_a_worker_goes(tmp_path: Path, launch) -> None:
+    (room := tmp_path / "workers" / "w-0.tmp").mkdir(parents=True)
+    (room / "left").touch()
+    (creds := tmp_path / "workers" / "w-0.creds").touch()
     await launch(SLEEP).recover()
-    assert not left.exists()
+    assert not creds.exists()
+    assert not room.exists()
+
+
+async def test_what_a_worker_leaves_in_its_temporary_folder_is_gone_before_its_exit_is_told(
+    tmp_path: Path, launch
+) -> None:
+    launcher = launch(f"import tempfile; print(tempfile.mkdtemp(), flush=True); {SLEEP}")
+    name = await launcher.launch("default")
+    await until_printed(tmp_path, name, "w-")
+    workers = tmp_path / "workers"
+    left = (workers / f"{name}.log").read_text()
+    assert left.startswith(f"{workers / name}.tmp/")
+    await launcher.kill(name)
+    assert await anext(aiter(launcher.exited())) == name
+    assert [each.name for each in workers.iterdir()] == [f"{name}.log"]
 
 
 async def test_a_killed_process_is_replaced_and_its_turn_goes_on(tmp_path, bus, broker, scheduler) -> None:
