@@ -54,15 +54,16 @@ def main() -> None:
 
 
 async def _run(names: list[str], *, quick: bool) -> None:
-    began, sections = report.load(), []
+    head, sections = report.head(quick=quick), []
+    print(head)
     for name in names:
         print(f"measuring {name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
         run: Callable[[bool], Awaitable[Section]] = import_module(f"benchmarks.{name}").run
         sections.append(await run(quick))
-    text = report.document(sections, began_load=began, quick=quick)
-    print(text)
+        print(f"\n{sections[-1].markdown()}", flush=True)
     if names == list(BENCHMARKS) and not quick:
-        REPORT.write_text(text, encoding="utf-8")
+        text = "\n\n".join([head, *(section.markdown() for section in sections)])
+        REPORT.write_text(text + "\n", encoding="utf-8")
         picture.draw(sections, REPORT.with_name(PICTURE))
         print(f"written to {REPORT.parent.name}/{REPORT.name}, and {PICTURE} beside it", file=sys.stderr)
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.brokers import brokers
 from benchmarks.local_mode import LocalMode, Run, local_mode
 from benchmarks.report import Section, Table, median, ms, percentile, ratio
 from schemas.live import LIVES, TextDelta
 from services.ingress.writer.settings import WriterSettings
+from services.runtime.bus import Bus
 from services.worker.agents.protocol import Finished, TextBlock
 from services.worker.agents.protocol import TextDelta as Spoken
 from services.worker.agents.recording import Step
@@ -36,7 +38,8 @@ async def run(quick: bool) -> Section:
             async with local_mode(Run(agent="recorded", worker=worker)) as mode:
                 await mode.warm(1)
                 shown[spacing] = await _latencies(mode)
-                bare += await _bare(mode, count)
+                async with brokers(1) as broker:
+                    bare += await _bare(broker.bus, mode, count)
     return _section(bare, shown[SPARSE_MS], shown[DENSE_MS], count)
 
 
@@ -69,8 +72,8 @@ def _text(arguments: dict[str, Any]) -> str:
     return "".join(str(chunk.get("text", "")) for chunk in arguments.get("chunks") or [])
 
 
-async def _bare(mode: LocalMode, count: int) -> list[float]:
-    """A subscriber that posts what it hears at once, to the same Slack."""
+async def _bare(bus: Bus, mode: LocalMode, count: int) -> list[float]:
+    """A subscriber on a broker that lets everybody do everything posts what it hears at once, to the same Slack."""
     sent: dict[str, float] = {}
     heard: asyncio.Queue[str] = asyncio.Queue()
 
@@ -81,11 +84,11 @@ async def _bare(mode: LocalMode, count: int) -> list[float]:
             await answer.read()
         heard.put_nowait(live.text)
 
-    subscription = await mode.bus.client.subscribe("bench.live", cb=post)
+    subscription = await bus.client.subscribe("bench.live", cb=post)
     for number in range(count):
         delta = TextDelta(lease=1, turn=1, block=0, offset=0, text=f"mark{number}")
         sent[delta.text] = time.time()
-        await mode.bus.client.publish("bench.live", delta.encode())
+        await bus.client.publish("bench.live", delta.encode())
         await heard.get()
         await asyncio.sleep(0.05)
     await subscription.unsubscribe()

@@ -87,22 +87,22 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def document(sections: Sequence[Section], *, began_load: float, quick: bool) -> str:
-    """Return the whole report."""
+def head(*, quick: bool) -> str:
+    """Return what stands above the sections: when, where, and what to think of it; before they are measured."""
+    busy = load()
     aim = "Each number stands beside a bare baseline of the same run on the same machine; the ratios are what counts."
-    busy = f"Load average {began_load:.1f} when the run began, {load():.1f} when it ended, with the run's own work."
-    head = [
+    parts = [
         "# Benchmarks",
         f"{aim} `make bench` measures anew.",
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. {busy}",
+        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. Load average {busy:.1f} when the run began.",
     ]
-    if began_load >= BUSY:
-        head.append(NOT_ALONE)
+    if busy >= BUSY:
+        parts.append(NOT_ALONE)
     if quick:
-        head.append("This was a `--quick` run: few messages, so its numbers are rough.")
+        parts.append("This was a `--quick` run: few messages, so its numbers are rough.")
     else:
-        head.append(f"![every ratio as a bar]({PICTURE})")
-    return "\n\n".join([*head, *(section.markdown() for section in sections)]) + "\n"
+        parts.append(f"![every ratio as a bar]({PICTURE})")
+    return "\n\n".join(parts)
 
 
 def _machine() -> str:
