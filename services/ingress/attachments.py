@@ -37,6 +37,8 @@ def reference(key: SessionKey, file: SlackFile) -> File:
 
 def choose(files: Sequence[SlackFile], most: int, most_bytes: int) -> tuple[tuple[SlackFile, ...], str]:
     """Return the files that are taken, and a sentence about those that are not; empty when all are."""
+    if not files:
+        return (), ""
     problems = [_problem(file, most_bytes) for file in files]
     good = [file for file, problem in zip(files, problems, strict=True) if not problem]
     said = [problem for problem in problems if problem]

@@ -41,7 +41,7 @@ async def _serve(request: web.Request, secret: str, take: Take) -> web.Response:
     if not fresh(timestamp, time.time()):
         return _refused(HTTPStatus.UNAUTHORIZED, "stale", "the request's time is missing or outside of 300 s")
     try:
-        async with asyncio.timeout(BODY_WITHIN):
+        async with asyncio.timeout(None if request.content.is_eof() else BODY_WITHIN):
             body = await _body(request)
     except TimeoutError:
         return _refused(

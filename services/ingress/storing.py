@@ -14,12 +14,13 @@ from schemas.bus import SESSIONS, TURNS
 from schemas.inputs import Answered, Continued, Said, Stop
 from schemas.keys import SessionKey, ts_of
 from schemas.operations import Audited
-from schemas.people import Remark
+from schemas.people import File, Remark
 from services.ingress.attachments import Attachments, choose
 from services.ingress.capacity import Capacity
 from services.ingress.decisions import Refuse, Store
 from services.ingress.directory import Directory
 from services.ingress.earlier import Earlier
+from services.ingress.events import SlackFile
 from services.ingress.notices import Notices
 from services.ingress.sessions import Sessions
 from services.ingress.slack_api import SlackError
@@ -27,6 +28,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict
 from services.runtime.follow import read
+from services.runtime.group_commit import GroupCommit
 from services.runtime.topology import DUPLICATE_WINDOW
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,7 @@ class Storing:
         limits: Limits,
     ) -> None:
         self._bus = bus
+        self._inputs = GroupCommit(bus)
         self._sessions = sessions
         self._directory = directory
         self._notices = notices
@@ -98,14 +101,22 @@ class Storing:
         if not files and not said.text:
             return _refuse(store, "files", complaint)
         self._sessions.announce(store.key, ts_of(said.id))
-        references, earlier = await asyncio.gather(
-            self._attachments.bring(store.key, files, FILES_WITHIN), self._said_before(store)
-        )
+        references, earlier = await self._with_it(store, files)
         message = msgspec.structs.replace(said, files=references, earlier=earlier)
         await self._publish(msgspec.structs.replace(store, message=message), Fence(0))
         if complaint:
             self._notices.tell(store.place, complaint, f"{store.place.channel}/{store.id}/files")
         return None
+
+    async def _with_it(
+        self, store: Store, files: tuple[SlackFile, ...]
+    ) -> tuple[tuple[File, ...], tuple[Remark, ...]]:
+        """Return what comes along: the message's files, and what its thread held before."""
+        if not files:
+            return (), await self._said_before(store)
+        return await asyncio.gather(
+            self._attachments.bring(store.key, files, FILES_WITHIN), self._said_before(store)
+        )
 
     async def _said_before(self, store: Store) -> tuple[Remark, ...]:
         """Return what the thread held before a session begins in it; nothing in one that began before."""
@@ -147,7 +158,7 @@ class Storing:
         )
         # The subject is the input's own: whoever came first stored the same.
         with contextlib.suppress(Conflict):
-            await self._bus.publish(draft, deadline=STORE_WITHIN)
+            await (self._inputs if fence else self._bus).publish(draft, deadline=STORE_WITHIN)
         self._sessions.remember(store.key)
         if did := AUDITED.get(type(message)):
             await self._audit(store, did)

@@ -97,7 +97,7 @@ class Bus(Asking):
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
                 told = 0 if EXPECT_SUBJECT in headers else _told(ack.error)
                 return await self._ours_or_conflict(subject, headers[HEADER_ID], told, until)
-            self._give_up_when_due(ack, subject, until)
+            await self._again_unless_due(ack, subject, until)
 
     async def publish_batch(self, drafts: Sequence[Draft], *, deadline: float = DEFAULT_DEADLINE) -> int:
         """Store all of `drafts` or none; return the last one's sequence. Raises as `publish` does."""
@@ -109,7 +109,7 @@ class Bus(Asking):
                 return ack.seq
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
                 return await self._ours_or_conflict(drafts[-1].subject, ids[-1], 0, until)
-            self._give_up_when_due(ack, drafts[-1].subject, until)
+            await self._again_unless_due(ack, drafts[-1].subject, until)
 
     def _headers(self, draft: Draft, draft_id: str) -> dict[str, str]:
         headers = {
@@ -158,12 +158,14 @@ class Bus(Asking):
             await asyncio.sleep(LAG_SECONDS)
 
     @staticmethod
-    def _give_up_when_due(ack: _Ack | None, subject: str, until: float) -> None:
+    async def _again_unless_due(ack: _Ack | None, subject: str, until: float) -> None:
         if ack and ack.error and ack.error.err_code in FULL:
             raise StreamFull(f"{subject}: {ack.error.description}")
         if time.monotonic() >= until:
             word = ack.error.description if ack and ack.error else "no answer"
             raise Unavailable(f"{subject} could not be stored: {word}")
+        if ack:  # a refusal comes at once, and would again
+            await asyncio.sleep(LAG_SECONDS)
 
 
 def _told(error: _ServerError) -> int:

@@ -153,6 +153,7 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
         own[f"archiver-{place}"] = _archiver(folder, setup, store.port)
         signing = {"THREADMILL_SIGNING_KEY": str(keys.workers)}
         own[f"scheduler-{place}"] = signing | _scheduler(folder / f"machine-{place}", setup, repo, model)
+    own["ingress-0"]["THREADMILL_CHAOS_BATCHES"] = "yes"
     for name, environ in own.items():
         environ["THREADMILL_NATS_CREDS"] = str(keys.of(name.rpartition("-")[0]))
     services = {

@@ -1,8 +1,9 @@
 """Runs a service as its own `__main__` does, with what the campaign does to it from within.
 
 `python -m tests.chaos.program SERVICE`. By the environment (THREADMILL_CHAOS_...): SKEW moves its clock by so many
-seconds, CRASH kills it in a share of its lives just before or after one of its writes, BROKEN names the promise that
-this build breaks on purpose. Nothing of this is in the services.
+seconds, CRASH kills it in a share of its lives just before or just after one of its writes, BATCHES has it store all
+that may be stored together in batches, BROKEN names the promise that this build breaks on purpose. Nothing of this is
+in the services.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ def main(service: str) -> None:
     crash_now_and_then(float(told("CRASH") or 0), Path(told("CALM")))
     if service == "archiver":
         run_out_of_disk(Path(told("FULL")))
+    if told("BATCHES"):
+        store_in_batches()
     if broken := told("BROKEN"):
         from tests.chaos.broken import MISTAKES  # noqa: PLC0415 (after the clock)
 
@@ -51,6 +54,13 @@ def skew(seconds: float) -> None:
         real_now, real_time = schemas.base.now, time.time
         schemas.base.now = lambda: real_now() + timedelta(seconds=seconds)
         time.time = lambda: real_time() + seconds
+
+
+def store_in_batches() -> None:
+    """Commit in batches at once, not only under load."""
+    from services.runtime import group_commit  # noqa: PLC0415 (after the clock)
+
+    group_commit.TOGETHER = 1
 
 
 def launch_programs() -> None:
