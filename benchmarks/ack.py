@@ -1,26 +1,23 @@
 """Slack's event until its 200, beside slack-bolt that does nothing and the bare parts that ours is made of."""
 
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from benchmarks.ack_load import Load, Taken
 from benchmarks.ack_server import KINDS, PATH, Serve, Serving
+from benchmarks.brokers import brokers
 from benchmarks.child import child
 from benchmarks.report import Section, Table, median, ms, percentile, ratio
 from schemas.bus import SESSIONS
-from services.local.broker import running_broker
 from services.local.slack.app import Simulator
 from services.runtime.bus import Bus
-from services.runtime.connection import BusSettings, close_connection, open_connection
-from services.runtime.topology import apply_map
 
 ROUNDS = 3
-CONNECTIONS = (1, 8)
+# How many events Slack sends at once: a quiet workspace, a busy one, and as many as can be.
+CONNECTIONS = (1, 8, 128)
 DOES = {
     "aiohttp": "bare echo",
     "aiohttp + publish": "bare echo after a bare JetStream publish",
@@ -89,16 +86,19 @@ async def run(quick: bool) -> Section:
         title="Acknowledgement",
         told=(
             "A signed `app_mention`, each in a thread of its own, until its 200, sent back to back over kept-alive"
-            " connections by a load generator in its own process. One `nats-server` with `sync_interval: always`:"
+            " connections by a load generator in its own process. Each `nats-server` has `sync_interval: always`:"
             f" an acknowledged input is on disk. All ends run on uvloop, one process each; the median of {ROUNDS} rounds"
-            f" of {count:,} events, in turns. Generator, server and broker share the machine's processors."
+            f" of {count:,} events (40 a connection, where that is more), in turns. Generator, server and broker share the machine's processors."
         ),
     )
-    async with _stage() as stage:
-        for connections in CONNECTIONS:
-            measured = await _measure(stage, connections, count)
-            caption = f"{connections} connection{'s' if connections > 1 else ''}"
-            section.tables[caption] = _table(measured)
+    for nodes in (1, 3):
+        async with _stage(nodes) as stage:
+            for connections in CONNECTIONS:
+                measured = await _measure(stage, connections, max(count, 40 * connections))
+                caption = (
+                    f"{connections} connection{'s' * (connections > 1)}, {nodes} node{'s' * (nodes > 1)}"
+                )
+                section.tables[caption] = _table(measured)
     return section
 
 
@@ -134,22 +134,18 @@ def _table(measured: dict[str, Measured]) -> Table:
 
 
 @contextlib.asynccontextmanager
-async def _stage() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with running_broker(Path(folder)) as broker, _slack() as (simulator, url):
-            client = await open_connection(BusSettings(url=broker.url), "bench", lambda: None)
-            bus = Bus(client)
-            await apply_map(bus)
-            await client.jetstream().add_stream(name="BENCH", subjects=["bench.>"])
-            serve = Serve(
-                kind="aiohttp",
-                nats_url=broker.url,
-                slack_url=url,
-                bot_token=simulator.bot_token,
-                signing_secret=simulator.signing_secret,
-            )
-            yield Stage(serve, bus)
-            await close_connection(client)
+async def _stage(nodes: int) -> AsyncIterator[Stage]:
+    async with brokers(nodes) as running, _slack() as (simulator, url):
+        bench = {"name": "BENCH", "subjects": ["bench.>"], "num_replicas": nodes}
+        await running.bus.api("STREAM.CREATE.BENCH", bench)
+        serve = Serve(
+            kind="aiohttp",
+            nats_url=running.url,
+            slack_url=url,
+            bot_token=simulator.bot_token,
+            signing_secret=simulator.signing_secret,
+        )
+        yield Stage(serve, running.bus)
 
 
 @contextlib.asynccontextmanager

@@ -16,11 +16,12 @@ import uvloop
 from nats.aio.msg import Msg
 
 from benchmarks.child import child, tell, told, until_ended
+from benchmarks.cluster import on_three_nodes
 from schemas.bus import WORK, pool_consumer
 from schemas.keys import SessionKey
 from schemas.live import LIVES, Live
 from services.local.dev import running_dev
-from services.local.ground import DevSettings
+from services.local.ground import DevSettings, prepared
 from services.local.guard import CLIENT_HEADER
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
@@ -34,7 +35,7 @@ TURN_SECONDS = 90.0
 
 
 class Run(msgspec.Struct, kw_only=True):
-    """How local mode is to run; `worker` and `environ` as in `DevSettings`."""
+    """How local mode is to run, on one node or three; `worker` and `environ` as in `DevSettings`."""
 
     data: str = ""
     agent: str
@@ -42,6 +43,7 @@ class Run(msgspec.Struct, kw_only=True):
     worker: dict[str, str] = {}
     warm: int = 1
     max_workers: int = 8
+    nodes: int = 1
 
 
 class Running(msgspec.Struct):
@@ -163,7 +165,7 @@ async def _main(run: Run) -> None:
         ),
         worker=run.worker,
     )
-    async with running_dev(settings) as dev:
+    async with running_dev(settings, on_three_nodes if run.nodes > 1 else prepared) as dev:
         tell(Running(dev.url, dev.ground.broker.url, str(dev.ground.keys.of("operator"))))
         await until_ended()
 

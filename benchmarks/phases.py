@@ -25,10 +25,12 @@ class NotStarted(Exception):
 
 
 class Start(msgspec.Struct, kw_only=True):
-    """One start: the seconds of each phase, and whether a worker was waiting."""
+    """One start: the seconds of each phase, whether a worker was waiting, and until when a person sees something of it."""
 
     phases: dict[str, float]
     warm: bool
+    signed: float = 0
+    worded: float = 0
 
     @property
     def whole(self) -> float:

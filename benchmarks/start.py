@@ -10,6 +10,7 @@ from nats.js.client import JetStreamContext
 from benchmarks.local_mode import LocalMode, Run, local_mode
 from benchmarks.phases import AGENT, PHASES, Start, start_of
 from benchmarks.report import Section, Table, median, ms, percentile, ratio
+from schemas.keys import SessionKey
 from services.runtime.follow import read
 from tests.messages_api import MessagesApi
 
@@ -23,6 +24,7 @@ WORKER = {
 CALM_SECONDS = 1.5
 # On the way: the input, the rate limit, the scheduler's memory, the assignment, the lease, claimed, started, taken.
 WRITES = 8
+SIGN, WORDS = "assistant.threads.setStatus", "chat.startStream"
 COLUMNS = ("phase", "p50 ms", "p99 ms", "share of ours")
 
 
@@ -36,17 +38,29 @@ async def run(quick: bool) -> Section:
             " same repository. The worker that takes the warm one's place is launched two seconds after a start."
         ),
     )
-    for agent, count in (("recorded", 3 if quick else 20), ("claude", 3 if quick else 12)):
+    for agent, nodes, count in (
+        ("recorded", 1, 20),
+        ("claude", 1, 12),
+        ("recorded", 3, 20),
+        ("claude", 3, 12),
+    ):
         async with MessagesApi() as model:
             environ = {
                 "ANTHROPIC_API_KEY": "stub",
                 "ANTHROPIC_BASE_URL": model.url,
                 "IS_SANDBOX": "1",
             }
-            given = Run(agent=agent, environ=environ if agent == "claude" else {}, worker=WORKER, warm=WARM)
+            given = Run(
+                agent=agent,
+                environ=environ if agent == "claude" else {},
+                worker=WORKER,
+                warm=WARM,
+                nodes=nodes,
+            )
             async with local_mode(given) as mode:
-                starts, bare = await _starts(mode, count)
-        section.tables[f"{agent}: {len(starts)} messages, all to warm workers"] = _table(starts, bare)
+                starts, bare = await _starts(mode, 3 if quick else count)
+        caption = f"{agent}, {nodes} node{'s' * (nodes > 1)}: {len(starts)} messages, all to warm workers"
+        section.tables[caption] = _table(starts, bare)
     return section
 
 
@@ -69,7 +83,19 @@ async def _start(mode: LocalMode) -> Start:
     key = await mode.say("hello")
     await mode.end(key)
     log = await read(mode.bus, "SESSIONS", [f"session.{key}.in.*", f"session.{key}.out"])
-    return start_of(float(key.thread_ts), mode.seen.assigned[str(key)], log)
+    posted = float(key.thread_ts)
+    start = start_of(posted, mode.seen.assigned[str(key)], log)
+    start.signed, start.worded = [await _called(mode, key, method) - posted for method in (SIGN, WORDS)]
+    return start
+
+
+async def _called(mode: LocalMode, key: SessionKey, method: str) -> float:
+    """Return when Slack was first called by `method` for the session's thread."""
+    while True:
+        for call in await mode.calls():
+            if call["method"] == method and call["args"].get("thread_ts") == key.thread_ts:
+                return float(call["at"])
+        await asyncio.sleep(0.02)
 
 
 async def _bare(mode: LocalMode) -> float:
@@ -103,6 +129,11 @@ def _table(starts: list[Start], bare: float) -> Table:
     whole = [start.whole for start in starts]
     table.add("whole", ms(median(whole)), ms(percentile(whole, 0.99)), "-")
     table.add("**the platform's share** (whole without the agent's own start)", *_bold(ours), "100 %")
+    for what, took in (
+        ("until a person sees that it is heard", [start.signed for start in starts]),
+        ("until a person sees the agent's first words", [start.worded for start in starts]),
+    ):
+        table.add(what, ms(median(took)), ms(percentile(took, 0.99)), "-")
     table.add("bare writes and git", ms(bare), "-", "-")
     table.add("the platform's share to bare", ratio(median(ours), bare), "-", "-")
     return table

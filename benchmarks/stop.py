@@ -28,19 +28,25 @@ async def run(quick: bool) -> Section:
             " message. Nothing of the command's process tree is left by then, or the benchmark fails."
         ),
     )
+    for nodes in (1, 3):
+        stops = await _stops(nodes, 3 if quick else 30)
+        table = Table(columns=COLUMNS)
+        for place, what in enumerate(("the end is stored", "Slack has the final message")):
+            took = [stop[place] for stop in stops]
+            table.add(what, ms(median(took)), ms(percentile(took, 0.99)), ms(max(took)))
+        section.tables[f"{len(stops)} stops, {nodes} node{'s' * (nodes > 1)}"] = table
+    return section
+
+
+async def _stops(nodes: int, count: int) -> list[tuple[float, float]]:
     async with MessagesApi() as model:
         environ = {"ANTHROPIC_API_KEY": "stub", "ANTHROPIC_BASE_URL": model.url, "IS_SANDBOX": "1"}
-        given = Run(agent="claude", environ=environ, worker=WORKER, warm=1)
+        given = Run(agent="claude", environ=environ, worker=WORKER, warm=1, nodes=nodes)
         async with local_mode(given) as mode:
-            stops = [await _paced(mode, model) for _ in range(3 if quick else 30)]
-    table = Table(columns=COLUMNS)
-    for place, what in enumerate(("the end is stored", "Slack has the final message")):
-        took = [stop[place] for stop in stops]
-        table.add(what, ms(median(took)), ms(percentile(took, 0.99)), ms(max(took)))
+            stops = [await _paced(mode, model) for _ in range(count)]
     if median([stop[1] for stop in stops]) >= PROMISED_SECONDS:
         raise RuntimeError("a stop takes a second or more")
-    section.tables[f"{len(stops)} stops"] = table
-    return section
+    return stops
 
 
 async def _paced(mode: LocalMode, model: MessagesApi) -> tuple[float, float]:

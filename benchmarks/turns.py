@@ -15,7 +15,21 @@ WORKER = {"THREADMILL_IDLE_SECONDS": "60", "THREADMILL_RECORDING_SPEED": "0"}
 
 async def run(quick: bool) -> Section:
     rounds = 5 if quick else 50
-    async with local_mode(Run(agent="recorded", worker=WORKER, max_workers=THREADS)) as mode:
+    section = Section(
+        title="Turns",
+        told=(
+            f"{THREADS} threads at once, each with its worker, a recording that takes no time, the next message as soon as a turn"
+            " has ended: all of local mode, Slack's simulator among it, in one process. Bare stores as many messages as a"
+            " turn does in as many tasks over one connection; each is on disk."
+        ),
+    )
+    for nodes in (1, 3):
+        section.tables[f"{nodes} node{'s' * (nodes > 1)}"] = await _measure(nodes, rounds)
+    return section
+
+
+async def _measure(nodes: int, rounds: int) -> Table:
+    async with local_mode(Run(agent="recorded", worker=WORKER, max_workers=THREADS, nodes=nodes)) as mode:
         keys = [await _begun(mode) for _ in range(THREADS)]
         before = await _stored(mode)
         seconds = await _at_once(lambda place: _turns(mode, keys[place], rounds))
@@ -29,14 +43,9 @@ async def run(quick: bool) -> Section:
         raw = await _at_once(bare)
     turns = THREADS * rounds
     table = Table(columns=("who", "turns/s", "stored messages/s", "turns/s to bare"))
-    table.add("bare: the writes of a turn, one after the other", *_rates(raw, turns, writes), "1.00x")
+    table.add(f"bare: the {writes} writes of a turn", *_rates(raw, turns, writes), "1.00x")
     table.add("threadmill", *_rates(seconds, turns, writes), ratio(raw, seconds))
-    told = (
-        f"{THREADS} threads at once, each with its worker, a recording that takes no time, the next message as soon as a turn"
-        f" has ended: all of local mode, Slack's simulator among it, in one process. Bare stores as many messages as a"
-        f" turn does, {writes}, in as many tasks over one connection; each is on disk."
-    )
-    return Section(title="Turns", told=told, tables={"": table})
+    return table
 
 
 def _rates(seconds: float, turns: int, writes: int) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -19,6 +20,8 @@ from services.local.server import SlackDoor, empty_app, listen, local_routes, ur
 from services.local.slack.app import Simulator
 from services.runtime.bucket import Bucket
 
+Prepare = Callable[[DevSettings], AbstractAsyncContextManager[Ground]]
+
 
 @dataclass(frozen=True)
 class Dev:
@@ -31,14 +34,14 @@ class Dev:
 
 
 @contextlib.asynccontextmanager
-async def running_dev(settings: DevSettings) -> AsyncIterator[Dev]:
-    """Run everything for the body; drain and leave nothing behind.
+async def running_dev(settings: DevSettings, prepare: Prepare = prepared) -> AsyncIterator[Dev]:
+    """Run everything for the body, on the ground that `prepare` makes; drain and leave nothing behind.
 
     Raises `LocalError` when it cannot begin.
     """
     require_loopback_host(settings.host)
     async with contextlib.AsyncExitStack() as stack:
-        ground = await stack.enter_async_context(prepared(settings))
+        ground = await stack.enter_async_context(prepare(settings))
         door = SlackDoor()
         ground.readiness.add("services", door.is_open)
         simulator = None if settings.real_slack else _simulator(ground)

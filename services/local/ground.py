@@ -61,17 +61,17 @@ class Ground:
     @contextlib.asynccontextmanager
     async def connected(self, name: str) -> AsyncIterator[Bus]:
         """Connect as the service `name` for the body, with its rights and no others."""
-        async with _connected(self.broker, self.keys, name) as bus:
+        async with _connected(self.broker.url, self.keys, name) as bus:
             self.readiness.add(f"bus of {name}", lambda: bus.connected)
             yield bus
 
 
 @contextlib.asynccontextmanager
-async def _connected(broker: Broker, keys: Keys, name: str) -> AsyncIterator[Bus]:
-    settings = BusSettings(url=broker.url, creds=keys.of(name))
+async def _connected(url: str, keys: Keys, name: str, replicas: int = 1) -> AsyncIterator[Bus]:
+    settings = BusSettings(url=url, creds=keys.of(name))
     client = await open_connection(settings, f"threadmill {name}", lambda: None, inbox=inbox(name))
     try:
-        yield Bus(client)
+        yield Bus(client, replicas=replicas)
     finally:
         await close_connection(client)
 
@@ -79,18 +79,26 @@ async def _connected(broker: Broker, keys: Keys, name: str) -> AsyncIterator[Bus
 @contextlib.asynccontextmanager
 async def prepared(settings: DevSettings) -> AsyncIterator[Ground]:
     """Occupy the folder, start the broker, apply the map. Raises `HomeError`, `KeysError` and `BrokerError`."""
-    home = Home(settings.data)
-    choice = choose(settings.agent, settings.environ, Path.home())
+    home, choice = Home(settings.data), choose(settings.agent, settings.environ, Path.home())
     with home.occupied():
-        keys = local_keys(home.keys)
-        await asyncio.to_thread(end_leftover, home.path / "broker")
-        adopted(keys, home.path / "broker" / "jetstream")
+        keys, store = local_keys(home.keys), home.path / "broker"
+        await asyncio.to_thread(end_leftover, store)
+        adopted(keys, store / "jetstream")
         async with (
-            running_broker(home.path / "broker", keys.broker.read_text()) as broker,
-            _connected(broker, keys, LOCAL.name) as bus,
+            running_broker(store, keys.broker.read_text()) as broker,
+            grounded(settings, home, choice, keys, broker) as ground,
         ):
-            await apply_map(bus, pools=(settings.scheduler.pool,))
-            # The folder is ours alone: who still has partitions was killed, and nobody need wait until they expire.
-            await bus.api(f"STREAM.PURGE.KV_{WRITERS.name}", {})
-            readiness = Readiness({"bus": lambda: bus.connected})
-            yield Ground(settings, home, broker, bus, keys, choice, readiness)
+            yield ground
+
+
+@contextlib.asynccontextmanager
+async def grounded(
+    settings: DevSettings, home: Home, choice: Choice, keys: Keys, broker: Broker, *, replicas: int = 1
+) -> AsyncIterator[Ground]:
+    """Stand on a `broker` that runs and knows the `keys`; of all that it stores there are so many `replicas`."""
+    async with _connected(broker.url, keys, LOCAL.name, replicas) as bus:
+        await apply_map(bus, pools=(settings.scheduler.pool,))
+        # The folder is ours alone: who still has partitions was killed, and nobody need wait until they expire.
+        await bus.api(f"STREAM.PURGE.KV_{WRITERS.name}", {})
+        readiness = Readiness({"bus": lambda: bus.connected})
+        yield Ground(settings, home, broker, bus, keys, choice, readiness)

@@ -1,5 +1,7 @@
 """The desk where a holder asks whether the next input may open a turn."""
 
+import asyncio
+
 from msgspec.structs import replace
 
 from schemas.base import now
@@ -70,7 +72,10 @@ class Desk:
         if memory != known:
             await self._memories.put(key, memory, revision)
         if memory.open and memory.open.turn == turn:
-            return self._admission(memory.open, await self._instructions.of(key, memory.open.user))
+            instructions, _ = await asyncio.gather(
+                self._instructions.of(key, memory.open.user), self._starting.audit(key, memory.open)
+            )
+            return self._admission(memory.open, instructions)
         if 0 < turn <= memory.heard:
             # It waits behind another one, or has its fate: the asker's log is behind, and a refusal would end it.
             return NotNow()

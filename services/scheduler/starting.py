@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from schemas.base import now
-from schemas.buckets import OpenTurn, Summary, Turns, Waiting
+from schemas.buckets import OpenTurn, Summary, Turns
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
 from schemas.operations import Audited
@@ -50,16 +50,11 @@ class Starting:
         self._summaries = summaries
 
     async def admitted(self, key: SessionKey, memory: Turns) -> Turns:
-        """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`.
-
-        One that is admitted is in the audit trail by then.
-        """
+        """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
         first = memory.waiting[0]
         retry_at = await self._rates.count(key, first.user, first.sequence)
         if retry_at:
             REFUSED_TURNS.inc()
-        else:
-            await self._audit(key, first)
         at = now()
         return transitions.opened(
             memory,
@@ -69,12 +64,6 @@ class Starting:
             retry_at=retry_at,
         )
 
-    async def _audit(self, key: SessionKey, first: Waiting) -> None:
-        entry = Audited(
-            team=key.team, who=first.user.id, did="started", session=str(key), detail=f"turn {first.sequence}"
-        )
-        await audit(self._bus, entry, once=str(first.sequence))
-
     def begun(self, key: SessionKey, memory: Turns) -> Turns:
         """Return `memory` with a start of its open turn under way, where it may run and there is room."""
         turn = memory.open
@@ -83,15 +72,18 @@ class Starting:
         return replace(memory, open=transitions.starting(turn, now(), self._rules))
 
     async def publish(self, key: SessionKey, memory: Turns) -> bool:
-        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`."""
+        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`.
+
+        What is handed out is in the audit trail by then.
+        """
         turn = memory.open
         if turn is None or turn.refusal:
             return False
         if turn.starting_until is None:
             await self._stand_in_line(key, turn)
             return True
-        summary, instructions = await asyncio.gather(
-            self._summaries.of(key), self._instructions.of(key, turn.user)
+        summary, instructions, _ = await asyncio.gather(
+            self._summaries.of(key), self._instructions.of(key, turn.user), self.audit(key, turn)
         )
         assignment = self._assignment(key, turn, summary, instructions)
         draft = Draft(
@@ -126,6 +118,15 @@ class Starting:
         self._line.join(key, turn.turn)
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
+
+    async def audit(self, key: SessionKey, turn: OpenTurn) -> None:
+        """Have it in the audit trail, once, that `turn` may run; a refused one may not. Raises `Unavailable`."""
+        if turn.refusal or turn.start > 1:
+            return
+        entry = Audited(
+            team=key.team, who=turn.user.id, did="started", session=str(key), detail=f"turn {turn.turn}"
+        )
+        await audit(self._bus, entry, once=str(turn.turn))
 
     def _assignment(
         self, key: SessionKey, turn: OpenTurn, summary: Summary | None, instructions: tuple[str, ...]
