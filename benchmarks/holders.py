@@ -1,6 +1,7 @@
 """Workers of many sessions as far as the bus is concerned: each holds a lease and renews it (`python -m benchmarks.holders`)."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from schemas.people import Person
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.errors import Conflict
 from services.runtime.lifecycle import cancel
 from services.worker.lease import RENEW_SECONDS, HeldLease, acquire
 
@@ -60,13 +62,21 @@ async def _open(bus: Bus, holders: Holders, number: int) -> HeldLease:
     turn = await bus.publish(Draft(subject=said.subject(key), message=said, fence=Fence(0)))
     lease = await acquire(bus, key, f"w-{holders.channel}-{number}")
     assert lease
-    memories = Bucket(bus, TURNS.name, Turns)
-    entry = await memories.get(str(key))
     opened = OpenTurn(
         turn=turn, user=ADA, opened_at=now(), deadline=now() + timedelta(hours=1), start=1, lease=lease.token
     )
-    await memories.put(str(key), Turns(heard=turn, open=opened if holders.working else None), entry.revision)
+    await _remember(bus, key, Turns(heard=turn, open=opened if holders.working else None))
     return lease
+
+
+async def _remember(bus: Bus, key: SessionKey, memory: Turns) -> None:
+    """Write what the scheduler would remember, over what it does already."""
+    memories = Bucket(bus, TURNS.name, Turns)
+    while True:
+        entry = await memories.get(str(key))
+        with contextlib.suppress(Conflict):
+            await memories.put(str(key), memory, entry.revision)
+            return
 
 
 async def _renew(lease: HeldLease, after: float) -> None:

@@ -9,11 +9,11 @@ import msgspec
 from services.runtime.bus import Bus, Draft
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 
-# A batch takes the broker about as long as 12 messages that come each by itself (`python -m benchmarks commit`).
+# A message by itself takes the broker 0.17 ms, a batch of 8 takes 2.0 ms, one of 32 takes 2.3 ms (nats-server 2.15).
+FEW = 8
 TOGETHER = 16
-# So many are stored at once, each by itself, while there are fewer than that.
-ALONE = 8
-# One is sent while the other is synced.
+# A second batch is sent while the first is synced, but a full one: two small ones cost as much as two full ones.
+FULL = 64
 BATCHES = 2
 # The broker takes up to 1,000.
 MOST = 256
@@ -46,15 +46,16 @@ class GroupCommit:
         self._waiting.append(write)
         if len(self._waiting) == 1:
             loop.call_soon(self._go_on)  # with all that comes in this round of the loop
-        elif len(self._waiting) == TOGETHER:
+        elif len(self._waiting) in {TOGETHER, FULL}:
             self._go_on()
         await write.stored
 
     def _go_on(self) -> None:
         while self._waiting:
-            if len(self._waiting) >= TOGETHER and len(self._batches) < BATCHES:
+            enough = FULL if self._batches else TOGETHER
+            if len(self._waiting) >= enough and len(self._batches) < BATCHES:
                 self._begin(self._batches, self._together(self._take(MOST)))
-            elif not self._batches and len(self._alone) < ALONE:
+            elif not self._batches and len(self._alone) < FEW:
                 self._begin(self._alone, self._each(self._take(1)))
             else:
                 return

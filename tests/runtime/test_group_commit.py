@@ -15,7 +15,7 @@ from services.local.broker import Broker
 from services.runtime.bus import BATCH_ID, BATCH_SEQUENCE, Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.follow import read
-from services.runtime.group_commit import ALONE, MOST, TOGETHER, GroupCommit
+from services.runtime.group_commit import FEW, MOST, TOGETHER, GroupCommit
 
 MANY = 4 * TOGETHER
 # More than a stream has unfinished batches.
@@ -57,7 +57,7 @@ async def test_what_comes_at_once_is_stored_in_few_batches_each_once(bus: Bus, b
     drafts = [said(number) for number in range(MANY)]
     assert await outcomes(GroupCommit(bus), drafts) == [None] * MANY
     assert sorted(await stored(bus)) == sorted(draft.id or "" for draft in drafts)
-    assert sum(batches) >= MANY - ALONE
+    assert sum(batches) >= MANY - FEW
     assert len(batches) <= MANY / TOGETHER
 
 
@@ -69,9 +69,9 @@ async def test_a_batch_has_a_bound(bus: Bus, batches: list[int]) -> None:
 
 async def test_few_are_stored_each_by_itself(bus: Bus, batches: list[int]) -> None:
     commit = GroupCommit(bus)
-    for first in range(0, MANY, ALONE):
-        drafts = [said(number) for number in range(first, first + ALONE)]
-        assert await outcomes(commit, drafts) == [None] * ALONE
+    for first in range(0, MANY, FEW):
+        drafts = [said(number) for number in range(first, first + FEW)]
+        assert await outcomes(commit, drafts) == [None] * FEW
     assert not batches
     assert len(await stored(bus)) == MANY
 
