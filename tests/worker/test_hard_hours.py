@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from nats.aio.msg import Msg
 
@@ -56,6 +57,49 @@ async def prepared_repository(thread: Thread, name: str, content: str) -> None:
     )
 
 
+async def claimed_by_another(thread: Thread) -> None:
+    """Another holder takes the session."""
+    leases = Bucket(thread.bus, "leases", Lease)
+    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+    last = await thread.bus.last("SESSIONS", f"session.{thread.key}.out")
+    assert last is not None
+    claimed = Claimed(lease=999, holder="scheduler-1")
+    await thread.bus.publish(
+        Draft(subject=claimed.subject(thread.key), message=claimed, fence=Fence(last.sequence))
+    )
+
+
+async def until_lost(thread: Thread) -> None:
+    """Return when the worker has noticed that the session is another's, and is gone."""
+    assert thread.worker is not None
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(thread.worker, 20)
+    thread.worker = None
+
+
+async def test_who_is_fenced_while_the_repository_is_fetched_leaves_nothing_of_it(
+    thread: Thread, model: MessagesApi
+) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as remote:
+        port = remote.sockets[0].getsockname()[1]
+        thread.settings = msgspec.structs.replace(thread.settings, repo=f"http://127.0.0.1:{port}/x.git")
+        thread.start_worker()
+        await thread.assign(await thread.say("hello"))
+        await thread.until(lambda event: isinstance(event, Claimed))
+        await asyncio.wait_for(asked.wait(), 20)
+        await claimed_by_another(thread)
+        await until_lost(thread)
+    assert not [each for each in psutil.Process().children(recursive=True) if "git" in each.name()]
+    assert not [*(thread.settings.data / "workspaces" / str(thread.key)).iterdir()]
+
+
 async def test_who_is_fenced_notices_in_the_agents_own_task_and_its_work_is_kept_aside(
     thread: Thread, model: MessagesApi
 ) -> None:
@@ -67,20 +111,10 @@ async def test_who_is_fenced_notices_in_the_agents_own_task_and_its_work_is_kept
     turn = await thread.say("begin")
     await thread.assign(turn)
     await thread.until(lambda event: isinstance(event, ToolStarted) and event.name == "Bash")
-    # Another holder claims while the agent is silent: nothing is written, so only the lease can tell.
-    leases = Bucket(thread.bus, "leases", Lease)
-    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
-    last = await thread.bus.last("SESSIONS", f"session.{thread.key}.out")
-    assert last is not None
-    claimed = Claimed(lease=999, holder="scheduler-1")
-    await thread.bus.publish(
-        Draft(subject=claimed.subject(thread.key), message=claimed, fence=Fence(last.sequence))
-    )
-    assert thread.worker is not None
-    with pytest.raises(LeaseLost):
-        await asyncio.wait_for(thread.worker, 20)
-    thread.worker = None
-    assert (await leases.get(str(thread.key))).value is None
+    # The agent is silent: nothing is written, so only the lease can tell.
+    await claimed_by_another(thread)
+    await until_lost(thread)
+    assert (await Bucket(thread.bus, "leases", Lease).get(str(thread.key))).value is None
     assert "refs/threadmill/lost/w-1" in await asyncio.to_thread(refs, thread)
     assert "threadmill/1712345678" not in (await asyncio.to_thread(refs, thread)).replace(
         "refs/threadmill/lost", ""
