@@ -65,8 +65,14 @@ async def _stop(mode: LocalMode, model: MessagesApi) -> tuple[float, float]:
     await mode.end(key)
     if _sleepers():
         raise RuntimeError("the command outlived its turn")
-    (end,) = await read(mode.bus, "SESSIONS", [f"session.{key}.end.*"])
-    return end.timestamp - pressed, await _shown(mode, key) - pressed
+    return await _stored(mode, key) - pressed, await _shown(mode, key) - pressed
+
+
+async def _stored(mode: LocalMode, key: SessionKey) -> float:
+    """Return when the turn's end was stored, which is a moment after it is seen on the bus."""
+    while True:
+        for end in await read(mode.bus, "SESSIONS", [f"session.{key}.end.*"]):
+            return end.timestamp
 
 
 async def _shown(mode: LocalMode, key: SessionKey) -> float:
