@@ -24,6 +24,7 @@ DOES = {
     "slack-bolt": "signature checked, nothing done, nothing kept",
     "threadmill": "signature checked, input stored once and in order",
 }
+BARE = ("aiohttp", "slack-bolt")
 COLUMNS = (
     "receiving end",
     "p50 ms",
@@ -119,7 +120,11 @@ def _medians(rounds: list[Taken]) -> Measured:
 
 
 def _table(measured: dict[str, Measured]) -> Table:
-    table, bolt, bare = Table(columns=COLUMNS), measured["slack-bolt"], measured["aiohttp + publish"]
+    table, bolt, bare = (
+        Table(columns=COLUMNS, bare=BARE),
+        measured["slack-bolt"],
+        measured["aiohttp + publish"],
+    )
     for kind, one in measured.items():
         table.add(
             f"{kind} ({DOES[kind]})",

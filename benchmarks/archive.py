@@ -62,7 +62,7 @@ async def run(quick: bool) -> Section:
             stored, restored = await _measure(running, bucket, archive, events)
         name = f"{nodes} node{'s' * (nodes > 1)}"
         section.tables[f"into the archive, {name}"] = stored
-        section.tables[f"out of it: a session of {events:,} events, {name}"] = restored
+        section.tables[f"out of it, {name}: a session of {events:,} events"] = restored
     return section
 
 

@@ -32,7 +32,7 @@ async def run(quick: bool) -> Section:
             for name, drain in (("fetch", _fetch), ("pull", _pull)):
                 rates[name].append(count / await _timed(client, f"{name}-{number}", drain, count))
     bare, ours = median(rates["fetch"]), median(rates["pull"])
-    table = Table(columns=("consumer", "messages/s", "ratio to fetch"))
+    table = Table(columns=("consumer", "messages/s", "messages/s to fetch"), bare=("nats-py",))
     table.add(f"nats-py `fetch({FETCH})`", f"{bare:,.0f}", "1.00x")
     table.add("our pull loop", f"{ours:,.0f}", ratio(ours, bare))
     told = (

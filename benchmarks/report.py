@@ -13,6 +13,8 @@ import msgspec
 PICTURE = "report.png"
 BUSY = 1.0
 RATIO = re.compile(r"[0-9.]+x")
+# What explains a name to a reader, and is too long for a picture.
+ASIDE = re.compile(r" \(.*\)|[*`]")
 NOT_ALONE = (
     "**The machine was busy with other work: milliseconds are too high and swing, p99 most of all;"
     " only the ratios say something.**"
@@ -20,10 +22,11 @@ NOT_ALONE = (
 
 
 class Table(msgspec.Struct, kw_only=True):
-    """A table; the first column names what the others measure."""
+    """A table; the first column names what the others measure. Rows whose name begins with one of `bare` are baselines."""
 
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]] = []
+    bare: tuple[str, ...] = ("bare",)
 
     def add(self, *cells: str) -> None:
         """Add a row."""
@@ -35,6 +38,19 @@ class Table(msgspec.Struct, kw_only=True):
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.columns, rule, *self.rows))
 
 
+class Ratio(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times its baseline something is; of a `rate` more is better, of all else less."""
+
+    name: str
+    value: float
+    rate: bool
+
+    @property
+    def better(self) -> bool:
+        """Whether it is no worse than its baseline."""
+        return self.value >= 1 if self.rate else self.value <= 1
+
+
 class Section(msgspec.Struct, kw_only=True):
     """One benchmark's result; `told` says what was done, `tables` are its numbers by caption."""
 
@@ -42,14 +58,18 @@ class Section(msgspec.Struct, kw_only=True):
     told: str
     tables: dict[str, Table] = {}
 
-    def ratios(self) -> list[tuple[str, float]]:
-        """Return every ratio to a baseline, with what it is of; the baselines' own are left out."""
+    def ratios(self) -> list[Ratio]:
+        """Return every ratio of ours to a baseline."""
         return [
-            (f"{row[0]}, {column}" + (f" ({caption})" if caption else ""), float(cell.removesuffix("x")))
+            Ratio(
+                name=" · ".join(filter(None, (ASIDE.sub("", row[0]), column, caption.partition(":")[0]))),
+                value=float(cell.removesuffix("x")),
+                rate="/s" in column,
+            )
             for caption, table in self.tables.items()
             for row in table.rows
             for column, cell in zip(table.columns, row, strict=True)
-            if RATIO.fullmatch(cell) and cell != "1.00x"
+            if RATIO.fullmatch(cell) and not row[0].startswith(table.bare)
         ]
 
     def markdown(self) -> str:

@@ -47,7 +47,7 @@ class Measured(msgspec.Struct):
 async def run(quick: bool) -> Section:
     table = Table(
         columns=(
-            "sessions", "scheduler, processors", "to bare", "scheduler MiB", "broker, processors", "broker MiB",
+            "sessions", "scheduler, processors", "processors to bare", "scheduler MiB", "broker, processors", "broker MiB",
             "renewals/s", "death noticed, p50 s", "slowest s",
         )
     )  # fmt: skip

@@ -73,6 +73,7 @@ async def _stored(mode: LocalMode, key: SessionKey) -> float:
     while True:
         for end in await read(mode.bus, "SESSIONS", [f"session.{key}.end.*"]):
             return end.timestamp
+        await asyncio.sleep(0.02)
 
 
 async def _shown(mode: LocalMode, key: SessionKey) -> float:

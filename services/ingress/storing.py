@@ -16,6 +16,7 @@ from schemas.keys import SessionKey, ts_of
 from schemas.operations import Audited
 from schemas.people import File, Remark
 from services.ingress.attachments import Attachments, choose
+from services.ingress.bounded import Bounded
 from services.ingress.capacity import Capacity
 from services.ingress.decisions import Refuse, Store
 from services.ingress.directory import Directory
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 STORE_WITHIN = 2.0
 FILES_WITHIN = EARLIER_WITHIN = 1.2
+# Slack brings a mention twice, and what it takes for lost again: what was stored here a moment ago need not be asked.
+MOST_STORED = 20_000
 # The broker knows a stop again by its id during its window alone; with a margin for clocks that differ.
 STOP_IS_LATE = DUPLICATE_WINDOW - 20
 NEARLY_FULL = "The store of sessions is nearly full, so I take no new work for now; try again later, or tell whoever runs me."
@@ -75,6 +78,7 @@ class Storing:
         self._capacity = capacity
         self._limits = limits
         self._turns = Bucket(bus, TURNS.name, Turns)
+        self._stored: Bounded[str, bool] = Bounded(MOST_STORED)
         self._lanes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
     async def store(self, store: Store) -> Refuse | None:
@@ -89,6 +93,8 @@ class Storing:
             return await self._input(store)
 
     async def _input(self, store: Store) -> Refuse | None:
+        if self._stored.get(_id(store)):
+            return None
         if isinstance(store.message, Said):
             return await self._said(store, store.message)
         await self._publish(store, Fence(0))
@@ -162,6 +168,7 @@ class Storing:
         self._sessions.remember(store.key)
         if did := AUDITED.get(type(message)):
             await self._audit(store, did)
+        self._stored.put(_id(store), True)
 
     async def _audit(self, store: Store, did: str) -> None:
         key, who = store.key, store.message.user.id

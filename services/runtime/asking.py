@@ -23,6 +23,8 @@ DEFAULT_DEADLINE = 10.0
 # A replica follows its leader within milliseconds; one that takes longer than this is not waited for.
 CAUGHT_UP_SECONDS = 1.0
 LAG_SECONDS = 0.02
+# Before asking again where the connection is away.
+AGAIN_SECONDS = 0.05
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -116,8 +118,17 @@ class Asking:
         try:
             return await self._request(subject, payload, headers, min(attempt, left))
         except (NatsError, TimeoutError, ConnectionError):
-            await asyncio.sleep(min(0.05, max(0.0, until - time.monotonic())))
+            await asyncio.sleep(min(AGAIN_SECONDS, max(0.0, until - time.monotonic())))
             return None
+
+    async def send(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
+        """Publish without an answer; False, after a moment, where the connection takes nothing now."""
+        try:
+            await self.client.publish(subject, payload, headers=headers)
+        except (NatsError, ConnectionError):
+            await asyncio.sleep(AGAIN_SECONDS)
+            return False
+        return True
 
     async def _request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float

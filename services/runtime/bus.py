@@ -100,7 +100,7 @@ class Bus(Asking):
             await self._again_unless_due(ack, subject, until)
 
     async def publish_batch(self, drafts: Sequence[Draft], *, deadline: float = DEFAULT_DEADLINE) -> int:
-        """Store all of `drafts` or none; return the last one's sequence. Raises as `publish` does."""
+        """Store all of `drafts`, which are nobody else's, or none; return the last one's sequence. Raises as `publish`."""
         ids = [draft.id or self.new_id() for draft in drafts]
         until = time.monotonic() + deadline
         while True:
@@ -110,6 +110,22 @@ class Bus(Asking):
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
                 return await self._ours_or_conflict(drafts[-1].subject, ids[-1], 0, until)
             await self._again_unless_due(ack, drafts[-1].subject, until)
+
+    async def publish_together(self, drafts: Sequence[Draft], *, deadline: float) -> None:
+        """Store all of `drafts`, which have nothing to do with each other, or none; tried once, for `deadline` seconds.
+
+        Raises `Conflict` also where one of them is there already, `StreamFull` and `Unavailable`.
+        """
+        until = time.monotonic() + deadline
+        ids = [draft.id or self.new_id() for draft in drafts]
+        ack = await self._attempt_batch(drafts, ids, until)
+        if ack and not ack.error:
+            return
+        if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
+            raise Conflict(f"one of {len(drafts)} is refused")
+        if ack and ack.error and ack.error.err_code in FULL:
+            raise StreamFull(ack.error.description)
+        raise Unavailable(f"{len(drafts)} could not be stored together")
 
     def _headers(self, draft: Draft, draft_id: str) -> dict[str, str]:
         headers = {
@@ -136,12 +152,11 @@ class Bus(Asking):
         batch = self.new_id()
         for place, (draft, draft_id) in enumerate(zip(drafts, ids, strict=True), start=1):
             headers = self._headers(draft, draft_id) | {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}
-            if place < len(drafts):
-                await self.client.publish(draft.subject, draft.message.encode(), headers=headers)
-                continue
-            return await self._attempt(
-                draft.subject, draft.message.encode(), headers | {BATCH_COMMIT: "1"}, until
-            )
+            if place == len(drafts):
+                headers[BATCH_COMMIT] = "1"
+                return await self._attempt(draft.subject, draft.message.encode(), headers, until)
+            if not await self.send(draft.subject, draft.message.encode(), headers):
+                break
         return None
 
     async def _ours_or_conflict(self, subject: str, draft_id: str, told: int, until: float) -> int:

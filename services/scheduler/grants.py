@@ -25,8 +25,12 @@ class Grants:
 
     async def allow(self, worker: str, key: SessionKey) -> bool:
         """Tell whether `worker` may hold the lease of `key`."""
-        session = await self.of(worker)
-        return session == str(key) if session else not self._required
+        granted = (await self._bucket.get(worker)).value
+        return _is_in(granted, key) if granted else not self._required
+
+    async def includes(self, worker: str, key: SessionKey) -> bool:
+        """Tell whether `worker` was let into `key`, and is not known to be gone."""
+        return _is_in((await self._bucket.get(worker)).value, key)
 
     async def give(self, worker: str, key: SessionKey) -> bool:
         """Note that `worker` is let into `key`; False where it was let into another one before."""
@@ -52,3 +56,7 @@ class Grants:
                 await self._bucket.put(worker, grant, entry.revision)
                 return True
         return False
+
+
+def _is_in(granted: Grant | None, key: SessionKey) -> bool:
+    return granted is not None and granted.session == str(key) and not granted.ended

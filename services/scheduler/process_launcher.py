@@ -21,6 +21,8 @@ from services.scheduler.worker_files import WorkerFiles
 
 log = structlog.get_logger(__name__)
 
+# How long an end waits for what workers have left to be removed.
+REMOVAL_SECONDS = 3.0
 COMMAND = (sys.executable, "-m", "services.worker")
 
 
@@ -50,7 +52,7 @@ class ProcessLauncher:
         leftovers = await asyncio.to_thread(kill_leftovers, str(self._data))
         if leftovers:
             log.info("leftover workers were killed", workers=sorted(leftovers))
-        earlier = await asyncio.to_thread(self._files.sweep, set(self._running))
+        earlier = self._files.sweep(self._running.keys())
         for name in leftovers | earlier:
             self._exits.put_nowait(name)
 
@@ -105,6 +107,7 @@ class ProcessLauncher:
         if self._watchers:
             await asyncio.wait(self._watchers.values(), timeout=grace)
         await asyncio.gather(*map(self.kill, list(self._running)))
+        await self._files.removed(REMOVAL_SECONDS)
 
     def workers(self) -> Collection[str]:
         """Return the names of the workers that run."""
@@ -119,7 +122,7 @@ class ProcessLauncher:
         code = await process.wait()
         await asyncio.to_thread(kill_worker, name)
         log.info("a worker left", worker=name, code=code)
-        await asyncio.to_thread(self._files.take_back, name)
+        self._files.take_back(name)
         self._running.pop(name, None)
         self._watchers.pop(name, None)
         self._exits.put_nowait(name)

@@ -120,11 +120,12 @@ class Staff:
                 self._retired.add(worker)
 
     async def _workers_of(self, key: SessionKey, holder: str) -> list[str]:
-        """Return those of our workers that were let into the session: a lease may give them any name."""
+        """Return which of our workers hold the session: the holder, or where it has no right to that name, whoever has one."""
         workers = list(self._launcher.workers())
-        if holder in workers and await self._grants.allow(holder, key):
-            return [holder]
-        return [worker for worker in workers if await self._grants.of(worker) == str(key)]
+        if await self._grants.allow(holder, key):
+            return [holder] if holder in workers else []
+        let_in = await asyncio.gather(*(self._grants.includes(worker, key) for worker in workers))
+        return [worker for worker, is_in in zip(workers, let_in, strict=True) if is_in]
 
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""

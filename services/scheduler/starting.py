@@ -120,8 +120,11 @@ class Starting:
         await self._staff.make_room(len(self._line))
 
     async def audit(self, key: SessionKey, turn: OpenTurn) -> None:
-        """Have it in the audit trail, once, that `turn` may run; a refused one may not. Raises `Unavailable`."""
-        if turn.refusal or turn.start > 1:
+        """Have it in the audit trail that `turn` may run, unless it is refused. Raises `Unavailable`.
+
+        It is told at every start: of an earlier one nobody knows whether it got so far.
+        """
+        if turn.refusal:
             return
         entry = Audited(
             team=key.team, who=turn.user.id, did="started", session=str(key), detail=f"turn {turn.turn}"

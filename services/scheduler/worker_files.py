@@ -1,29 +1,36 @@
 """What a worker process has on this machine's disk: a log, a folder for what it leaves, the credential that it shows first."""
 
+import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
+
+import structlog
 
 from services.runtime.issuer import Issuer
 from services.scheduler.credentials import boot_creds
 from services.scheduler.environment import CREDS, TEMPORARY
 
+log = structlog.get_logger(__name__)
+
+# An agent can leave more than is soon removed, and deeper than Python can.
+REMOVE_SECONDS = 60.0
 # Log files of workers that are kept.
 LOG_FILES = 50
 
 
 class WorkerFiles:
-    """The files of all workers in `folder`. All of it raises `OSError`."""
+    """The files of all workers in `folder`."""
 
     def __init__(self, folder: Path, issuer: Issuer | None) -> None:
         # An agent works elsewhere than its worker was started.
         self._folder = folder.absolute()
         self._issuer = issuer
+        self._removals: set[asyncio.Task[None]] = set()
 
     def give(self, name: str, pool: str) -> dict[str, str]:
-        """Make what is the worker's alone; return the settings by which it finds it."""
+        """Make what is the worker's alone; return the settings by which it finds it. Raises `OSError`."""
         self._room(name).mkdir(mode=0o700)
         if self._issuer is None:
             return {TEMPORARY: str(self._room(name))}
@@ -33,16 +40,23 @@ class WorkerFiles:
         return {TEMPORARY: str(self._room(name)), CREDS: str(self._creds(name))}
 
     def take_back(self, name: str) -> None:
-        """Remove all but the log of a worker that is gone."""
-        shutil.rmtree(self._room(name), ignore_errors=True)
+        """Remove all but the log of a worker that is gone; its folder goes behind, since that may take a while."""
         with contextlib.suppress(OSError):  # the worker takes it away itself
             self._creds(name).unlink()
+        task = asyncio.create_task(_removed(self._room(name)), name=f"folder of {name}")
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
+
+    async def removed(self, within: float) -> None:
+        """Return when nothing is being removed any more, or after `within` seconds; the rest is swept the next time."""
+        if self._removals:
+            await asyncio.wait(self._removals, timeout=within)
 
     def sweep(self, living: Collection[str]) -> set[str]:
-        """Remove what workers other than the `living` have left but for their logs; return whose logs there are."""
-        for left in (*self._folder.glob("w-*.tmp"), *self._folder.glob("w-*.creds")):
-            if left.stem not in living:
-                self.take_back(left.stem)
+        """Take back what workers other than the `living` have left; return whose logs there are."""
+        left = {file.stem for kind in ("tmp", "creds") for file in self._folder.glob(f"w-*.{kind}")}
+        for name in left - set(living):
+            self.take_back(name)
         return {file.stem for file in self._folder.glob("w-*.log")} - set(living)
 
     def log(self, name: str) -> Path:
@@ -58,3 +72,18 @@ class WorkerFiles:
 
     def _creds(self, name: str) -> Path:
         return self._folder / f"{name}.creds"
+
+
+async def _removed(room: Path) -> None:
+    """Remove `room`, which a worker may have made hard to remove; what cannot be is told in the log."""
+    removal = await asyncio.create_subprocess_exec(
+        "rm", "-rf", "--", str(room), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(REMOVE_SECONDS):
+            await removal.wait()
+    except TimeoutError:
+        removal.kill()
+        await removal.wait()
+    if removal.returncode:
+        log.warning("a worker's temporary folder could not be removed", folder=str(room))

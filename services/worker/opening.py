@@ -9,15 +9,11 @@ from schemas.work import Assignment
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings, agent_environment
-from services.worker.workspace import Fetched, Workspace, ensure_bare, fetch_repository
+from services.worker.workspace import Workspace, ensure_bare, open_workspace
 from services.worker.workspace.remote import parse
 
 Tell = Callable[[str], None]
 OWN = "own"
-
-
-def _nobody(_: str) -> None:
-    """What happens before the turn begins is told to nobody."""
 
 
 class Opening:
@@ -32,54 +28,23 @@ class Opening:
         self._log = log
         self._assignment = assignment
         self._owner = assignment.owner or assignment.user
-        self._ahead: asyncio.Task[Fetched] | None = None
-        self._tell: Tell = _nobody
         self.half_done = False
         self.repo = ""
 
-    def begin(self) -> None:
-        """Fetch the repository ahead of its use: it takes as long as all else before a first turn."""
-        self._ahead = asyncio.create_task(self._fetch(), name="fetch")
-
     async def clone(self, opener: Waiting, tell: Tell) -> Workspace:
         """Return the workspace on the session's repository, else on the settings', else on its owner's."""
-        self._tell = tell
         tell("is preparing the workspace...")
-        ahead, self._ahead = self._ahead, None
-        fetched = await ahead if ahead else await self._fetch()
-        return await fetched.take_branch(
-            known=self._assignment.branch or "",
-            title=opener.said.text,
-            worker=self._settings.worker,
-            deadline=self._deadline(),
-        )
-
-    async def close(self) -> None:
-        """Leave nothing of what was begun; raises nothing."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return
-        ahead.cancel()
-        await asyncio.wait([ahead])
-        if not ahead.cancelled() and ahead.exception() is None:
-            ahead.result().close()
-
-    async def _fetch(self) -> Fetched:
-        deadline = self._deadline()
-        return await fetch_repository(
+        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+        return await open_workspace(
             path=self._settings.data / "workspaces" / str(self._log.key),
             url=await self._address(self._assignment.repo, deadline),
             thread=self._log.key.thread,
+            known=self._assignment.branch or "",
+            title=opener.said.text,
+            worker=self._settings.worker,
             deadline=deadline,
-            progress=self._told,
+            progress=tell,
         )
-
-    def _told(self, text: str) -> None:
-        # Who is told is known only once a turn waits for it.
-        self._tell(text)
-
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._settings.workspace_seconds
 
     async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""

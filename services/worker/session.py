@@ -140,7 +140,6 @@ class Session:
         await station.saving.aside(station.work)
 
     async def _work(self) -> None:
-        self._place.station.begin()
         follows = await self._place.log.claim(
             self._settings.worker, self._lease.token, self._assignment.attempt, self._lease.fresh
         )

@@ -101,10 +101,6 @@ class Station:
         known, self._told = self._told, self.instructions
         return "" if known == self.instructions else wishes(self.instructions)
 
-    def begin(self) -> None:
-        """Begin what every first turn needs, while the session is still being read."""
-        self._opening.begin()
-
     async def prepare(self, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
 
@@ -199,7 +195,6 @@ class Station:
     async def close(self) -> None:
         """Leave nothing running; raises nothing that has to do with the agent."""
         await self.end_agent()
-        await self._opening.close()
         await self.saving.settled()
         if self.workspace is not None:
             self.workspace.close()

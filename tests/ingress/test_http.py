@@ -1,7 +1,10 @@
 """The door over HTTP: who may knock, with how much, and what is answered when the log cannot take it."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,11 +21,13 @@ from services.ingress.http import MOST_BODY
 from services.ingress.signature import fresh, genuine, sign
 from services.local.broker import running_broker
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.metrics import REFUSED
 from services.runtime.topology import apply_map
 from tests.ingress.stage import Door, Slack, eventually, running, stored
+
+CROWD = 200
 
 
 def mention(slack: Slack, text: str = "<@UBOT> go", **more: object) -> bytes:
@@ -33,6 +38,28 @@ def mention(slack: Slack, text: str = "<@UBOT> go", **more: object) -> bytes:
 
 def refused(reason: str) -> float:
     return REFUSED.labels("ingress", reason)._value.get()
+
+
+async def test_a_crowd_of_mentions_each_brought_twice_is_stored_in_batches_each_once(
+    bus: Bus, slack: Slack, ingress: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    publish = bus.publish_together
+
+    async def counted(drafts: Sequence[Draft], **more: Any) -> None:
+        await publish(drafts, **more)  # a batch that is refused takes nobody along
+        taken.append(len(drafts))
+
+    monkeypatch.setattr(bus, "publish_together", counted)
+    words = {"channel": "C1", "user": "U1", "text": "<@UBOT> go"}
+    stamps = [slack.now() for _ in range(CROWD)]
+    bodies = [
+        slack.event({"type": kind, "ts": ts} | words) for ts in stamps for kind in ("app_mention", "message")
+    ]
+    answers = await asyncio.gather(*(slack.post(ingress, body) for body in bodies))
+    assert {status for status, _ in answers} == {200}
+    assert len(await stored(bus)) == CROWD
+    assert sum(taken) > CROWD / 2
 
 
 async def test_slack_verifies_the_address(slack: Slack, ingress: Door) -> None:

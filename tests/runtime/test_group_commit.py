@@ -15,7 +15,7 @@ from services.local.broker import Broker
 from services.runtime.bus import BATCH_ID, BATCH_SEQUENCE, Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.follow import read
-from services.runtime.group_commit import FEW, MOST, TOGETHER, GroupCommit
+from services.runtime.group_commit import FEW, MOST, PATIENCE, TOGETHER, GroupCommit
 
 MANY = 4 * TOGETHER
 # More than a stream has unfinished batches.
@@ -43,13 +43,13 @@ async def stored(bus: Bus) -> list[str]:
 def batches(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that are sent."""
     sizes: list[int] = []
-    publish = bus.publish_batch
+    publish = bus.publish_together
 
-    async def counted(drafts: Sequence[Draft], **more: Any) -> int:
+    async def counted(drafts: Sequence[Draft], **more: Any) -> None:
         sizes.append(len(drafts))
-        return await publish(drafts, **more)
+        await publish(drafts, **more)
 
-    monkeypatch.setattr(bus, "publish_batch", counted)
+    monkeypatch.setattr(bus, "publish_together", counted)
     return sizes
 
 
@@ -92,6 +92,32 @@ async def test_what_is_there_already_is_stored_once_and_is_no_conflict(bus: Bus,
     assert len(await stored(bus)) == MANY
 
 
+@pytest.mark.parametrize("place", [MANY // 2, MANY - 1])
+async def test_one_that_is_there_already_answers_for_no_other(
+    bus: Bus, batches: list[int], place: int
+) -> None:
+    drafts = [said(number) for number in range(MANY)]
+    await bus.publish(drafts[place])
+    assert await outcomes(GroupCommit(bus), drafts) == [None] * MANY
+    assert batches
+    assert len(await stored(bus)) == MANY
+
+
+async def test_a_batch_whose_answer_is_lost_is_stored_once(
+    bus: Bus, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = bus.publish_together
+
+    async def unheard(drafts: Sequence[Draft], **more: Any) -> None:
+        await publish(drafts, **more)
+        raise Unavailable("the answer was lost")
+
+    monkeypatch.setattr(bus, "publish_together", unheard)
+    assert await outcomes(GroupCommit(bus), [said(number) for number in range(MANY)]) == [None] * MANY
+    assert batches
+    assert len(await stored(bus)) == MANY
+
+
 async def test_the_same_twice_at_once_is_stored_once(bus: Bus, batches: list[int]) -> None:
     drafts = [said(number) for number in range(MANY)]
     assert await outcomes(GroupCommit(bus), [*drafts, *drafts]) == [None] * (2 * MANY)
@@ -126,6 +152,27 @@ async def test_a_broker_that_dies_tells_each_and_what_is_brought_again_is_stored
     await broker.start()
     assert await outcomes(commit, drafts, deadline=20) == [None] * MANY
     assert len(await stored(bus)) == MANY
+
+
+async def test_nobody_waits_long_for_others_that_get_no_answer(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, stuck = bus.publish, asyncio.Event()
+
+    async def unanswered(draft: Draft, **more: Any) -> int:
+        if draft.session and int(draft.session.split(".")[2].partition("-")[0]) < FEW:
+            await stuck.wait()
+        return await publish(draft, **more)
+
+    monkeypatch.setattr(bus, "publish", unanswered)
+    commit = GroupCommit(bus)
+    waiting = [asyncio.create_task(commit.publish(said(number), deadline=60)) for number in range(FEW)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20 * PATIENCE):
+        await commit.publish(said(FEW), deadline=60)
+    assert not any(task.done() for task in waiting)
+    stuck.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_who_gives_up_keeps_nobody_waiting(bus: Bus) -> None:

@@ -1,9 +1,14 @@
 """Who began which turn is in the trail before a worker hears of it."""
 
 import asyncio
+from datetime import timedelta
 
-from schemas.bus import AUDIT
+from schemas.base import now
+from schemas.buckets import OpenTurn, Turns
+from schemas.bus import AUDIT, TURNS
 from schemas.operations import Audited
+from schemas.people import Person
+from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from tests.scheduler.thread import Thread
 
@@ -37,6 +42,25 @@ async def test_it_stands_there_when_the_assignment_is_handed_out(bus, scheduler)
     await scheduler()
     await Thread(bus).say("finish")
     assert await asyncio.wait_for(found.get(), 10) == 1
+
+
+async def test_a_start_that_nobody_handed_out_is_in_the_trail_with_the_next(bus, scheduler) -> None:
+    thread = Thread(bus, user="U7")
+    turn = await thread.say("finish")
+    long_ago = now() - timedelta(minutes=5)
+    opened = OpenTurn(
+        turn=turn,
+        user=Person(id="U7"),
+        opened_at=long_ago,
+        deadline=now() + timedelta(hours=1),
+        start=1,
+        starting_until=long_ago,
+    )
+    # The scheduler that remembered it died before it could hand it out.
+    await Bucket(bus, TURNS.name, Turns).put(str(thread.key), Turns(heard=turn, open=opened), 0)
+    await scheduler()
+    assert (await thread.ended(turn)).outcome == "completed"
+    assert await trail(bus) == [("U7", "started", str(thread.key), f"turn {turn}")]
 
 
 async def test_a_refused_turn_was_not_started(bus, scheduler) -> None:

@@ -165,6 +165,7 @@ async def test_there_are_never_more_than_so_many_log_files(tmp_path: Path, launc
     for _ in range(6):
         await launcher.launch("default")
         await anext(aiter(launcher.exited()))
+    await launcher.terminate_all(0)
     assert len(list((tmp_path / "workers").iterdir())) == 3
 
 
@@ -191,23 +192,35 @@ async def test_what_a_killed_scheduler_left_behind_of_a_worker_goes(tmp_path: Pa
     (room := tmp_path / "workers" / "w-0.tmp").mkdir(parents=True)
     (room / "left").touch()
     (creds := tmp_path / "workers" / "w-0.creds").touch()
-    await launch(SLEEP).recover()
+    launcher = launch(SLEEP)
+    await launcher.recover()
+    await launcher.terminate_all(0)
     assert not creds.exists()
     assert not room.exists()
 
 
-async def test_what_a_worker_leaves_in_its_temporary_folder_is_gone_before_its_exit_is_told(
+DEEP = f"""
+import os
+os.chdir(os.environ["TMPDIR"])
+for _ in range(2000):
+    os.mkdir("d")
+    os.chdir("d")
+print("deep", flush=True)
+{SLEEP}
+"""
+
+
+async def test_what_a_worker_leaves_in_its_temporary_folder_goes_however_deep_it_is(
     tmp_path: Path, launch
 ) -> None:
-    launcher = launch(f"import tempfile; print(tempfile.mkdtemp(), flush=True); {SLEEP}")
+    launcher = launch(DEEP)
     name = await launcher.launch("default")
-    await until_printed(tmp_path, name, "w-")
-    workers = tmp_path / "workers"
-    left = (workers / f"{name}.log").read_text()
-    assert left.startswith(f"{workers / name}.tmp/")
+    await until_printed(tmp_path, name, "deep")
+    assert (tmp_path / "workers" / f"{name}.tmp" / "d").is_dir()
     await launcher.kill(name)
     assert await anext(aiter(launcher.exited())) == name
-    assert [each.name for each in workers.iterdir()] == [f"{name}.log"]
+    await launcher.terminate_all(0)
+    assert [each.name for each in (tmp_path / "workers").iterdir()] == [f"{name}.log"]
 
 
 async def test_a_killed_process_is_replaced_and_its_turn_goes_on(tmp_path, bus, broker, scheduler) -> None:

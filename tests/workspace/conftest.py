@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.workspace import Workspace, ensure_bare, fetch_repository
+from services.worker.workspace import Workspace, ensure_bare, open_workspace
 from services.worker.workspace.git import Git
 from tests.workspace.people import THREAD, seed, soon
 
@@ -50,17 +50,16 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     async def open_on(
         machine: str, url: Path | str, *, thread: str = THREAD, title: str = "Fix the login", **more
     ):
-        deadline, known = more.pop("deadline", soon()), more.pop("known", "")
-        fetched = await fetch_repository(
+        workspace = await open_workspace(
             path=tmp_path / machine,
             url=str(url),
             thread=thread,
-            deadline=deadline,
+            title=title,
+            worker=f"worker-{machine}" if machine.isalnum() else "worker-x",
+            deadline=more.pop("deadline", soon()),
             progress=more.pop("progress", lambda _: None),
             **more,
         )
-        worker = f"worker-{machine}" if machine.isalnum() else "worker-x"
-        workspace = await fetched.take_branch(title=title, worker=worker, deadline=deadline, known=known)
         all_opened.append(workspace)
         return workspace
 

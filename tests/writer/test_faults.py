@@ -167,6 +167,23 @@ async def test_a_person_who_stops_the_stream_gets_the_end_as_a_message(
     assert "Working. More." in final["text"]
 
 
+async def test_a_stream_that_a_person_stopped_is_not_stopped_again(
+    bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await streaming(bus, slack)
+    await slack.sim("stop", user="U1", channel="C1", thread_ts=session.key.thread_ts)
+    await session.end(outcome="cancelled")
+    await session.final()
+    # What the writer does for the next turn comes after all that it does for this one.
+    _, session.turn = await session.reply("go on")
+    await session.start()
+    await session.end("Done.")
+    await session.final()
+
+    refused = [call for call in await slack.calls("chat.stopStream") if call.get("error")]
+    assert [call["error"] for call in refused] == ["stopped_by_user"]
+
+
 async def test_streams_rotate_before_slack_ends_them(bus: Bus, slack: Slack) -> None:
     async with writing(bus, slack, msgspec.structs.replace(FAST, rotate_after=0.4)):
         session = await streaming(bus, slack, "Look:\n\n```python\na = 1\n")

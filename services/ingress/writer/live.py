@@ -18,10 +18,10 @@ from services.ingress.writer.settings import WriterSettings
 from services.ingress.writer.stream import (
     APPEND,
     DEAD,
+    ENDED,
     FULL,
     MOST_TEXT,
     START,
-    STOPPED,
     Stream,
     text_of,
 )
@@ -209,7 +209,7 @@ class Live:
             except SlackError as e:
                 log.info("the stream did not become the final message", ts=stream.ts, error=e.error)
                 self._pieces.append(stream)
-                if e.error not in DEAD | {STOPPED}:
+                if e.error not in ENDED:
                     self._spawn(stream.stop([]))
                 return await unclear() is not None
             self.said = stream.text + text_of(chunks)

@@ -19,6 +19,7 @@ START, APPEND, STOP = "chat.startStream", "chat.appendStream", "chat.stopStream"
 DEAD = frozenset({"message_not_in_streaming_state", "message_not_found", "streaming_state_conflict"})
 FULL = frozenset({"msg_too_long", "msg_blocks_too_long"})
 STOPPED = "stopped_by_user"
+ENDED = DEAD | {STOPPED}
 # Slack cuts a message's text at 40,000 characters.
 MOST_TEXT = 35_000
 
@@ -111,7 +112,12 @@ class Stream:
         self._note(chunks)
         whole = [*chunks, *self._left("error")]
         arguments = self._place | {"chunks": whole or None, "blocks": footer, "metadata": found}
-        await self._pen.due(STOP, self._key.team, self._key.channel, arguments, unclear=unclear)
+        try:
+            await self._pen.due(STOP, self._key.team, self._key.channel, arguments, unclear=unclear)
+        except SlackError as e:
+            self._over = e.error in ENDED
+            raise
+        self._over = True
 
     @property
     def _place(self) -> Json:

@@ -6,7 +6,7 @@ The repository and everything in the workspace are hostile: nothing that they co
 """
 
 from services.worker.workspace.autosave import Commit
-from services.worker.workspace.checkout import Fetched, ensure_bare, fetch_repository
+from services.worker.workspace.checkout import ensure_bare, open_workspace
 from services.worker.workspace.credentials import Credential
 from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.naming import Author
@@ -20,11 +20,10 @@ __all__ = [
     "BasicAuth",
     "Commit",
     "Credential",
-    "Fetched",
     "Push",
     "SetupResult",
     "Workspace",
     "WorkspaceError",
     "ensure_bare",
-    "fetch_repository",
+    "open_workspace",
 ]

@@ -1,11 +1,10 @@
 """Opening a workspace: clone into an empty folder or go on in the session's own, then take its branch."""
 
 import asyncio
-import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from services.worker.workspace import branch, state
@@ -23,81 +22,67 @@ PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
 VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
 
 
-class Fetched:
-    """A session's repository in its folder, not on a branch yet. Take one, or `close` it."""
-
-    def __init__(self, git: Git, path: Path, found: State, *, again: bool) -> None:
-        self._git = git
-        self._path = path
-        self._state = found
-        self._again = again
-
-    async def take_branch(self, *, title: str, worker: str, deadline: float, known: str = "") -> Workspace:
-        """Return the workspace, on the session's branch. Raises `WorkspaceError`, and is closed then.
-
-        The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after
-        `title`. `close` the result.
-        """
-        with _explained(self._git):
-            if not TOKEN.fullmatch(worker):
-                raise WorkspaceError("The worker's name cannot be part of a ref.")
-            name = await branch.take(self._git, self._state, title, known, deadline=deadline)
-            state.store(self._path / ".git", self._state)
-        return Workspace(
-            path=self._path,
-            branch=name,
-            base=self._state.base,
-            worker=worker,
-            resumed=self._again,
-            git=self._git,
-            state=self._state,
-        )
-
-    def close(self) -> None:
-        """Leave the folder as it is."""
-        self._git.close()
-
-
-async def fetch_repository(
+async def open_workspace(
     *,
     path: Path,
     url: str,
     thread: str,
+    title: str,
+    worker: str,
     deadline: float,
     progress: Callable[[str], None],
+    known: str = "",
     credential: Credential | None = None,
-) -> Fetched:
-    """Bring the repository at `url` into `path`, for the session of `thread`.
+) -> Workspace:
+    """Make `path` the workspace of this session: its repository at `url`, on the session's branch.
 
+    The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after `title`.
     `deadline` is a time of the event loop. A workspace that this session left at `path` is used again, with all work in
-    it. Raises `WorkspaceError`.
+    it. `close` the result. Raises `WorkspaceError`.
     """
     branch_prefix(thread)
-    path, fresh = Path.cwd() / path, State(url=parse(url).url, thread=thread)
-    again, git = _has_git(path), Git(parse(url), credential)
-    with _explained(git):
-        if again:
-            found = state.load(path / ".git", url=fresh.url, thread=thread)
-            git.bind(path)
-            await git.fetch(deadline=deadline)
-        else:
-            progress("Cloning the repository")
-            found = await _clone(git, path, fresh, deadline=deadline, progress=progress)
-            git.bind(path)
-    return Fetched(git, path, found, again=again)
-
-
-@contextlib.contextmanager
-def _explained(git: Git) -> Iterator[None]:
-    """Close `git` when the body fails; what the disk says becomes a sentence."""
+    if not TOKEN.fullmatch(worker):
+        raise WorkspaceError("The worker's name cannot be part of a ref.")
+    git = Git(parse(url), credential)
     try:
-        yield
+        return await _open(
+            git, Path.cwd() / path, thread, title, worker, known=known, deadline=deadline, progress=progress
+        )
     except OSError as e:
         git.close()
         raise WorkspaceError(f"The workspace cannot be prepared: {e.strerror or e}.") from e
     except BaseException:
         git.close()
         raise
+
+
+async def _open(
+    git: Git,
+    path: Path,
+    thread: str,
+    title: str,
+    worker: str,
+    *,
+    known: str,
+    deadline: float,
+    progress: Callable[[str], None],
+) -> Workspace:
+    again = _has_git(path)
+    if again:
+        found = state.load(path / ".git", url=git.remote.url, thread=thread)
+        git.bind(path)
+        await git.fetch(deadline=deadline)
+    else:
+        progress("Cloning the repository")
+        found = await _clone(
+            git, path, State(url=git.remote.url, thread=thread), deadline=deadline, progress=progress
+        )
+        git.bind(path)
+    name = await branch.take(git, found, title, known, deadline=deadline)
+    state.store(path / ".git", found)
+    return Workspace(
+        path=path, branch=name, base=found.base, worker=worker, resumed=again, git=git, state=found
+    )
 
 
 def _has_git(path: Path) -> bool:
