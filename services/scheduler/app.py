@@ -17,6 +17,7 @@ from services.scheduler.admission import Desk
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
 from services.scheduler.credentials import Credentials
+from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
 from services.scheduler.grants import Grants
 from services.scheduler.handlers import LogHandler, lane_of
@@ -47,12 +48,14 @@ class Scheduler:
         self._memories = Memories(bus, self._agenda.soon)
         self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
         grants = Grants(bus, required=issuer is not None)
+        dismissal = Dismissal(launcher, grants)
         self._staff = Staff(
             launcher,
             settings,
             memories=self._memories,
             leases=self._leases,
             grants=grants,
+            dismissal=dismissal,
             on_exit=self._worker_left,
         )
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
@@ -77,6 +80,7 @@ class Scheduler:
             starting=self._starting,
             ending=Ending(bus, self._leases, settings.max_attempts),
             staff=self._staff,
+            dismissal=dismissal,
             summaries=summaries,
         )
         desk = Desk(

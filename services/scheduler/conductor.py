@@ -30,6 +30,7 @@ from services.scheduler.core import (
     View,
     decide,
 )
+from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
@@ -57,6 +58,7 @@ class Conductor:
         starting: Starting,
         ending: Ending,
         staff: Staff,
+        dismissal: Dismissal,
         summaries: Summaries,
     ) -> None:
         self._bus = bus
@@ -68,6 +70,7 @@ class Conductor:
         self._starting = starting
         self._ending = ending
         self._staff = staff
+        self._dismissal = dismissal
         self._summaries = summaries
         self._locks: weakref.WeakValueDictionary[SessionKey, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -136,7 +139,7 @@ class Conductor:
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
             case Release(held):
-                await self._staff.retire(key, held.holder)
+                await self._dismissal.retire(key, held.holder)
             case Rest(until):
                 self._starting.leave_line(key)
                 self._agenda.at(key, until)
@@ -183,7 +186,7 @@ class Conductor:
         return isinstance(event, HandedOver) and (since is None or event.at >= since)
 
     async def _evict(self, key: SessionKey, action: Evict) -> bool:
-        if await self._staff.kill(key, action.held.holder) or now() >= action.revoke_at:
+        if await self._dismissal.kill(key, action.held.holder) or now() >= action.revoke_at:
             self._leases.died(key, action.held)
             return False
         self._agenda.at(key, action.revoke_at)

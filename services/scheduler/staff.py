@@ -11,6 +11,7 @@ from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
 from services.scheduler.capacity import Headcount, has_room, to_launch
+from services.scheduler.dismissal import Dismissal
 from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
 from services.scheduler.leases import Leases
@@ -37,6 +38,7 @@ class Staff:
         memories: Memories,
         leases: Leases,
         grants: Grants,
+        dismissal: Dismissal,
         on_exit: Callable[[], None],
     ) -> None:
         self._launcher = launcher
@@ -44,12 +46,12 @@ class Staff:
         self._memories = memories
         self._leases = leases
         self._grants = grants
+        self._dismissal = dismissal
         self._on_exit = on_exit
         self._published: dict[SessionKey, tuple[int, int]] = {}
         self._used: set[str] = set()
         self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
-        self._retired: set[str] = set()
         self._reserved: set[SessionKey] = set()
         self._wanted = asyncio.Event()
         self._failures = 0
@@ -103,36 +105,12 @@ class Staff:
                 self._leases.died(key, held)
         self._wanted.set()
 
-    async def kill(self, key: SessionKey, holder: str) -> bool:
-        """Kill the worker of `key` and all that it started; False for one that another replica launched.
-
-        Raises `Unavailable`.
-        """
-        workers = await self._workers_of(key, holder)
-        return any(await asyncio.gather(*map(self._launcher.kill, workers)))
-
-    async def retire(self, key: SessionKey, holder: str) -> None:
-        """Ask the worker of `key` to leave, once. Raises `Unavailable`."""
-        if holder in self._retired:
-            return
-        for worker in await self._workers_of(key, holder):
-            if worker not in self._retired and await self._launcher.retire(worker):
-                self._retired.add(worker)
-
-    async def _workers_of(self, key: SessionKey, holder: str) -> list[str]:
-        """Return which of our workers hold the session: the holder, or where it has no right to that name, whoever has one."""
-        workers = list(self._launcher.workers())
-        if await self._grants.allow(holder, key):
-            return [holder] if holder in workers else []
-        let_in = await asyncio.gather(*(self._grants.includes(worker, key) for worker in workers))
-        return [worker for worker, is_in in zip(workers, let_in, strict=True) if is_in]
-
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""
         active = {key for key, _ in self._memories.active()}
         idle = [(key, held) for key, held in self._leases.by_workers() if key not in active]
         for key, held in sorted(idle, key=lambda each: each[1].since)[:places]:
-            await self.retire(key, held.holder)
+            await self._dismissal.retire(key, held.holder)
 
     async def run(self) -> None:
         """Launch what is missing and hear of exits, for ever."""
@@ -179,7 +157,7 @@ class Staff:
                 self._failures = min(self._failures + 1, 10)
             self._used.discard(name)
             self._unproven.discard(name)
-            self._retired.discard(name)
+            self._dismissal.forget(name)
             for key, held in self._leases.by_workers():
                 if held.holder == name:
                     self._leases.died(key, held)

@@ -24,10 +24,10 @@ def fencing_off() -> None:
 
 def dedupe_off() -> None:
     """Ingress stores an input without expecting that there is none, under a new id each time."""
-    from services.ingress import storing  # noqa: PLC0415 (only ingress has it)
+    from services.ingress import session_log  # noqa: PLC0415 (only ingress has it)
 
-    storing.Fence = lambda _: None  # type: ignore[assignment,misc]
-    storing._id = lambda store: f"{store.key}/{store.id}/{uuid4()}"
+    session_log.Fence = lambda _: None  # type: ignore[assignment,misc]
+    session_log._id = lambda store: f"{store.key}/{store.id}/{uuid4()}"
 
 
 def ack_before_store() -> None:
