@@ -54,11 +54,12 @@ class SessionLog:
 
     async def stop(self, store: Store) -> None:
         """Store a stop. It waits for nothing, not even for a name, and does not strike again when it comes late."""
-        if time.time() - store.message.at.timestamp() > STOP_IS_LATE and await self._heard(store):
-            return
-        user = self._directory.known(store.message.user)
-        draft = _draft(store, msgspec.structs.replace(store.message, user=user), None)
-        await self._bus.publish(draft, deadline=STORE_WITHIN)
+        late = time.time() - store.message.at.timestamp() > STOP_IS_LATE
+        if not (late and await self._heard(store)):
+            user = self._directory.known(store.message.user)
+            draft = _draft(store, msgspec.structs.replace(store.message, user=user), None)
+            await self._bus.publish(draft, deadline=STORE_WITHIN)
+        # Where it is there already, what has to follow it may be missing.
         await self._done(store)
 
     async def _heard(self, store: Store) -> bool:

@@ -48,7 +48,7 @@ class Scheduler:
         self._memories = Memories(bus, self._agenda.soon)
         self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
         grants = Grants(bus, required=issuer is not None)
-        dismissal = Dismissal(launcher, grants)
+        dismissal = Dismissal(launcher, grants, self._leases, settings.deadline_grace)
         self._staff = Staff(
             launcher,
             settings,

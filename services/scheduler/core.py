@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from schemas.buckets import OpenTurn, Turns, Waiting
+from schemas.bus import LEASE_LIFE
 from schemas.events import Outcome
 from services.scheduler.settings import SchedulerSettings
 
@@ -15,18 +16,21 @@ MAX_STARTS = 20
 PUBLISH_AFTER = timedelta(seconds=2)
 # A worker that our launcher does not know is left to the replica that started it for so long.
 REVOKE_AFTER = timedelta(seconds=3)
+# A scheduler ends a turn within its lease's life; whoever holds one for longer has only taken the name.
+LONGEST_ENDING = timedelta(seconds=2 * LEASE_LIFE)
 # A holder that was told of a refusal writes it down within this time.
 REFUSAL_GRACE = timedelta(seconds=10)
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease that stands. `ours` tells that a scheduler holds it, to end the turn."""
+    """A lease that stands. `ours` tells that a scheduler holds it, to end the turn; by its name, first seen at `seen`."""
 
     token: int
     holder: str
     revision: int
     since: datetime
     ours: bool
+    seen: datetime
 
 
 class Departed(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,10 +131,8 @@ def decide(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
     turn, holder = memory.open, view.held
     if turn is None:
         return _between_turns(memory, view, rules)
-    if holder and holder.ours:
-        return Rest()
     if holder:
-        if holder.token != turn.lease and holder.token > turn.lost:
+        if not holder.ours and holder.token != turn.lease and holder.token > turn.lost:
             return Note(turn, holder)
         return _watch(turn, holder, view.now, rules)
     return _unheld(turn, view, rules)
@@ -148,6 +150,8 @@ def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Actio
 
 def _watch(turn: OpenTurn, holder: Held, now: datetime, rules: SchedulerSettings) -> Action:
     due = obey_by(turn, rules)
+    if holder.ours:
+        due = max(due, holder.seen) + LONGEST_ENDING
     return Rest(due) if now < due else Evict(holder, due + REVOKE_AFTER)
 
 

@@ -108,7 +108,7 @@ class Leases:
             if known and known.revision < entry.revision:
                 self._depart(key, Departed(held=known, how="released"))
             return
-        held = _held(entry)
+        held = _held(entry, known)
         if (known and known.revision >= held.revision) or self._is_dead(key, held):
             return
         self._held[key] = held
@@ -159,12 +159,17 @@ class Leases:
         self.patient_until = now() + timedelta(seconds=LEASE_LIFE)
 
 
-def _held(entry: Entry[Lease]) -> Held:
+def _held(entry: Entry[Lease], known: Held | None = None) -> Held:
+    """Return the lease in `entry`, which follows the `known` one."""
     assert entry.value is not None
+    token, ours = entry.value.token or entry.revision, entry.value.holder.startswith(HOLDER)
+    # One scheduler deletes its lease before the next one takes it: the name without a break is one holder's.
+    goes_on = known is not None and (known.token == token or (known.ours and ours))
     return Held(
-        token=entry.value.token or entry.revision,
+        token=token,
         holder=entry.value.holder,
         revision=entry.revision,
         since=entry.value.since,
-        ours=entry.value.holder.startswith(HOLDER),
+        ours=ours,
+        seen=known.seen if known and goes_on else now(),
     )

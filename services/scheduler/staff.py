@@ -103,6 +103,8 @@ class Staff:
             self._failures = 0
             if held.holder in self._gone:
                 self._leases.died(key, held)
+        elif gone := self._leases.departed(key):
+            self._dismissal.see_off(key, gone.held.holder)
         self._wanted.set()
 
     async def make_room(self, places: int) -> None:
@@ -119,6 +121,7 @@ class Staff:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._launching(), name="launching")
             tasks.create_task(self._burying(), name="exits")
+            tasks.create_task(self._dismissal.run(), name="leaving")
 
     async def close(self, grace: float) -> None:
         """Launch nothing more, and let all workers hand over within `grace` seconds."""

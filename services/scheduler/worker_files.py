@@ -76,14 +76,35 @@ class WorkerFiles:
 
 async def _removed(room: Path) -> None:
     """Remove `room`, which a worker may have made hard to remove; what cannot be is told in the log."""
-    removal = await asyncio.create_subprocess_exec(
-        "rm", "-rf", "--", str(room), stderr=asyncio.subprocess.DEVNULL
-    )
     try:
         async with asyncio.timeout(REMOVE_SECONDS):
-            await removal.wait()
+            # A cache may be read-only; `find` follows no link out of the folder.
+            if await _ran("rm", "-rf", "--", str(room)):
+                await _ran(
+                    "find",
+                    str(room),
+                    "-type",
+                    "d",
+                    "!",
+                    "-perm",
+                    "-700",
+                    "-exec",
+                    "chmod",
+                    "u+rwx",
+                    "{}",
+                    ";",
+                )
+                if await _ran("rm", "-rf", "--", str(room)):
+                    log.warning("a worker's temporary folder could not be removed", folder=str(room))
     except TimeoutError:
-        removal.kill()
-        await removal.wait()
-    if removal.returncode:
-        log.warning("a worker's temporary folder could not be removed", folder=str(room))
+        log.warning("a worker's temporary folder takes long to remove; it is swept later", folder=str(room))
+
+
+async def _ran(*command: str) -> int:
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

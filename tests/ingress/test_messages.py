@@ -6,10 +6,13 @@ import pytest
 
 from schemas.inputs import Edited, Said, Stop, Withdrawn
 from schemas.keys import SessionKey, ts_token
+from schemas.operations import Audited
 from schemas.people import Person, Remark
 from services.ingress import earlier
 from services.ingress.earlier import MOST_CHARACTERS, latest
 from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.follow import read
+from services.runtime.topology import apply_map
 from tests.ingress.stage import Door, Slack, eventually, running, stored
 
 
@@ -234,22 +237,40 @@ async def test_other_reactions_and_stops_of_nothing_do_nothing(bus: Bus, slack: 
     assert await stored(bus) == {}
 
 
-async def test_a_stop_that_comes_again_much_later_stops_nothing_new(
-    bus: Bus, slack: Slack, ingress: Door
-) -> None:
-    long_ago = slack.now(-290)
+async def stop_of_long_ago(bus: Bus, slack: Slack) -> bytes:
+    """A stop that Slack brings after minutes, of a session that there is."""
     key = SessionKey.of_thread("T1", "C1", slack.now(-600))
     said = Said(id="1", user=Person(id="U1"), text="go")
     await bus.publish(Draft(subject=said.subject(key), message=said, fence=Fence(0)))
-    body = slack.event(
+    return slack.event(
         {
             "type": "agent_session_stopped",
             "channel": "C1",
             "thread_ts": key.thread_ts,
             "user": "U1",
-            "event_ts": long_ago,
+            "event_ts": slack.now(-290),
         }
     )
+
+
+async def test_a_stop_whose_trail_could_not_be_written_is_in_it_when_it_comes_again(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    body = await stop_of_long_ago(bus, slack)
+    await bus.api("STREAM.DELETE.AUDIT", None)
+    assert (await slack.post(ingress, body))[0] == 503
+    await apply_map(bus)
+
+    assert (await slack.post(ingress, body))[0] == 200
+    assert len(await stops(bus)) == 1
+    (entry,) = [Audited.decode(each.data) for each in await read(bus, "AUDIT", ["audit.>"])]
+    assert (entry.who, entry.did) == ("U1", "stopped")
+
+
+async def test_a_stop_that_comes_again_much_later_stops_nothing_new(
+    bus: Bus, slack: Slack, ingress: Door
+) -> None:
+    body = await stop_of_long_ago(bus, slack)
     # The first one is stored although it is late; the broker has then forgotten its id.
     assert (await slack.post(ingress, body))[0] == 200
     stream = await bus.api("STREAM.INFO.SESSIONS", None)

@@ -15,6 +15,7 @@ from schemas.people import Person
 from schemas.work import Assignment
 from services.scheduler import memory as transitions
 from services.scheduler.core import (
+    LONGEST_ENDING,
     MAX_STARTS,
     Departed,
     End,
@@ -42,7 +43,7 @@ SECOND = timedelta(seconds=1)
 
 
 def held(token: int = 7, holder: str = "w-1", *, ours: bool = False) -> Held:
-    return Held(token=token, holder=holder, revision=token, since=AT, ours=ours)
+    return Held(token=token, holder=holder, revision=token, since=AT, ours=ours, seen=AT)
 
 
 def after(*messages: Message | Unknown, attended: bool = False) -> Turns:
@@ -146,7 +147,16 @@ def test_who_does_not_obey_is_evicted_and_the_turn_ended() -> None:
     assert action(memory, held=held()) == Rest(AT + SECOND)
     assert isinstance(action(memory, AT + SECOND, held=held()), Evict)
     assert isinstance(action(memory, AT + SECOND), End)
-    assert action(memory, AT + 9 * SECOND, held=held(8, "scheduler-x", ours=True)) == Rest()
+
+
+def test_a_scheduler_is_left_its_time_and_who_has_only_its_name_no_more() -> None:
+    memory = open_turn(start=1, lease=7, stop=2, stopped_at=AT)
+    named = held(8, "scheduler-x", ours=True)
+    late = AT + SECOND + LONGEST_ENDING
+    assert action(memory, AT + 9 * SECOND, held=named) == Rest(late)
+    assert isinstance(action(memory, late, held=named), Evict)
+    # One that began just now to end what is long due has its time as well.
+    assert action(memory, late, held=replace(named, seen=late)) == Rest(late + LONGEST_ENDING)
 
 
 def test_a_deadline_has_a_grace_for_a_holder_and_does_not_run_in_line() -> None:

@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from schemas.buckets import RateWindow, Summary
-from schemas.bus import LEASE_LIFE, RATELIMITS, SUMMARIES
+from schemas.buckets import Lease, RateWindow, Summary
+from schemas.bus import LEASE_LIFE, LEASES, RATELIMITS, SUMMARIES
 from services.runtime.bucket import Bucket
+from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
 
@@ -91,6 +92,19 @@ async def test_a_lease_that_nobody_renews_is_noticed_though_nobody_says_so(bus, 
     end = await thread.ended(turn, within=LEASE_LIFE + 5)
     assert (end.outcome, end.attempt) == ("completed", 2)
     assert not replica.launcher.killed
+
+
+async def test_a_worker_that_does_not_leave_without_its_lease_loses_its_place(bus, scheduler) -> None:
+    replica = await scheduler(deadline_grace=0.2, max_workers=1, warm=0)
+    thread = Thread(bus)
+    await thread.say("hang")
+    await until_claimed(thread)
+    (name,) = replica.launcher.launched
+    leases = Bucket(bus, LEASES.name, Lease)
+    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+    # The next attempt needs the only place that there is.
+    await until_claimed(thread, 2)
+    assert replica.launcher.killed == [name]
 
 
 @pytest.mark.parametrize("attempts", [1, 2])

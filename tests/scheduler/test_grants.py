@@ -1,11 +1,14 @@
 """A lease says who holds it, and is its worker's own to write: nobody else's worker pays for what it says."""
 
+from datetime import timedelta
+
 from schemas.buckets import Grant, Lease
 from schemas.bus import GRANTS, LEASES
 from services.local.keys import local_keys
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.issuer import Issuer
+from services.scheduler import core
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -51,3 +54,26 @@ async def test_a_guessed_name_of_one_that_waits_in_the_pool_kills_nobody(bus, sc
     await hostile.stop()
     assert (await hostile.ended(wanted)).outcome == "cancelled"
     assert replica.launcher.killed == [hostiles]
+
+
+async def test_a_schedulers_name_protects_nobody_for_long(bus, scheduler, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(core, "LONGEST_ENDING", timedelta(seconds=0.3))
+    replica = await scheduler(issuer=Issuer.read(local_keys(tmp_path).workers))
+    hostile = Thread(bus)
+    wanted, name = await working(bus, hostile)
+    await take_name(bus, hostile, "scheduler-x")
+    await hostile.stop()
+    assert (await hostile.ended(wanted)).outcome == "cancelled"
+    assert replica.launcher.killed == [name]
+
+
+async def test_the_name_of_one_that_is_gone_protects_nobody(bus, scheduler, tmp_path) -> None:
+    replica = await scheduler(issuer=Issuer.read(local_keys(tmp_path).workers))
+    hostile = Thread(bus)
+    wanted, name = await working(bus, hostile)
+    # The one before it in the session died while the broker was away: nobody could note its end.
+    await Bucket(bus, GRANTS.name, Grant).create("w-gone", Grant(session=str(hostile.key)))
+    await take_name(bus, hostile, "w-gone")
+    await hostile.stop()
+    assert (await hostile.ended(wanted)).outcome == "cancelled"
+    assert replica.launcher.killed == [name]

@@ -205,6 +205,7 @@ os.chdir(os.environ["TMPDIR"])
 for _ in range(2000):
     os.mkdir("d")
     os.chdir("d")
+os.chmod(".", 0o500)
 print("deep", flush=True)
 {SLEEP}
 """
