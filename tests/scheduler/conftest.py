@@ -20,7 +20,7 @@ from tests.scheduler.task_launcher import TaskLauncher
 class Replica:
     """One scheduler with its launcher. `crash` ends it as SIGKILL would: nothing is finished or said."""
 
-    def __init__(self, broker: Broker, launcher: Launcher, issuer: Issuer | None) -> None:
+    def __init__(self, broker: Broker, launcher: Launcher, issuer: Issuer | None = None) -> None:
         self.broker = broker
         self.launcher = launcher
         self.issuer = issuer
