@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from schemas import bus as bus_map
-from schemas.bus import SESSIONS
+from schemas.buckets import Lease
+from schemas.bus import LEASE_LIFE, LEASES, SESSIONS
 from schemas.inputs import Said
 from services.cli.backup import in_order
 from services.local.broker import Broker, running_broker
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict
@@ -26,6 +28,7 @@ from tests.cli.conftest import Cli
 from tests.scheduler.conftest import Replica
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 NAMES = [wanted["name"] for wanted in stream_configs(1)]
 
@@ -50,8 +53,14 @@ class Place:
         await apply_map(self.bus, pools=("default",))
         replica = Replica(self.broker, TaskLauncher(self.broker.url))
         await replica.start(SchedulerSettings())
+        leases = Bucket(self.bus, LEASES.name, Lease)
+
+        async def released() -> bool:
+            return not await leases.entries()
+
         try:
             yield
+            await until(released)  # a turn ends before its worker lets go of the session
         finally:
             await replica.crash()
             await replica.launcher.terminate_all(0)
@@ -143,6 +152,31 @@ async def test_what_was_said_while_the_backup_ran_is_not_lost(old: Place, new: P
     there = _there(new, thread)
     async with new.scheduler():
         assert (await there.ended(unheard)).outcome == "completed"
+
+
+async def test_a_turn_in_the_middle_of_which_the_backup_was_made_is_worked_on_again(
+    old: Place, new: Place, tmp_path: Path
+) -> None:
+    """A restored lease is nobody's: it ends as any lease that is not renewed."""
+    thread = Thread(old.bus)
+    async with old.scheduler():
+        turn = await thread.say("obey")
+        await until(thread.starts)
+        await old.run("backup", tmp_path / "kept")
+        await thread.stop()
+        await thread.ended(turn)
+    assert (await new.run("restore", tmp_path / "kept"))[0] == 0
+    there = _there(new, thread)
+    assert (await there.starts(), await there.ends()) == (1, [])
+
+    async def started_again() -> bool:
+        return await there.starts() == 2
+
+    async with new.scheduler():
+        await until(started_again, within=3 * LEASE_LIFE)
+        await there.stop()
+        end = await there.ended(turn)
+    assert (end.outcome, end.attempt) == ("cancelled", 2)
 
 
 async def test_nothing_is_overwritten(old: Place, new: Place, tmp_path: Path) -> None:
