@@ -52,10 +52,14 @@ class Denied(Message, frozen=True, kw_only=True):
 
 
 class OpenReader(Message, frozen=True, kw_only=True):
-    """A worker asks for a consumer that reads `reading` of its session after the sequence `after`, in place of an earlier one."""
+    """A worker asks for a consumer that reads `reading` of its session after the sequence `after`, in place of an earlier one.
+
+    With `once` it waits for no more than is there.
+    """
 
     reading: str
     after: int = 0
+    once: bool = False
 
     @staticmethod
     def subject(key: SessionKey | str, worker: str) -> str:
@@ -64,10 +68,14 @@ class OpenReader(Message, frozen=True, kw_only=True):
 
 
 class Reader(Message, frozen=True, kw_only=True):
-    """The consumer, and how many messages wait for it."""
+    """The consumer, empty where it has nothing to read, and how many messages wait for it.
+
+    All that is stored has come once the sequence `last` has.
+    """
 
     consumer: str
     pending: int
+    last: int = 0
 
 
 CREDENTIALS = Family.of(Credential, Denied)

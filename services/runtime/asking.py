@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ class Stored(msgspec.Struct, frozen=True):
     sequence: int
     data: bytes
     headers: Mapping[str, str]
+    stored_at: datetime
 
 
 class Asking:
@@ -146,7 +148,8 @@ class Asking:
             reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", None, until)
             headers = (reply.headers or {}) if reply else {}
             if reply and "Nats-Sequence" in headers:
-                return Stored(subject, int(headers["Nats-Sequence"]), reply.data, headers)
+                stored_at = msgspec.convert(headers["Nats-Time-Stamp"], datetime)
+                return Stored(subject, int(headers["Nats-Sequence"]), reply.data, headers, stored_at)
             if headers.get("Status") == "404":
                 return None
             if time.monotonic() >= until:
@@ -175,12 +178,13 @@ async def reply(asked: Msg, answer: Message) -> None:
 
 def _stored(raw: dict[str, Any]) -> Stored:
     message = msgspec.convert(raw, type=_RawMessage)
-    return Stored(message.subject, message.seq, message.data, parse_headers(message.hdrs))
+    return Stored(message.subject, message.seq, message.data, parse_headers(message.hdrs), message.time)
 
 
 class _RawMessage(msgspec.Struct):
     subject: str
     seq: int
+    time: datetime
     data: bytes = b""
     hdrs: bytes = b""
 

@@ -9,11 +9,14 @@ from services.runtime.errors import Unavailable
 from services.runtime.pull import BATCH, Delivery, Pull, Silent
 from services.runtime.readers import Start
 
+# A replica catches up within milliseconds, unless it was away.
+LAG_SECONDS = 0.5
+
 
 class Follow:
     """The messages of `filters` after sequence `after`, in order, each once, for ever.
 
-    `start` leaves out what was there before.
+    `start` leaves out what was there before. With `once` nothing is waited for that is not there yet.
     """
 
     def __init__(
@@ -25,20 +28,26 @@ class Follow:
         after: int = 0,
         start: Start = "all",
         batch: int = BATCH,
+        once: bool = False,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._filters = list(filters)
         self._start: Start = start
         self._batch = batch
+        self._once = once
+        self._last = 0
         self.position = after
         self.backlog = 0
 
     async def deliveries(self) -> AsyncGenerator[Delivery | None, None]:
-        """Yield deliveries; yield None whenever everything stored so far has been yielded."""
+        """Yield deliveries; yield None whenever everything that the stream's leader has stored has been yielded."""
         while True:
             try:
                 consumer = await self._create()
+                if not consumer:
+                    yield None
+                    return
                 async with contextlib.aclosing(self._pull(consumer)) as pulled:
                     async for delivery in pulled:
                         yield delivery
@@ -48,10 +57,11 @@ class Follow:
     async def _pull(self, consumer: str) -> AsyncGenerator[Delivery | None, None]:
         try:
             async with Pull(self._bus.client, self._stream, consumer, batch=self._batch) as pull:
-                if not self.backlog:
+                if not self.backlog and self._is_complete:
                     yield None
-                place = 0
-                async for delivery in pull:
+                place, deliveries = 0, aiter(pull)
+                while True:
+                    delivery = await self._next(deliveries)
                     # A client that falls behind drops messages without a word; they are read again.
                     if delivery.place != place + 1:
                         raise Silent(f"{consumer}: {delivery.place} came after {place}")
@@ -61,14 +71,30 @@ class Follow:
                     self.position = delivery.sequence
                     self._start = "all"
                     yield delivery
-                    if not delivery.pending:
+                    if not delivery.pending and self._is_complete:
                         yield None
         finally:
             self._bus.readers.forget(self._stream, consumer)
 
+    async def _next(self, deliveries: AsyncGenerator[Delivery, None]) -> Delivery:
+        """Return the next one; what a replica lacks for long is read from another, unless it is gone meanwhile."""
+        if self._is_complete:
+            return await anext(deliveries)
+        try:
+            async with asyncio.timeout(LAG_SECONDS):
+                return await anext(deliveries)
+        except TimeoutError as e:
+            raise Silent(f"{self._stream}: a replica lags behind") from e
+
+    @property
+    def _is_complete(self) -> bool:
+        return self.position >= self._last
+
     async def _create(self) -> str:
-        made = await self._bus.readers.make(self._stream, self._filters, self._start, self.position)
-        self.backlog = made.pending
+        made = await self._bus.readers.make(
+            self._stream, self._filters, self._start, self.position, once=self._once
+        )
+        self.backlog, self._last = made.pending, made.last
         if self._start == "new":  # a consumer made anew goes on from here
             self.position, self._start = made.position, "all"
         return made.name
@@ -77,7 +103,9 @@ class Follow:
 async def read(bus: Bus, stream: str, filters: Sequence[str], *, after: int = 0) -> list[Delivery]:
     """Return everything that `filters` hold now after sequence `after`, in order."""
     found: list[Delivery] = []
-    async with contextlib.aclosing(Follow(bus, stream, filters, after=after).deliveries()) as deliveries:
+    async with contextlib.aclosing(
+        Follow(bus, stream, filters, after=after, once=True).deliveries()
+    ) as deliveries:
         async for delivery in deliveries:
             if delivery is None:
                 break

@@ -16,21 +16,34 @@ Start = Literal["all", "new", "last_per_subject"] | datetime
 
 # In memory and unreplicated: 1.8 ms to make, where a replicated durable one costs 63 ms.
 INACTIVE = 30.0
+# The server's `JSConsumerAlreadyExists`.
+ALREADY_THERE = 10148
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A consumer: `pending` messages wait for it, and it goes on after the stream's sequence `position`."""
+    """A consumer: `pending` messages wait for it, and it goes on after the stream's sequence `position`.
+
+    It may live on a replica that lags behind: what is stored has come once the sequence `last` has. Without a name it
+    has nothing to read.
+    """
 
     name: str
-    pending: int
+    pending: int = 0
     position: int = 0
+    last: int = 0
 
 
 class Readers(Protocol):
     """Makes consumers of `stream` that read `filters`. Raises `Unavailable`."""
 
-    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
-        """Return a consumer that begins by `start`, or after the sequence `after` where that is given."""
+    async def make(
+        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
+    ) -> Made:
+        """Return a consumer that begins by `start`, or after the sequence `after` where that is given.
+
+        With `once` nobody waits for more than is there.
+        """
 
     def forget(self, stream: str, name: str) -> None:
         """A consumer is not needed any more; nobody waits until it is gone."""
@@ -63,20 +76,40 @@ class OwnReaders:
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
 
-    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+    async def make(
+        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
+    ) -> Made:
         """Return a new consumer. Raises `Unavailable`."""
-        return await self.make_named(self._asking.new_id(), stream, filters, start, after)
+        return await self.make_named(self._asking.new_id(), stream, filters, start, after, once=once)
 
     async def make_named(
-        self, name: str, stream: str, filters: Sequence[str], start: Start, after: int
+        self, name: str, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool = False
     ) -> Made:
-        """Return the consumer `name`, which there is not yet. Raises `Unavailable`."""
-        config = reader_config(name, filters, start, after)
-        request = {"stream_name": stream, "config": config, "action": "create"}
-        answer = await self._asking.api(f"CONSUMER.CREATE.{stream}.{name}", request)
+        """Return the consumer `name`, in place of one that there may be. Raises `Unavailable`."""
+        last = await self._last(stream, filters, start)
+        if once and last <= after:
+            return Made("")
+        # By its mark the broker tells it from one that reads the same, whose messages may have been lost.
+        config = reader_config(name, filters, start, after) | {"metadata": {"made": self._asking.new_id()}}
+        answer = await self._create(stream, config)
+        if answer.get("error", {}).get("err_code") == ALREADY_THERE:
+            await self._asking.api(f"CONSUMER.DELETE.{stream}.{name}", None)
+            answer = await self._create(stream, config)
         if "error" in answer:
             raise Unavailable(f"{stream}: {answer['error'].get('description')}")
-        return Made(name, int(answer["num_pending"]), int(answer["delivered"]["stream_seq"]))
+        return Made(name, int(answer["num_pending"]), int(answer["delivered"]["stream_seq"]), last)
+
+    async def _last(self, stream: str, filters: Sequence[str], start: Start) -> int:
+        """Return the sequence of the last message that there is to read, as the stream's leader knows it."""
+        if start == "new":
+            return 0
+        found = await asyncio.gather(*(self._asking.last(stream, each) for each in filters))
+        since = start if isinstance(start, datetime) else _EVER
+        return max((each.sequence for each in found if each and each.stored_at >= since), default=0)
+
+    async def _create(self, stream: str, config: dict[str, Any]) -> dict[str, Any]:
+        request = {"stream_name": stream, "config": config, "action": "create"}
+        return await self._asking.api(f"CONSUMER.CREATE.{stream}.{config['name']}", request)
 
     def forget(self, stream: str, name: str) -> None:
         """Delete it. Nobody waits for the answer: a consumer that is not deleted ends by its inactivity."""

@@ -96,9 +96,9 @@ class Credentials:
         if request.reading not in READINGS:
             raise MalformedMessage("nobody reads that")
         name, subjects = reader(worker, request.reading), filters(key, request.reading)
-        await self._bus.api(f"CONSUMER.DELETE.{SESSIONS.name}.{name}", None)
-        made = await self._readers.make_named(name, SESSIONS.name, subjects, "all", max(0, request.after))
-        return Reader(consumer=name, pending=made.pending)
+        after, once = max(0, request.after), request.once
+        made = await self._readers.make_named(name, SESSIONS.name, subjects, "all", after, once=once)
+        return Reader(consumer=made.name, pending=made.pending, last=made.last)
 
 
 def _whose(place: list[str]) -> tuple[SessionKey, str]:

@@ -37,14 +37,16 @@ class AskedReaders:
         self._key = key
         self._worker = worker
 
-    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+    async def make(
+        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
+    ) -> Made:
         """Return a consumer for what this session reads. Raises `Unavailable`."""
-        request = OpenReader(reading=reading_of(self._key, filters), after=after)
+        request = OpenReader(reading=reading_of(self._key, filters), after=after, once=once)
         subject = OpenReader.subject(self._key, self._worker)
         word = _word(READERS.decode, await self._bus.request(subject, request, deadline=ASK_SECONDS))
         if not isinstance(word, Reader):
             raise Unavailable(f"{stream} cannot be read now: {word}")
-        return Made(word.consumer, word.pending)
+        return Made(word.consumer, word.pending, last=word.last)
 
     def forget(self, stream: str, name: str) -> None:
         """Leave it: it ends by its inactivity, or when it is made anew."""

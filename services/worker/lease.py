@@ -48,9 +48,10 @@ class HeldLease:
 
         A key that is gone is created again as long as the session's log is `unmoved`: nobody wrote but us.
         """
+        renewed = True
         while True:
-            renewed = await self._renew(unmoved)
             await asyncio.sleep(RENEW_SECONDS if renewed else RETRY_SECONDS)
+            renewed = await self._renew(unmoved)
 
     async def _renew(self, unmoved: Unmoved) -> bool:
         began = time.monotonic()
