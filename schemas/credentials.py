@@ -52,14 +52,10 @@ class Denied(Message, frozen=True, kw_only=True):
 
 
 class OpenReader(Message, frozen=True, kw_only=True):
-    """A worker asks for a consumer that reads `reading` of its session after the sequence `after`, in place of an earlier one.
-
-    With `once` it waits for no more than is there.
-    """
+    """A worker asks for a consumer that reads `reading` of its session after the sequence `after`, in place of an earlier one."""
 
     reading: str
     after: int = 0
-    once: bool = False
 
     @staticmethod
     def subject(key: SessionKey | str, worker: str) -> str:
@@ -68,10 +64,7 @@ class OpenReader(Message, frozen=True, kw_only=True):
 
 
 class Reader(Message, frozen=True, kw_only=True):
-    """The consumer, empty where it has nothing to read, and how many messages wait for it.
-
-    All that is stored has come once the sequence `last` has.
-    """
+    """The consumer, and how many messages wait for it; all that was stored has come once the sequence `last` has."""
 
     consumer: str
     pending: int

@@ -76,7 +76,7 @@ class Admission(Message, frozen=True, kw_only=True):
 
 
 class NotNow(Message, frozen=True, kw_only=True):
-    """The scheduler's other word on an `Admit`: the asker is behind the log; read on, and ask again if it still matters."""
+    """The scheduler's other word on an `Admit`: one of both is behind the log; read on, and ask again if it still matters."""
 
 
 ADMISSIONS = Family.of(Admission, NotNow)

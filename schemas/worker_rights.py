@@ -60,14 +60,18 @@ SHARED = (
 READINGS = {
     "log": ("in.*", "control", "end.*"),
     "out": ("out",),
+    # A holder's own `claimed` on `out` tells it that nothing of an earlier one's `state` is missing.
+    "memory": ("state", "out"),
     "state": ("state",),
     "words": ("in.*", "end.*"),
 }
+# An older worker reads `state` alone, and an older scheduler's credential lets it pull from these names.
+_NAMES = {"memory": "state"}
 
 
 def reader(worker: str, reading: str) -> str:
     """Return the name of the consumer by which `worker` reads."""
-    return f"{worker}-{reading}"
+    return f"{worker}-{_NAMES.get(reading, reading)}"
 
 
 def filters(key: SessionKey, reading: str) -> tuple[str, ...]:
@@ -111,7 +115,7 @@ def session_rights(key: SessionKey, worker: str) -> Rights:
             f"{DIRECT}.{SESSIONS.name}.session.{key}.>",
             f"{DIRECT}.KV_{LEASES.name}.$KV.{LEASES.name}.{key}",
             f"{DIRECT}.{FILES.name}.files.{key}.>",
-            *(f"{NEXT}.{SESSIONS.name}.{reader(worker, name)}" for name in READINGS),
+            *dict.fromkeys(f"{NEXT}.{SESSIONS.name}.{reader(worker, name)}" for name in READINGS),
             f"scheduler.renew.{key}.{worker}",
             f"scheduler.reader.{key}.{worker}",
             f"scheduler.admit.{key}",

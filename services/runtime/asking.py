@@ -24,6 +24,8 @@ DEFAULT_DEADLINE = 10.0
 # A replica follows its leader within milliseconds; one that takes longer than this is not waited for.
 CAUGHT_UP_SECONDS = 1.0
 LAG_SECONDS = 0.02
+# The server's words: there is no such message, which is not a stream that is missing; nobody leads now.
+NO_MESSAGE, LEADERLESS = 10037, 503
 # Before asking again where the connection is away.
 AGAIN_SECONDS = 0.05
 
@@ -83,7 +85,8 @@ class Asking:
     ) -> Stored | None:
         """Return the last message of `subject` as the stream's leader knows it, None when there is none.
 
-        A `direct` one comes from a replica, which is given a moment to know what the leader told as `at_least`.
+        A `direct` one comes from a replica, which is given a moment to know what the leader told as `at_least`; one that
+        does not is as good as no answer.
         """
         if not self.direct:
             return await self._get(stream, {"last_by_subj": subject}, deadline)
@@ -91,8 +94,10 @@ class Asking:
         patience = min(until, time.monotonic() + CAUGHT_UP_SECONDS)
         while True:
             found = await self._directly(stream, subject, until)
-            if (found.sequence if found else 0) >= at_least or time.monotonic() >= patience:
+            if (found.sequence if found else 0) >= at_least:
                 return found
+            if time.monotonic() >= patience:
+                raise Unavailable(f"{stream}: the replica that answers lags behind")
             await asyncio.sleep(LAG_SECONDS)
 
     async def at(self, stream: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
@@ -158,12 +163,19 @@ class Asking:
                 await asyncio.sleep(LAG_SECONDS)
 
     async def _get(self, stream: str, request: dict[str, Any], deadline: float) -> Stored | None:
-        answer = await self.api(f"STREAM.MSG.GET.{stream}", request, deadline=deadline)
-        if "error" in answer:
-            if answer["error"].get("code") == 404:
+        until = time.monotonic() + deadline
+        while True:
+            left = max(0.0, until - time.monotonic())
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", request, deadline=left)
+            error = answer.get("error", {})
+            if not error:
+                return _stored(answer["message"])
+            if error.get("err_code") == NO_MESSAGE:
                 return None
-            raise Unavailable(f"{stream}: {answer['error'].get('description')}")
-        return _stored(answer["message"])
+            # A replica that knows of no leader may answer before the leader does.
+            if error.get("code") != LEADERLESS or time.monotonic() >= until:
+                raise Unavailable(f"{stream}: {error.get('description')}")
+            await asyncio.sleep(LAG_SECONDS)
 
 
 async def reply(asked: Msg, answer: Message) -> None:

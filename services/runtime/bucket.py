@@ -75,13 +75,14 @@ class Bucket(Generic[M]):
 
     async def entries(self) -> list[Entry[M]]:
         """Return the entries that hold a value now."""
-        found: list[Entry[M]] = []
+        found: dict[str, Entry[M]] = {}
         async with contextlib.aclosing(self.watch()) as watch:
             async for entry in watch:
                 if entry is None:
                     break
-                found += [entry] if entry.value is not None else []
-        return found
+                # A replica that catches up tells a key once more for each of its changes.
+                found[entry.key] = entry
+        return [entry for entry in found.values() if entry.value is not None]
 
     async def watch(self, keys: str = ">") -> AsyncGenerator[Entry[M] | None, None]:
         """Yield the entries there are, then None, then every change; None again whenever nothing is behind."""

@@ -9,14 +9,11 @@ from services.runtime.errors import Unavailable
 from services.runtime.pull import BATCH, Delivery, Pull, Silent
 from services.runtime.readers import Start
 
-# A replica catches up within milliseconds, unless it was away.
-LAG_SECONDS = 0.5
-
 
 class Follow:
     """The messages of `filters` after sequence `after`, in order, each once, for ever.
 
-    `start` leaves out what was there before. With `once` nothing is waited for that is not there yet.
+    `start` leaves out what was there before. Whoever knows that one of them is stored at `through` waits for it.
     """
 
     def __init__(
@@ -26,28 +23,28 @@ class Follow:
         filters: Sequence[str],
         *,
         after: int = 0,
+        through: int = 0,
         start: Start = "all",
         batch: int = BATCH,
-        once: bool = False,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._filters = list(filters)
         self._start: Start = start
         self._batch = batch
-        self._once = once
+        self._through = through
         self._last = 0
         self.position = after
         self.backlog = 0
 
     async def deliveries(self) -> AsyncGenerator[Delivery | None, None]:
-        """Yield deliveries; yield None whenever everything that the stream's leader has stored has been yielded."""
+        """Yield deliveries; yield None whenever everything stored so far has been yielded.
+
+        Of the first None that is the word of the stream's leader, and of `through`; later of the replica that is read.
+        """
         while True:
             try:
                 consumer = await self._create()
-                if not consumer:
-                    yield None
-                    return
                 async with contextlib.aclosing(self._pull(consumer)) as pulled:
                     async for delivery in pulled:
                         yield delivery
@@ -56,12 +53,13 @@ class Follow:
 
     async def _pull(self, consumer: str) -> AsyncGenerator[Delivery | None, None]:
         try:
-            async with Pull(self._bus.client, self._stream, consumer, batch=self._batch) as pull:
+            async with Pull(
+                self._bus.client, self._stream, consumer, batch=self._batch, on_idle=self._idle
+            ) as pull:
                 if not self.backlog and self._is_complete:
                     yield None
-                place, deliveries = 0, aiter(pull)
-                while True:
-                    delivery = await self._next(deliveries)
+                place = 0
+                async for delivery in pull:
                     # A client that falls behind drops messages without a word; they are read again.
                     if delivery.place != place + 1:
                         raise Silent(f"{consumer}: {delivery.place} came after {place}")
@@ -76,36 +74,29 @@ class Follow:
         finally:
             self._bus.readers.forget(self._stream, consumer)
 
-    async def _next(self, deliveries: AsyncGenerator[Delivery, None]) -> Delivery:
-        """Return the next one; what a replica lacks for long is read from another, unless it is gone meanwhile."""
-        if self._is_complete:
-            return await anext(deliveries)
-        try:
-            async with asyncio.timeout(LAG_SECONDS):
-                return await anext(deliveries)
-        except TimeoutError as e:
-            raise Silent(f"{self._stream}: a replica lags behind") from e
+    def _idle(self) -> None:
+        if not self._is_complete:  # unless what is missing was removed meanwhile, another replica has it
+            raise Silent(f"{self._stream}: a replica lags behind")
 
     @property
     def _is_complete(self) -> bool:
         return self.position >= self._last
 
     async def _create(self) -> str:
-        made = await self._bus.readers.make(
-            self._stream, self._filters, self._start, self.position, once=self._once
-        )
-        self.backlog, self._last = made.pending, made.last
+        made = await self._bus.readers.make(self._stream, self._filters, self._start, self.position)
+        self.backlog, self._last = made.pending, max(made.last, self._through)
         if self._start == "new":  # a consumer made anew goes on from here
             self.position, self._start = made.position, "all"
         return made.name
 
 
-async def read(bus: Bus, stream: str, filters: Sequence[str], *, after: int = 0) -> list[Delivery]:
-    """Return everything that `filters` hold now after sequence `after`, in order."""
+async def read(
+    bus: Bus, stream: str, filters: Sequence[str], *, after: int = 0, through: int = 0
+) -> list[Delivery]:
+    """Return everything that `filters` hold now after sequence `after`, in order; see `Follow` for `through`."""
     found: list[Delivery] = []
-    async with contextlib.aclosing(
-        Follow(bus, stream, filters, after=after, once=True).deliveries()
-    ) as deliveries:
+    follow = Follow(bus, stream, filters, after=after, through=through)
+    async with contextlib.aclosing(follow.deliveries()) as deliveries:
         async for delivery in deliveries:
             if delivery is None:
                 break

@@ -5,7 +5,7 @@ Measured beside `fetch`, this delivers two to three times as much.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -93,7 +93,8 @@ class Pull:
     """An open pull on a consumer. Iterate to get deliveries; raises `Silent` when it has to be opened anew.
 
     With `ahead` it asks for more before it runs dry; without, only when nothing is left that it asked for. With
-    `gives_back` it ends by giving back what had arrived for it and was not handed out.
+    `gives_back` it ends by giving back what had arrived for it and was not handed out. `on_idle` is called every
+    `HEARTBEAT` seconds in which the consumer has nothing to send, and may raise `Silent`.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class Pull:
         batch: int = BATCH,
         ahead: bool = True,
         gives_back: bool = False,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch = batch
         self._low = batch // 2 if ahead else -1
         self._gives_back = gives_back
+        self._on_idle = on_idle
         self._outstanding = 0
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
         self._inbox = client.new_inbox()
@@ -180,6 +183,7 @@ class Pull:
     async def _heed(self, headers: Mapping[str, str]) -> None:
         status = headers.get("Status")
         if status == "100":
+            self._on_idle()
             return
         if status in {"404", "408", "409"} and "Nats-Pending-Messages" in headers:
             self._outstanding -= int(headers["Nats-Pending-Messages"])

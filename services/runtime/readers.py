@@ -24,12 +24,11 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 class Made(msgspec.Struct, frozen=True):
     """A consumer: `pending` messages wait for it, and it goes on after the stream's sequence `position`.
 
-    It may live on a replica that lags behind: what is stored has come once the sequence `last` has. Without a name it
-    has nothing to read.
+    It may live on a replica that lags behind: all that was stored has come once the sequence `last` has.
     """
 
     name: str
-    pending: int = 0
+    pending: int
     position: int = 0
     last: int = 0
 
@@ -37,13 +36,8 @@ class Made(msgspec.Struct, frozen=True):
 class Readers(Protocol):
     """Makes consumers of `stream` that read `filters`. Raises `Unavailable`."""
 
-    async def make(
-        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
-    ) -> Made:
-        """Return a consumer that begins by `start`, or after the sequence `after` where that is given.
-
-        With `once` nobody waits for more than is there.
-        """
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
+        """Return a consumer that begins by `start`, or after the sequence `after` where that is given."""
 
     def forget(self, stream: str, name: str) -> None:
         """A consumer is not needed any more; nobody waits until it is gone."""
@@ -76,20 +70,16 @@ class OwnReaders:
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
 
-    async def make(
-        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
-    ) -> Made:
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
         """Return a new consumer. Raises `Unavailable`."""
-        return await self.make_named(self._asking.new_id(), stream, filters, start, after, once=once)
+        return await self.make_named(self._asking.new_id(), stream, filters, start, after)
 
     async def make_named(
-        self, name: str, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool = False
+        self, name: str, stream: str, filters: Sequence[str], start: Start, after: int
     ) -> Made:
         """Return the consumer `name`, in place of one that there may be. Raises `Unavailable`."""
         last = await self._last(stream, filters, start)
-        if once and last <= after:
-            return Made("")
-        # By its mark the broker tells it from one that reads the same, whose messages may have been lost.
+        # Asked again for want of an answer, the broker knows this request by its mark; another's consumer has another.
         config = reader_config(name, filters, start, after) | {"metadata": {"made": self._asking.new_id()}}
         answer = await self._create(stream, config)
         if answer.get("error", {}).get("err_code") == ALREADY_THERE:
@@ -104,8 +94,8 @@ class OwnReaders:
         if start == "new":
             return 0
         found = await asyncio.gather(*(self._asking.last(stream, each) for each in filters))
-        since = start if isinstance(start, datetime) else _EVER
-        return max((each.sequence for each in found if each and each.stored_at >= since), default=0)
+        since = start.astimezone(UTC) if isinstance(start, datetime) else _EVER
+        return max((each.sequence for each in found if each and each.stored_at > since), default=0)
 
     async def _create(self, stream: str, config: dict[str, Any]) -> dict[str, Any]:
         request = {"stream_name": stream, "config": config, "action": "create"}

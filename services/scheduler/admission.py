@@ -45,7 +45,7 @@ class Desk:
         self._instructions = instructions
 
     async def answer(self, request: Admit) -> Admission | NotNow:
-        """Return the answer: not now, where another turn is open or the queue waits after a stop.
+        """Return the answer: not now, where another turn is open, the queue waits after a stop, or one of us is behind.
 
         Raises `InvalidKey` and `Unavailable`.
         """
@@ -76,10 +76,9 @@ class Desk:
                 self._instructions.of(key, memory.open.user), self._starting.audit(key, memory.open)
             )
             return self._admission(memory.open, instructions)
-        if 0 < turn <= memory.heard:
-            # It waits behind another one, or has its fate: the asker's log is behind, and a refusal would end it.
-            return NotNow()
-        return Admission(admitted=False, reason="There is no such message.")
+        # It waits behind another one, has its fate, or came to the asker's replica before it came to the leader: a
+        # refusal would end it.
+        return NotNow()
 
     def _run(self, key: SessionKey, memory: Turns) -> Turns:
         held = self._leases.held(key)

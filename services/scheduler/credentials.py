@@ -96,8 +96,7 @@ class Credentials:
         if request.reading not in READINGS:
             raise MalformedMessage("nobody reads that")
         name, subjects = reader(worker, request.reading), filters(key, request.reading)
-        after, once = max(0, request.after), request.once
-        made = await self._readers.make_named(name, SESSIONS.name, subjects, "all", after, once=once)
+        made = await self._readers.make_named(name, SESSIONS.name, subjects, "all", max(0, request.after))
         return Reader(consumer=made.name, pending=made.pending, last=made.last)
 
 

@@ -70,7 +70,7 @@ class Ending:
             return False
         claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
         claimed = await self._claim(key, claim)
-        known = known_of(turn.turn, await self._events(key, turn.turn))
+        known = known_of(turn.turn, await self._events(key, turn.turn, claimed))
         finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
         end = self._written(turn, verdict, known)
         await self._bus.publish_batch(
@@ -101,8 +101,9 @@ class Ending:
                 if not await self._leases.stands(key, claim.lease):
                     raise
 
-    async def _events(self, key: SessionKey, turn: int) -> list[Message | Unknown]:
-        deliveries = await read(self._bus, SESSIONS.name, [f"session.{key}.out"], after=turn)
+    async def _events(self, key: SessionKey, turn: int, claimed: int) -> list[Message | Unknown]:
+        out = f"session.{key}.out"
+        deliveries = await read(self._bus, SESSIONS.name, [out], after=turn, through=claimed)
         events: list[Message | Unknown] = []
         for delivery in deliveries:
             with contextlib.suppress(MalformedMessage):

@@ -37,11 +37,9 @@ class AskedReaders:
         self._key = key
         self._worker = worker
 
-    async def make(
-        self, stream: str, filters: Sequence[str], start: Start, after: int, *, once: bool
-    ) -> Made:
+    async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
         """Return a consumer for what this session reads. Raises `Unavailable`."""
-        request = OpenReader(reading=reading_of(self._key, filters), after=after, once=once)
+        request = OpenReader(reading=reading_of(self._key, filters), after=after)
         subject = OpenReader.subject(self._key, self._worker)
         word = _word(READERS.decode, await self._bus.request(subject, request, deadline=ASK_SECONDS))
         if not isinstance(word, Reader):

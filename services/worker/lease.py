@@ -31,13 +31,13 @@ class LeaseLost(Exception):
 class HeldLease:
     """A lease that this worker holds. `token` is its creation revision: what fences older holders."""
 
-    def __init__(self, bucket: Bucket[Lease], key: SessionKey, holder: str, token: int) -> None:
+    def __init__(self, bucket: Bucket[Lease], key: SessionKey, holder: str, token: int, taken: float) -> None:
         self._bucket = bucket
         self._key = str(key)
         self._lease = Lease(holder=holder, token=token)
         self._revision = token
         self.token = token
-        self._renewed = time.monotonic()
+        self._renewed = taken
 
     def fresh(self) -> bool:
         """Whether the last renewal is recent enough to push by."""
@@ -48,10 +48,11 @@ class HeldLease:
 
         A key that is gone is created again as long as the session's log is `unmoved`: nobody wrote but us.
         """
-        renewed = True
+        due = self._renewed + RENEW_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS if renewed else RETRY_SECONDS)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             renewed = await self._renew(unmoved)
+            due = time.monotonic() + (RENEW_SECONDS if renewed else RETRY_SECONDS)
 
     async def _renew(self, unmoved: Unmoved) -> bool:
         began = time.monotonic()
@@ -59,17 +60,17 @@ class HeldLease:
             self._revision = await self._bucket.put(
                 self._key, self._lease, self._revision, deadline=RETRY_SECONDS
             )
-        except Conflict:
-            return await self._reclaim(unmoved)
+        except Conflict as e:
+            return await self._reclaim(unmoved, e.last)
         except Unavailable:
             return False
         self._renewed = began
         return True
 
-    async def _reclaim(self, unmoved: Unmoved) -> bool:
+    async def _reclaim(self, unmoved: Unmoved, told: int) -> bool:
         # After an outage longer than its life the key is gone; whoever claimed since then has moved the log.
         try:
-            entry = await self._bucket.get(self._key)
+            entry = await self._bucket.get(self._key, told)
             ours = entry.value is None or entry.value.token in {0, self.token}
             if not ours or (entry.value and entry.value.holder != self._lease.holder) or not await unmoved():
                 raise LeaseLost(self._key)
@@ -83,17 +84,17 @@ class HeldLease:
         for _ in range(2):
             try:
                 await self._bucket.delete(self._key, self._revision)
-            except Conflict:
-                if not await self._still_ours():
+            except Conflict as e:
+                if not await self._still_ours(e.last):
                     return
             except Unavailable:
                 return
             else:
                 return
 
-    async def _still_ours(self) -> bool:
+    async def _still_ours(self, told: int) -> bool:
         try:
-            entry = await self._bucket.get(self._key)
+            entry = await self._bucket.get(self._key, told)
         except Unavailable:
             return False
         if entry.value is None or entry.value.holder != self._lease.holder:
@@ -105,8 +106,10 @@ class HeldLease:
 async def acquire(bus: Bus, key: SessionKey, holder: str) -> HeldLease | None:
     """Take the lease of `key`; None when somebody else holds it."""
     bucket = Bucket(bus, LEASES.name, Lease)
+    # Its life may have begun any time from here on: an answer can be lost, and come late.
+    taken = time.monotonic()
     try:
         token = await bucket.create(str(key), Lease(holder=holder))
     except Conflict:
         return None
-    return HeldLease(bucket, key, holder, token)
+    return HeldLease(bucket, key, holder, token, taken)

@@ -48,7 +48,9 @@ class Recall:
         if self._restored is not None:
             return
         try:
-            found = await self._patiently(lambda: restore(self._bus, self._key), turn, tell)
+            found = await self._patiently(
+                lambda: restore(self._bus, self._key, self._log.claimed), turn, tell
+            )
         except Unreadable as e:
             await self.begin_anew(turn, str(e), tell)
             return

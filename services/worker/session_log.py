@@ -39,23 +39,24 @@ class SessionLog:
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
         self._writing: set[asyncio.Task[int]] = set()
-        self._lease = 0
+        self._lease = self.claimed = 0
         # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
         self.lost = asyncio.Event()
 
     async def claim(self, holder: str, token: int, attempt: int, still_held: Callable[[], bool]) -> int:
         """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`."""
-        message = Claimed(lease=token, holder=holder, attempt=attempt)
+        message, told = Claimed(lease=token, holder=holder, attempt=attempt), 0
         while still_held():
             try:
-                last = await self._bus.last("SESSIONS", self._out)
+                last = await self._bus.last("SESSIONS", self._out, at_least=told)
                 follows = last.sequence if last else 0
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except (Conflict, Unavailable, StreamFull) as e:
+                told = e.last if isinstance(e, Conflict) else told
                 log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
                 await asyncio.sleep(CLAIM_AGAIN_SECONDS)
                 continue
-            self._lease = token
+            self._lease, self.claimed = token, self._last
             return follows
         raise LeaseLost(str(self.key))
 

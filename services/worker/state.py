@@ -54,17 +54,20 @@ class Conversations:
         self._uuids.update(filter(None, map(_uuid, entries)))
 
 
-async def restore(bus: Bus, key: SessionKey) -> Conversations:
+async def restore(bus: Bus, key: SessionKey, claimed: int = 0) -> Conversations:
     """Read the session's conversations: the archive first, then the stream from the archive's position.
 
+    Complete is what goes as far as the reader's own claim, at sequence `claimed`.
     Raises `Unavailable` when the archive does not answer, and `Unreadable`.
     """
     found = Conversations()
     records, through = await archived(bus, key, "state")
     payloads = [bytes(record.payload) for record in records]
-    stream = await read(bus, "SESSIONS", [f"session.{key}.state"], after=through)
+    state, out = f"session.{key}.state", f"session.{key}.out"
+    stream = await read(bus, "SESSIONS", [state, out], after=through, through=claimed)
+    payloads += [delivery.data for delivery in stream if delivery.subject == state]
     try:
-        for payload in (*payloads, *(delivery.data for delivery in stream)):
+        for payload in payloads:
             found.apply(StateAppended.decode(payload))
     except (ValueError, RecursionError) as e:
         raise Unreadable("The agent's stored conversation cannot be read.") from e

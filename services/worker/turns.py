@@ -63,7 +63,10 @@ class Turns:
 
     async def _attempted(self, turn: int) -> Attempted:
         attempted = Attempted()
-        for delivery in await read(self._bus, "SESSIONS", [f"session.{self._place.log.key}.out"], after=turn):
+        log = self._place.log
+        for delivery in await read(
+            self._bus, "SESSIONS", [f"session.{log.key}.out"], after=turn, through=log.claimed
+        ):
             with contextlib.suppress(
                 MalformedMessage
             ):  # what cannot be read now could not be read by anybody

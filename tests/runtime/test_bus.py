@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -12,7 +13,7 @@ from schemas.events import Claimed, Notice, TurnFinished
 from schemas.keys import SessionKey
 from schemas.people import Person
 from services.local.broker import Broker
-from services.runtime.bucket import Bucket
+from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, Unavailable
 from services.runtime.follow import Follow, read
@@ -158,3 +159,37 @@ async def test_an_answer_that_nobody_waits_for_any_more_deafens_nobody(bus: Bus)
     assert "config" in await bus.api("STREAM.INFO.SESSIONS", None)
     await bus.client.flush()
     assert "config" in await bus.api("STREAM.INFO.SESSIONS", None)
+
+
+async def test_a_stream_that_is_missing_is_not_an_empty_one(bus: Bus) -> None:
+    assert await bus.last("SESSIONS", OUT) is None
+    await bus.api("STREAM.DELETE.SESSIONS", None)
+    with pytest.raises(Unavailable, match="stream not found"):
+        await bus.last("SESSIONS", OUT)
+
+
+async def test_a_replica_that_lacks_what_the_leader_told_is_no_answer(bus: Bus) -> None:
+    stored = await bus.publish(out(Claimed(lease=1, holder="a"), 0))
+    direct = Bus(bus.client, direct=True)
+    found = await direct.last("SESSIONS", OUT, at_least=stored)
+    assert found
+    assert found.sequence == stored
+    with pytest.raises(Unavailable, match="lags behind"):
+        await direct.last("SESSIONS", OUT, at_least=stored + 1)
+
+
+class CatchingUp(Bucket[Lease]):
+    """Reads from a replica that tells a key once for each of its changes."""
+
+    async def watch(self, keys: str = ">") -> AsyncGenerator[Entry[Lease] | None, None]:
+        lease = Lease(holder="a")
+        yield Entry("a", lease, 1)
+        yield Entry("b", lease, 2)
+        yield Entry("a", lease, 3)
+        yield Entry("b", None, 4)
+        yield None
+
+
+async def test_entries_are_told_as_they_stand_at_last(bus: Bus) -> None:
+    entries = await CatchingUp(bus, bus_map.LEASES.name, Lease).entries()
+    assert [(entry.key, entry.revision) for entry in entries] == [("a", 3)]

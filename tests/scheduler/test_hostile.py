@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from schemas.ends import TurnEnd
 from schemas.operations import DeadLetter
 from schemas.people import Person
-from schemas.work import ADMISSIONS, Admission
+from schemas.work import ADMISSIONS, Admission, NotNow
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
 from services.runtime.metrics import REFUSED
@@ -67,9 +67,12 @@ async def test_a_strange_request_for_admission_gets_its_answer(
     answer = ADMISSIONS.decode(
         (await bus.client.request("scheduler.admit.T1.C1.1-1", payload, timeout=5)).data
     )
-    assert isinstance(answer, Admission)
-    assert not answer.admitted
-    assert refused() == before + ("cannot be read" in answer.reason)
+    if isinstance(answer, Admission):
+        assert not answer.admitted
+        assert "cannot be read" in answer.reason
+    else:
+        assert answer == NotNow()
+    assert refused() == before + isinstance(answer, Admission)
     await answered(bus, thread := Thread(bus), await thread.say("finish"))
 
 

@@ -14,7 +14,7 @@ from schemas.buckets import Cursor, PartitionOwner
 from schemas.bus import CURSORS, LEASE_LIFE, WRITERS
 from services.ingress.writer.partition import PARTITIONS, Partition
 from services.ingress.writer.settings import WriterSettings
-from services.runtime.bucket import Bucket, Entry
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict, Unavailable
 
@@ -86,7 +86,7 @@ class Leases:
         if not self._member_revision:
             entry = await self._writers.get(self._member)
             self._member_revision = await self._writers.put(self._member, self._me, entry.revision)
-        entries = await self._entries()
+        entries = {entry.key for entry in await self._writers.entries()}
         members = sum(key.startswith(MEMBER) for key in entries)
         share = math.ceil(PARTITIONS / max(1, members))
         for number in sorted(self._owned)[share:]:
@@ -99,16 +99,6 @@ class Leases:
         took = [await self._take(number) for number in free[: max(0, share - len(self._owned))]]
         if any(took):
             self._changed()
-
-    async def _entries(self) -> dict[str, Entry[PartitionOwner]]:
-        found: dict[str, Entry[PartitionOwner]] = {}
-        async with contextlib.aclosing(self._writers.watch()) as entries:
-            async for entry in entries:
-                if entry is None:
-                    break
-                if entry.value is not None:
-                    found[entry.key] = entry
-        return found
 
     async def _take(self, number: int) -> bool:
         now = _now()
