@@ -76,7 +76,10 @@ class Admission(Message, frozen=True, kw_only=True):
 
 
 class NotNow(Message, frozen=True, kw_only=True):
-    """The scheduler's other word on an `Admit`: one of both is behind the log; read on, and ask again if it still matters."""
+    """The scheduler's other word on an `Admit`: another turn is open, or one of the two has read less of the log.
+
+    Read on, and ask again if it still matters.
+    """
 
 
 ADMISSIONS = Family.of(Admission, NotNow)

@@ -56,7 +56,7 @@ SHARED = (
     Shared(subject=CONTROL, heard=True),
 )
 
-# What a worker reads in order, each by a consumer of its own that the scheduler makes.
+# What a worker reads in order, by consumers that the scheduler makes for it.
 READINGS = {
     "log": ("in.*", "control", "end.*"),
     "out": ("out",),
@@ -65,7 +65,7 @@ READINGS = {
     "state": ("state",),
     "words": ("in.*", "end.*"),
 }
-# An older worker reads `state` alone, and an older scheduler's credential lets it pull from these names.
+# An older worker reads `state` alone; and an older scheduler's credential lets a newer one pull by this name.
 _NAMES = {"memory": "state"}
 
 

@@ -39,6 +39,7 @@ class Archive:
         That may be less than `through` when the stream's replica that was read lags behind. Raises `StoreError` and
         both kinds of `Unavailable`.
         """
+        await self._stream.reached(through)
         while True:
             try:
                 archived = await self._append(key)

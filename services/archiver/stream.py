@@ -29,11 +29,6 @@ class State(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-class _Found(msgspec.Struct, frozen=True):
-    seq: int
-    time: datetime
-
-
 class SessionsStream:
     """The one stream of all sessions. Every call raises `Unavailable` (the bus's)."""
 
@@ -53,18 +48,18 @@ class SessionsStream:
                     payload=delivery.data,
                 )
 
+    async def reached(self, sequence: int) -> None:
+        """Return when the stream's leader has `sequence`, which was heard of."""
+        await self._bus.reached(SESSIONS.name, sequence)
+
     async def holds_after(self, key: SessionKey, sequence: int) -> bool:
         """Whether the stream's leader knows something of a session after `sequence`."""
         return await self._bus.following(SESSIONS.name, _all(key), sequence) is not None
 
     async def first(self, subject: str, at_least: int = 0) -> tuple[int, datetime] | None:
         """Return sequence and time of the first message of `subject` from sequence `at_least` on."""
-        request = {"seq": max(1, at_least), "next_by_subj": subject, "no_hdr": True}
-        answer = await self._bus.api(f"STREAM.MSG.GET.{SESSIONS.name}", request)
-        if answer.get("error", {}).get("code") == 404:
-            return None
-        found = msgspec.convert(_checked(answer)["message"], _Found)
-        return found.seq, found.time
+        found = await self._bus.following(SESSIONS.name, subject, max(1, at_least) - 1)
+        return (found.sequence, found.stored_at) if found else None
 
     async def first_since(self, time: datetime) -> int:
         """Return the first sequence that was stored at `time` or later; the next one where there is none."""

@@ -15,11 +15,7 @@ from services.runtime.follow import Follow
 
 async def bring_missing(bus: Bus, files: Files, attachments: Attachments, since: datetime) -> None:
     """Bring the files of all inputs stored after `since` that are not there. Raises `Unavailable`."""
-    request = {"start_time": since.isoformat(), "next_by_subj": IN}
-    first = await bus.api(f"STREAM.MSG.GET.{SESSIONS.name}", request)
-    if "error" in first:
-        return
-    follow = Follow(bus, SESSIONS.name, [IN], after=int(first["message"]["seq"]) - 1)
+    follow = Follow(bus, SESSIONS.name, [IN], start=since)
     async with contextlib.aclosing(follow.deliveries()) as deliveries:
         async for delivery in deliveries:
             if delivery is None:

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 ATTEMPT_SECONDS = 1.0
 DEFAULT_DEADLINE = 10.0
-# A replica follows its leader within milliseconds; one that takes longer than this is not waited for.
+# Leader and followers are milliseconds apart; whichever is behind for longer than this is not waited for.
 CAUGHT_UP_SECONDS = 1.0
 LAG_SECONDS = 0.02
 # The server's words: there is no such message, which is not a stream that is missing; nobody leads now.
@@ -103,6 +103,24 @@ class Asking:
     async def at(self, stream: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE) -> Stored | None:
         """Return the message at `sequence`, None when it is gone."""
         return await self._get(stream, {"seq": sequence}, deadline)
+
+    async def has(self, stream: str, sequence: int) -> bool:
+        """Tell whether the stream's leader has, or had, all up to `sequence`. Raises `Unavailable`."""
+        answer = await self.api(f"STREAM.INFO.{stream}", None)
+        if "error" in answer:
+            raise Unavailable(f"{stream}: {answer['error'].get('description')}")
+        return int(answer["state"]["last_seq"]) >= sequence
+
+    async def reached(self, stream: str, sequence: int) -> None:
+        """Return when the stream's leader has `sequence`: what a follower hands out, it may have a moment later.
+
+        Raises `Unavailable` when it takes long.
+        """
+        patience = time.monotonic() + CAUGHT_UP_SECONDS
+        while not await self.has(stream, sequence):
+            if time.monotonic() >= patience:
+                raise Unavailable(f"the leader of {stream} does not have {sequence} yet")
+            await asyncio.sleep(LAG_SECONDS)
 
     async def following(
         self, stream: str, subject: str, sequence: int, *, deadline: float = DEFAULT_DEADLINE

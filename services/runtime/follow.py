@@ -40,7 +40,7 @@ class Follow:
     async def deliveries(self) -> AsyncGenerator[Delivery | None, None]:
         """Yield deliveries; yield None whenever everything stored so far has been yielded.
 
-        Of the first None that is the word of the stream's leader, and of `through`; later of the replica that is read.
+        At the first None the stream's leader has no more, and `through` has come; at later ones the replica that is read.
         """
         while True:
             try:
@@ -91,14 +91,29 @@ class Follow:
 
 
 async def read(
-    bus: Bus, stream: str, filters: Sequence[str], *, after: int = 0, through: int = 0
+    bus: Bus,
+    stream: str,
+    filters: Sequence[str],
+    *,
+    after: int = 0,
+    through: int = 0,
+    patience: float | None = None,
 ) -> list[Delivery]:
-    """Return everything that `filters` hold now after sequence `after`, in order; see `Follow` for `through`."""
+    """Return everything that `filters` hold now after sequence `after`, in order; see `Follow` for `through`.
+
+    Raises `Unavailable` where nothing comes for `patience` seconds; without, it waits.
+    """
     found: list[Delivery] = []
+    loop = asyncio.get_running_loop()
     follow = Follow(bus, stream, filters, after=after, through=through)
-    async with contextlib.aclosing(follow.deliveries()) as deliveries:
-        async for delivery in deliveries:
-            if delivery is None:
-                break
-            found.append(delivery)
+    try:
+        async with asyncio.timeout(patience) as limit, contextlib.aclosing(follow.deliveries()) as deliveries:
+            async for delivery in deliveries:
+                if delivery is None:
+                    break
+                found.append(delivery)
+                if patience is not None:
+                    limit.reschedule(loop.time() + patience)
+    except TimeoutError as e:
+        raise Unavailable(f"{stream} could not be read to its end in time") from e
     return found

@@ -86,7 +86,7 @@ class Delivery:
 
 
 class Silent(Exception):
-    """The consumer sends not even heartbeats: it is gone, or the broker is."""
+    """The consumer sends nothing of use: it is gone, or the broker is, or its replica lags behind."""
 
 
 class Pull:

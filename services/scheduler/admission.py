@@ -76,6 +76,8 @@ class Desk:
                 self._instructions.of(key, memory.open.user), self._starting.audit(key, memory.open)
             )
             return self._admission(memory.open, instructions)
+        if turn < 1 or await self._recall.lacks(key, turn):
+            return Admission(admitted=False, reason="There is no such message.")
         # It waits behind another one, has its fate, or came to the asker's replica before it came to the leader: a
         # refusal would end it.
         return NotNow()

@@ -19,6 +19,9 @@ from services.scheduler.leases import Leases
 
 log = structlog.get_logger(__name__)
 
+# Less than the lease's life that it is read under.
+PATIENCE_SECONDS = 10.0
+
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the log tells of a turn that did not come to its own end."""
@@ -103,7 +106,9 @@ class Ending:
 
     async def _events(self, key: SessionKey, turn: int, claimed: int) -> list[Message | Unknown]:
         out = f"session.{key}.out"
-        deliveries = await read(self._bus, SESSIONS.name, [out], after=turn, through=claimed)
+        deliveries = await read(
+            self._bus, SESSIONS.name, [out], after=turn, through=claimed, patience=PATIENCE_SECONDS
+        )
         events: list[Message | Unknown] = []
         for delivery in deliveries:
             with contextlib.suppress(MalformedMessage):

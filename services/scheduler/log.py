@@ -1,15 +1,13 @@
 """Reading a session's log: what the scheduler has not heard yet, in order."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 from schemas.base import MalformedMessage, Unknown
 from schemas.bus import SESSIONS
 from schemas.keys import SessionKey
-from services.runtime.asking import CAUGHT_UP_SECONDS, LAG_SECONDS, Stored
+from services.runtime.asking import Stored
 from services.runtime.bus import Bus
-from services.runtime.errors import Unavailable
 from services.scheduler.subjects import Heard, decode
 
 
@@ -20,27 +18,38 @@ class SessionLog:
         self._bus = bus
 
     async def after(self, key: SessionKey, position: int, before: int | None = None) -> AsyncIterator[Heard]:
-        """Yield what stands after `position` (and before `before`, which was heard), in order. Raises `Unavailable`."""
-        if before is not None and self._bus.replicas > 1:
-            await self._reached(before)
+        """Yield what stands after `position` and before `before`, which was heard; without, what stands there now.
+
+        Raises `Unavailable`.
+        """
         subjects = [f"session.{key}.{leaf}" for leaf in ("in.*", "control", "end.*")]
+        # Nothing below a message that the leader has can be missing there: each is stored after those before it.
+        if before is None:
+            before = await self._end(subjects)
+        else:
+            await self._bus.reached(SESSIONS.name, before)
         heads = dict(
             zip(subjects, await asyncio.gather(*(self._next(s, position) for s in subjects)), strict=True)
         )
         while True:
             subject, first = min(heads.items(), key=lambda head: head[1].sequence if head[1] else 2**63)
-            if first is None or (before is not None and first.sequence >= before):
+            if first is None or first.sequence >= before:
                 return
             yield _heard(first)
             heads[subject] = await self._next(subject, first.sequence)
 
-    async def _reached(self, sequence: int) -> None:
-        """Return when the leader has it too: what a follower has may be heard of a moment earlier."""
-        patience = time.monotonic() + CAUGHT_UP_SECONDS
-        while await self._bus.following(SESSIONS.name, "session.>", sequence - 1) is None:
-            if time.monotonic() >= patience:
-                raise Unavailable(f"the leader of {SESSIONS.name} does not have {sequence} yet")
-            await asyncio.sleep(LAG_SECONDS)
+    async def lacks(self, key: SessionKey, sequence: int) -> bool:
+        """Tell whether nobody said anything at `sequence` in the session, nor will. Raises `Unavailable`."""
+        if not await self._bus.has(SESSIONS.name, sequence):
+            return False
+        stored = await self._bus.at(SESSIONS.name, sequence)
+        if stored is None or not stored.subject.startswith(f"session.{key}.in."):
+            return True
+        return isinstance(_heard(stored).message, Unknown)
+
+    async def _end(self, subjects: list[str]) -> int:
+        lasts = await asyncio.gather(*(self._bus.last(SESSIONS.name, each) for each in subjects))
+        return 1 + max((last.sequence for last in lasts if last), default=0)
 
     async def _next(self, subject: str, position: int) -> Stored | None:
         return await self._bus.following(SESSIONS.name, subject, position)

@@ -35,6 +35,10 @@ class Recall:
             memory = await self._folded(key, memory, missed)
         return memory
 
+    async def lacks(self, key: SessionKey, sequence: int) -> bool:
+        """Tell whether nobody said anything at `sequence` in the session, nor will. Raises `Unavailable`."""
+        return await self._log.lacks(key, sequence)
+
     async def _folded(self, key: SessionKey, memory: Turns, heard: Heard) -> Turns:
         if isinstance(heard.message, TurnEnd):
             await self._summaries.ended(key, heard.message)

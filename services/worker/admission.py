@@ -17,7 +17,7 @@ from services.worker.line import Line
 log = structlog.get_logger(__name__)
 
 ADMIT_SECONDS = 10.0
-# Where the scheduler is ahead of us in the log, a moment later both have read the same.
+# Where one of us is ahead in the log, a moment later both have read the same.
 AGAIN_SECONDS = 0.2
 
 

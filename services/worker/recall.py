@@ -22,7 +22,7 @@ T = TypeVar("T")
 AGAIN_SECONDS = 0.5
 WAITING = "is waiting for the archive..."
 ARCHIVE_AWAY = (
-    "The archive does not answer; the turn waits for it, so that nothing of the conversation is missing."
+    "The archive does not answer, or the log; the turn waits, so that nothing of the conversation is missing."
 )
 
 

@@ -52,7 +52,7 @@ class SessionLog:
                 follows = last.sequence if last else 0
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except (Conflict, Unavailable, StreamFull) as e:
-                told = e.last if isinstance(e, Conflict) else told
+                told = e.last if isinstance(e, Conflict) else 0
                 log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
                 await asyncio.sleep(CLAIM_AGAIN_SECONDS)
                 continue

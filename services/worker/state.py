@@ -14,6 +14,7 @@ from services.worker.agents.protocol import Entry
 from services.worker.archive import archived
 from services.worker.session_log import SessionLog
 
+PATIENCE_SECONDS = 10.0
 # Far below the broker's maximum payload: it is ASCII, and JSON inside JSON grows by its escapes, twofold at most.
 PART_CHARACTERS = 512 * 1024
 
@@ -54,7 +55,7 @@ class Conversations:
         self._uuids.update(filter(None, map(_uuid, entries)))
 
 
-async def restore(bus: Bus, key: SessionKey, claimed: int = 0) -> Conversations:
+async def restore(bus: Bus, key: SessionKey, claimed: int) -> Conversations:
     """Read the session's conversations: the archive first, then the stream from the archive's position.
 
     Complete is what goes as far as the reader's own claim, at sequence `claimed`.
@@ -64,7 +65,9 @@ async def restore(bus: Bus, key: SessionKey, claimed: int = 0) -> Conversations:
     records, through = await archived(bus, key, "state")
     payloads = [bytes(record.payload) for record in records]
     state, out = f"session.{key}.state", f"session.{key}.out"
-    stream = await read(bus, "SESSIONS", [state, out], after=through, through=claimed)
+    stream = await read(
+        bus, "SESSIONS", [state, out], after=through, through=claimed, patience=PATIENCE_SECONDS
+    )
     payloads += [delivery.data for delivery in stream if delivery.subject == state]
     try:
         for payload in payloads:

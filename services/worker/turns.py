@@ -64,9 +64,8 @@ class Turns:
     async def _attempted(self, turn: int) -> Attempted:
         attempted = Attempted()
         log = self._place.log
-        for delivery in await read(
-            self._bus, "SESSIONS", [f"session.{log.key}.out"], after=turn, through=log.claimed
-        ):
+        out = f"session.{log.key}.out"
+        for delivery in await read(self._bus, "SESSIONS", [out], after=turn, through=log.claimed):
             with contextlib.suppress(
                 MalformedMessage
             ):  # what cannot be read now could not be read by anybody

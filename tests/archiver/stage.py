@@ -40,7 +40,7 @@ async def end(bus, turn=1, key=KEY):
     return await bus.publish(Draft(subject=message.subject(key), message=message, session=str(key)))
 
 
-async def until(condition, seconds=10.0):
+async def until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while True:
         found = await condition()

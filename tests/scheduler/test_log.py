@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.bus import SESSIONS
 from services.runtime.asking import Stored
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
@@ -9,30 +10,69 @@ from services.scheduler.log import SessionLog
 from tests.scheduler.thread import Thread
 
 
+async def heard(log: SessionLog, thread: Thread, before: int | None = None) -> list[int]:
+    return [each.sequence async for each in log.after(thread.key, 0, before)]
+
+
 class Behind(Bus):
-    """A cluster whose leader has nothing yet when it is asked the first `times`."""
+    """A leader that has nothing yet when it is asked the first `times` whether it has something."""
 
     times = 0
+
+    async def has(self, stream: str, sequence: int) -> bool:
+        self.times -= 1
+        return self.times < 0 and await super().has(stream, sequence)
 
     async def following(
         self, stream: str, subject: str, sequence: int, *, deadline: float = 10
     ) -> Stored | None:
-        self.times -= 1
-        return None if self.times >= 0 else await super().following(stream, subject, sequence)
-
-
-async def heard(log: SessionLog, thread: Thread, before: int) -> list[int]:
-    return [each.sequence async for each in log.after(thread.key, 0, before)]
+        return None if self.times > 0 else await super().following(stream, subject, sequence)
 
 
 async def test_nothing_is_passed_over_because_the_leader_did_not_have_it_yet(bus: Bus) -> None:
     thread = Thread(bus)
     said = [await thread.say("finish") for _ in range(3)]
-    behind = Behind(bus.client, replicas=3)
+    behind = Behind(bus.client)
     behind.times = 5
     assert await heard(SessionLog(behind), thread, said[2]) == said[:2]
 
 
 async def test_a_leader_that_does_not_get_there_is_no_answer(bus: Bus) -> None:
     with pytest.raises(Unavailable, match="does not have"):
-        await heard(SessionLog(Bus(bus.client, replicas=3)), Thread(bus), 1)
+        await heard(SessionLog(bus), Thread(bus), 1)
+
+
+class Talkative(Bus):
+    """A session in which a stop and one more message are stored while the first message is being read."""
+
+    thread: Thread
+
+    async def following(
+        self, stream: str, subject: str, sequence: int, *, deadline: float = 10
+    ) -> Stored | None:
+        if ".in." in subject and sequence:
+            await self.thread.stop()
+            await self.thread.say("more")
+        return await super().following(stream, subject, sequence)
+
+
+async def test_what_is_said_while_it_reads_is_left_for_the_next_time(bus: Bus) -> None:
+    """It stands after a stop that was not there yet when the stops were asked for."""
+    talkative = Talkative(bus.client)
+    talkative.thread = Thread(bus)
+    first = await talkative.thread.say("finish")
+    assert await heard(SessionLog(talkative), talkative.thread) == [first]
+
+
+async def test_what_nobody_said_is_known_from_what_is_not_there_yet(bus: Bus) -> None:
+    log, thread, other = SessionLog(bus), Thread(bus), Thread(bus)
+    said, elsewhere = await thread.say("finish"), await other.say("finish")
+    stopped = await thread.stop()
+    assert [await log.lacks(thread.key, each) for each in (said, elsewhere, stopped, stopped + 1)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    await bus.api(f"STREAM.PURGE.{SESSIONS.name}", None)
+    assert await log.lacks(thread.key, said)

@@ -8,7 +8,8 @@ from schemas.ends import TurnEnd
 from schemas.events import Notice
 from schemas.keys import SessionKey
 from schemas.people import Person
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, Draft
+from services.runtime.errors import Conflict
 from services.runtime.follow import read
 from services.worker.session_log import SessionLog
 
@@ -37,3 +38,24 @@ async def test_a_writer_that_is_cancelled_costs_nobody_the_lease(bus: Bus, steps
     ]
     assert kinds[0] == "claimed/1"
     assert kinds[-3:] == ["notice/1", "turn-finished/1", "turn-end/1"]
+
+
+class Told(Bus):
+    """Is told of a message of `out` once that is gone when it asks for it."""
+
+    told = 0
+
+    async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
+        if self.told:
+            told, self.told = self.told, 0
+            raise Conflict("another write came first", told)
+        return await super().publish(draft, deadline=deadline)
+
+
+async def test_a_session_is_claimed_though_what_was_before_is_purged_meanwhile(bus: Bus) -> None:
+    told = Told(bus.client, direct=True)
+    told.told = 1000
+    log = SessionLog(told, KEY)
+    async with asyncio.timeout(10):
+        assert await log.claim("w-1", 1, 1, lambda: True) == 0
+    assert log.claimed == 1
