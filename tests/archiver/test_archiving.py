@@ -13,7 +13,7 @@ from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
 from services.archiver.stream import SessionsStream
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Draft
+from services.runtime.bus import Bus, Draft
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 from tests.archiver.stage import (
@@ -202,4 +202,25 @@ async def test_of_two_archivers_the_one_that_was_overtaken_writes_the_newest_sum
         revision = await summaries.put(str(KEY), told, revision)
         await archive.summarise(KEY)
     assert Summary.decode(await store.read(summary_name(KEY))).title == "3"
+    await store.close()
+
+
+class Behind(Bus):
+    """A leader that gets what a follower has handed out already when it is asked for the third time."""
+
+    asked = 0
+
+    async def has(self, stream, sequence):
+        self.asked += 1
+        if self.asked == 3:
+            await end(self)
+        return await super().has(stream, sequence)
+
+
+async def test_what_a_follower_handed_out_first_is_archived_though_the_leader_lacks_it_yet(bus, folder):
+    last = await tell(bus)
+    behind, store = Behind(bus.client), Store(Folder(folder))
+    archive = Archive(behind, store, Listings(store), SessionsStream(behind))
+    assert await archive.bring_up(KEY, last + 1) == last + 1
+    assert [record.seq for record in await archived(folder)] == [last, last + 1]
     await store.close()

@@ -338,5 +338,5 @@ async def test_a_jwt_without_its_key_is_none(guarded: Guarded) -> None:
         await open_connection(settings, "w-3", lambda: None)
 
 
-def test_every_reading_has_a_name_of_its_own() -> None:
+def test_a_reading_is_known_by_its_subjects() -> None:
     assert len({filters(MINE, reading) for reading in READINGS}) == len(READINGS)

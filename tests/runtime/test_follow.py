@@ -17,6 +17,8 @@ from services.runtime.topology import apply_map
 from tests.chaos.brokers import Nodes
 
 STATE = "session.T1.C1.1-1.state"
+# The node that serves our connection.
+OURS = 0
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
 @pytest.fixture
 async def clustered(nodes: Nodes) -> AsyncIterator[Bus]:
     client = Client()
-    await nodes.connect(client)
+    await client.connect(nodes.urls[OURS])
     bus = Bus(client, replicas=3)
     await apply_map(bus)
     yield bus
@@ -43,8 +45,7 @@ async def clustered(nodes: Nodes) -> AsyncIterator[Bus]:
 async def follower_of(bus: Bus, stream: str, nodes: Nodes) -> int:
     """Return a node that neither leads `stream` nor serves our connection."""
     leader = (await bus.api(f"STREAM.INFO.{stream}", None))["cluster"]["leader"]
-    ours = nodes.urls.index(bus.client.connected_url.geturl())  # type: ignore[union-attr]
-    return next(place for place in range(nodes.replicas) if f"n{place}" != leader and place != ours)
+    return next(place for place in range(nodes.replicas) if f"n{place}" != leader and place != OURS)
 
 
 async def store(bus: Bus, count: int) -> int:
