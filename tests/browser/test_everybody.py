@@ -19,6 +19,8 @@ async def test_the_whole_way_by_keyboard(page: Page, heard: Heard, bot: AsyncWeb
     await page.keyboard.press("Escape")
     await expect(page.locator("#thread")).to_be_hidden()
     await expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    # Until it is drawn there is nothing to step to.
+    await expect(page.locator("#channel-messages > li")).to_have_count(1)
     await page.keyboard.press("Escape")
     await page.keyboard.press("j")
     await expect(page.locator("#channel-messages > li").last).to_be_focused()
