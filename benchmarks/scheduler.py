@@ -7,12 +7,14 @@ import msgspec
 import uvloop
 
 from benchmarks.child import tell, told, until_ended
+from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
 from services.scheduler.app import wire
+from services.scheduler.launcher import Exit
 from services.scheduler.settings import SchedulerSettings
 
 MANY = 100_000
@@ -27,8 +29,13 @@ class Schedule(msgspec.Struct, kw_only=True):
 class Nobody:
     """Launches nothing: what is measured has its holders already."""
 
+    shared = False
+
     def __init__(self) -> None:
         self._names: list[str] = []
+
+    async def run(self) -> None:
+        """There is nothing to follow."""
 
     async def recover(self) -> None:
         """Nothing was left behind."""
@@ -53,7 +60,27 @@ class Nobody:
         """Return what is meant to run."""
         return self._names
 
-    async def exited(self) -> AsyncIterator[str]:
+    def outdated(self) -> Collection[str]:
+        """There are none."""
+        return ()
+
+    def leaving(self) -> Collection[str]:
+        """There are none."""
+        return ()
+
+    def is_full(self) -> bool:
+        """Return False: only the rules say how many there may be."""
+        return False
+
+    def working(self, name: str, session: SessionKey) -> None:
+        """Who works where stands in the leases."""
+
+    async def exited(self) -> AsyncIterator[Exit]:
+        """Yield none, for ever."""
+        await asyncio.Event().wait()
+        yield Exit("")
+
+    async def troubles(self) -> AsyncIterator[str]:
         """Yield none, for ever."""
         await asyncio.Event().wait()
         yield ""

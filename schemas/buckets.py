@@ -35,7 +35,8 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it.
 
     `id` is its input's. `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token
-    of the lease under which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run.
+    of the lease under which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run,
+    `trouble` what became of its last worker.
     """
 
     turn: int
@@ -54,6 +55,7 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     stopped_at: Moment | None = None
     refusal: str = ""
     retry_at: Moment | None = None
+    trouble: str = ""
 
     @property
     def begun(self) -> bool:

@@ -3,8 +3,40 @@
 Who asks stands in the subject, which the broker lets nobody else use; what is asked in the payload.
 """
 
+import msgspec
+
 from schemas.base import Family, Message
 from schemas.keys import SessionKey
+
+
+class Knock(Message, frozen=True, kw_only=True):
+    """A worker that nobody gave a credential asks for that of its pool: `token` is its cluster's word for who it is."""
+
+    user: str
+    token: str
+
+    @staticmethod
+    def subject(pool: str, worker: str) -> str:
+        """Return the subject of the request."""
+        return f"scheduler.knock.{pool}.{worker}"
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker's agent and its git need and no launcher can give: they stay in the worker's memory.
+
+    `environ` is for the agent; the repository is reached as `git_user` with `git_password`.
+    """
+
+    environ: dict[str, str] = {}
+    git_user: str = ""
+    git_password: str = ""
+
+    def __repr__(self) -> str:
+        return "Secrets(...)"
+
+    def values(self) -> list[str]:
+        """Return what nobody may read."""
+        return [*self.environ.values(), *([self.git_password] if self.git_password else [])]
 
 
 class Enter(Message, frozen=True, kw_only=True):
@@ -39,9 +71,10 @@ class Renew(Message, frozen=True, kw_only=True):
 
 
 class Credential(Message, frozen=True, kw_only=True):
-    """A JWT for the broker; its public half of the key says whose."""
+    """A JWT for the broker; its public half of the key says whose. Into a session go `secrets` with it."""
 
     jwt: str
+    secrets: Secrets = Secrets()
 
 
 class Denied(Message, frozen=True, kw_only=True):

@@ -166,6 +166,7 @@ SCHEDULING = Client(
     ),
     hears=(
         "scheduler.admit.*.*.*",
+        "scheduler.knock.*.*",
         "scheduler.enter.*",
         "scheduler.stay.*.*",
         "scheduler.renew.*.*.*.*",

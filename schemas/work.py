@@ -14,6 +14,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     that its first turn had, as its end tells them. Seconds for `turn_seconds`.
     `instructions` are those of the channel, then those of the person. `owner` began the session: where nothing else
     decides, it works on their repository.
+    `trouble` is a sentence about the worker before, for the thread.
     """
 
     session: str
@@ -32,6 +33,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     model: str | None = None
     instructions: tuple[str, ...] = ()
     owner: Person | None = None
+    trouble: str = ""
 
     @property
     def id(self) -> str:

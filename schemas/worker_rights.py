@@ -44,6 +44,7 @@ SHARED = (
             f"{DIRECT}.{FILES.name}.files.>",
             f"$JS.ACK.{WORK.name}.>",
             "dead.worker.work.*",
+            "scheduler.knock.*.*",
             "scheduler.enter.*",
             "scheduler.stay.*.*",
             f"scheduler.renew.{KEY}.*",
@@ -82,6 +83,15 @@ def filters(key: SessionKey, reading: str) -> tuple[str, ...]:
 def reading_of(key: SessionKey, wanted: Sequence[str]) -> str:
     """Return the reading whose subjects are `wanted`. Raises `KeyError`."""
     return {filters(key, name): name for name in READINGS}[tuple(wanted)]
+
+
+# Whoever has it may ask to be let in, and nothing else: it proves nothing, and lies where every worker can read it.
+DOOR = Rights(
+    name="door",
+    publish=("scheduler.knock.*.*",),
+    subscribe=(f"{inbox('door')}.>",),
+    subscriptions=SUBSCRIPTIONS,
+)
 
 
 def pool_rights(pool: str, worker: str) -> Rights:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from schemas.rights import CLIENTS
+from schemas.worker_rights import DOOR
 from services.cli.words import err
 from services.local.keys import made
 
@@ -21,6 +22,7 @@ def credentials(
     typer.echo(f"{keys.broker}  for the broker: include it in nats.conf")
     for client in CLIENTS:
         typer.echo(f"{keys.of(client.name)}  for the {client.name}: THREADMILL_NATS_CREDS")
+    typer.echo(f"{keys.of(DOOR.name)}  for workers in a cluster, to knock with; it opens nothing by itself")
     typer.echo(
         f"{keys.workers}  for the scheduler alone: THREADMILL_SIGNING_KEY, it makes the workers' credentials"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.rights import CLIENTS, LOCAL, Client, rights
-from schemas.worker_rights import SHARED
+from schemas.worker_rights import DOOR, SHARED
 from services.local.errors import LocalError
 from services.runtime.claims import Account, account_jwt, operator_jwt
 from services.runtime.issuer import Issuer
@@ -135,9 +135,10 @@ def _system(keys: Keys) -> str:
 
 
 def _issue(keys: Keys, clients: tuple[Client, ...]) -> None:
-    issuer = Issuer.read(keys.services)
+    services, workers = Issuer.read(keys.services), Issuer.read(keys.workers)
     for client in clients:
-        _write(keys.of(client.name), issuer.creds(rights(client)))
+        _write(keys.of(client.name), services.creds(rights(client)))
+    _write(keys.of(DOOR.name), workers.creds(DOOR))
 
 
 def _write(path: Path, content: str) -> None:

@@ -1,11 +1,13 @@
 """The scheduler, put together."""
 
 import asyncio
-import secrets
+from collections.abc import Callable
+from secrets import token_hex
 
 from schemas.base import now
 from schemas.buckets import Lease, Turns
 from schemas.bus import SCHEDULER
+from schemas.credentials import Secrets
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.consume import Consume
@@ -16,7 +18,7 @@ from services.runtime.pings import Pings
 from services.scheduler.admission import Desk
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
-from services.scheduler.credentials import Credentials
+from services.scheduler.credentials import Credentials, Gate
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
 from services.scheduler.grants import Grants
@@ -41,12 +43,19 @@ class Scheduler:
     """One replica of the scheduler."""
 
     def __init__(
-        self, bus: Bus, settings: SchedulerSettings, launcher: Launcher, issuer: Issuer | None
+        self,
+        bus: Bus,
+        settings: SchedulerSettings,
+        launcher: Launcher,
+        *,
+        issuer: Issuer | None,
+        gate: Gate | None,
+        secrets: Callable[[], Secrets],
     ) -> None:
         self._settings = settings
         self._agenda = Agenda()
         self._memories = Memories(bus, self._agenda.soon)
-        self._leases = Leases(bus, secrets.token_hex(4), self._lease_changed)
+        self._leases = Leases(bus, token_hex(4), self._lease_changed)
         grants = Grants(bus, required=issuer is not None)
         dismissal = Dismissal(launcher, grants, self._leases, settings.deadline_grace)
         self._staff = Staff(
@@ -57,6 +66,7 @@ class Scheduler:
             grants=grants,
             dismissal=dismissal,
             on_exit=self._worker_left,
+            on_trouble=self._workers_do_not_come,
         )
         rates, summaries = RateLimits(bus, settings), Summaries(bus)
         recall = Recall(SessionLog(bus), self._leases, rates, summaries)
@@ -93,7 +103,8 @@ class Scheduler:
             agenda=self._agenda,
             instructions=instructions,
         )
-        self._requests = (admissions(bus, desk), *Credentials(bus, issuer, grants).requests())
+        credentials = Credentials(bus, issuer, grants, gate, secrets)
+        self._requests = (admissions(bus, desk), *credentials.requests())
         self._consume = Consume(bus, SCHEDULER, "scheduler", LogHandler(self._conductor).handle, lane_of)
         self._pings = Pings(bus, "scheduler")
         OPEN.set_function(lambda: sum(memory.open is not None for _, memory in self._memories.active()))
@@ -131,6 +142,9 @@ class Scheduler:
         self._agenda.soon(key)
         self._starting.look_for_room()
 
+    def _workers_do_not_come(self, key: SessionKey, turn: int) -> None:
+        self._starting.tell_cold(key, turn)
+
     def _worker_left(self) -> None:
         self._starting.look_for_room()
 
@@ -141,8 +155,15 @@ async def wire(
     settings: SchedulerSettings,
     launcher: Launcher,
     issuer: Issuer | None = None,
+    *,
+    gate: Gate | None = None,
+    secrets: Callable[[], Secrets] = Secrets,
 ) -> Service:
-    """Return the scheduler; it is ready when it knows all sessions and leases. `issuer` signs workers."""
-    scheduler = Scheduler(bus, settings, launcher, issuer)
+    """Return the scheduler; it is ready when it knows all sessions and leases. `issuer` signs workers.
+
+    Where their launcher can give them no credential, they show at the `gate` who they are; `secrets` are
+    read anew for each session.
+    """
+    scheduler = Scheduler(bus, settings, launcher, issuer=issuer, gate=gate, secrets=secrets)
     readiness.add("memory", scheduler.is_loaded)
     return scheduler

@@ -124,7 +124,8 @@ class Conductor:
                 return await self._lost(key, memory, action)
             case Unclaimed(turn):
                 blame = self._staff.has_room()
-                return replace(memory, open=transitions.unclaimed(turn, attempted=blame))
+                missed = transitions.unclaimed(turn, attempted=blame, why=self._staff.trouble)
+                return replace(memory, open=missed)
         return memory
 
     async def _carry_out(self, key: SessionKey, memory: Turns, action: Action) -> bool:
@@ -167,7 +168,8 @@ class Conductor:
             return memory
         if not graceful:
             DEATHS.inc()
-        return replace(memory, open=transitions.lost(turn, action.token, death=not graceful))
+        why = seen.reason if seen else ""
+        return replace(memory, open=transitions.lost(turn, action.token, death=not graceful, why=why))
 
     def _is_patient(self, key: SessionKey, memory: Turns, token: int) -> bool:
         if memory.open and memory.open.lost != token:

@@ -34,10 +34,11 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Departed(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease that went: deleted by its holder, or not renewed, or its process was seen dead."""
+    """A lease that went: deleted by its holder, or not renewed, or its process was seen dead; `reason` is a clause, or empty."""
 
     held: Held
     how: Literal["released", "expired", "died"]
+    reason: str = ""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +202,8 @@ def verdict_on(turn: OpenTurn, now: datetime, rules: SchedulerSettings) -> Verdi
     if turn.attempt > rules.max_attempts:
         tries = "1 try" if rules.max_attempts == 1 else f"{rules.max_attempts} tries"
         reason = f"No worker could finish it in {tries}; say it again to try once more."
+        if turn.trouble:
+            reason = f"{reason} {turn.trouble}"
         return Verdict(outcome="failed", reason=reason, ours=True)
     if turn.begun and now >= turn.deadline:
         minutes = rules.turn_seconds / 60

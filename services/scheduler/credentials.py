@@ -1,15 +1,16 @@
 """Workers' credentials: into one session, once, for as long as it is theirs; and the consumers by which they read it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
 from schemas.base import MalformedMessage
 from schemas.buckets import Lease
 from schemas.bus import LEASES, SESSIONS, WORK
-from schemas.credentials import Credential, Denied, Enter, OpenReader, Reader, Renew
+from schemas.credentials import Credential, Denied, Enter, Knock, OpenReader, Reader, Renew, Secrets
 from schemas.keys import SessionKey, token
 from schemas.rights import Rights
 from schemas.work import Assignment
@@ -38,11 +39,30 @@ def boot_creds(issuer: Issuer, pool: str, worker: str) -> str:
     return issuer.creds(pool_rights(pool, worker), seconds=POOL_SECONDS)
 
 
-class Credentials:
-    """Answers workers. Without an `issuer`, on a broker that asks nobody who they are, it only makes consumers."""
+class Gate(Protocol):
+    """Knows the workers of a cluster by the tokens that it gave them."""
 
-    def __init__(self, bus: Bus, issuer: Issuer | None, grants: Grants) -> None:
+    async def refusal(self, pool: str, worker: str, shown: str) -> str:
+        """Return why the token `shown` is not that of `worker` in `pool`, empty where it is. Raises `Unavailable`."""
+
+
+class Credentials:
+    """Answers workers. Without an `issuer`, on a broker that asks nobody who they are, it only makes consumers.
+
+    Where there is a `gate`, workers that have no credential yet may knock. `secrets` are read for whoever enters a session.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        issuer: Issuer | None,
+        grants: Grants,
+        gate: Gate | None = None,
+        secrets: Callable[[], Secrets] = Secrets,
+    ) -> None:
         self._bus = bus
+        self._gate = gate
+        self._secrets = secrets
         self._issuer = issuer
         self._grants = grants
         self._leases = Bucket(bus, LEASES.name, Lease)
@@ -55,12 +75,25 @@ class Credentials:
             yield Requests(self._bus, "stay", 2, self._stay)
             yield Requests(self._bus, "enter", 1, self._enter)
             yield Requests(self._bus, "renew", 4, self._renew)
+        if self._issuer and self._gate:
+            yield Requests(self._bus, "knock", 2, self._knock)
+
+    async def _knock(self, place: list[str], payload: bytes) -> Credential | Denied:
+        request, (pool, worker) = Knock.decode(payload), map(token, place)
+        assert self._gate
+        if reason := await self._gate.refusal(pool, worker, request.token):
+            log.warning("a knock is refused", pool=pool, worker=worker, reason=reason)
+            return Denied(reason=reason)
+        return await self._in_pool(pool, worker, request.user)
 
     async def _stay(self, place: list[str], payload: bytes) -> Credential | Denied:
         request, (pool, worker) = Renew.decode(payload), map(token, place)
+        return await self._in_pool(pool, worker, request.user)
+
+    async def _in_pool(self, pool: str, worker: str, user: str) -> Credential | Denied:
         if await self._grants.of(worker):
             return Denied(reason=f"The worker {worker} has its session already.")
-        return self._signed(request.user, pool_rights(pool, worker), POOL_SECONDS)
+        return self._signed(user, pool_rights(pool, worker), POOL_SECONDS)
 
     async def _enter(self, place: list[str], payload: bytes) -> Credential | Denied:
         request, worker = Enter.decode(payload), token(place[0])
@@ -70,7 +103,8 @@ class Credentials:
         if not await self._grants.give(worker, assignment.key):
             return Denied(reason=f"The worker {worker} has its session already.", spent=True)
         log.info("let in", worker=worker, session=str(assignment.key))
-        return self._signed(request.user, session_rights(assignment.key, worker), LIFE_SECONDS)
+        rights = session_rights(assignment.key, worker)
+        return self._signed(request.user, rights, LIFE_SECONDS, self._secrets())
 
     async def _assignment(self, ack: str) -> Assignment | None:
         found = _ACK.fullmatch(ack)
@@ -86,10 +120,16 @@ class Credentials:
             return Denied(reason="The session is not this worker's any more.")
         return self._signed(request.user, session_rights(key, worker), LIFE_SECONDS)
 
-    def _signed(self, user: str, rights: Rights, seconds: float) -> Credential:
+    def _signed(
+        self,
+        user: str,
+        rights: Rights,
+        seconds: float,
+        secrets: Secrets = Secrets(),  # noqa: B008 (frozen)
+    ) -> Credential:
         if self._issuer is None or not _USER.fullmatch(user):
             raise MalformedMessage("`user` is no public key of a user")
-        return Credential(jwt=self._issuer.jwt(user, rights, seconds=seconds))
+        return Credential(jwt=self._issuer.jwt(user, rights, seconds=seconds), secrets=secrets)
 
     async def _open(self, place: list[str], payload: bytes) -> Reader:
         request, (key, worker) = OpenReader.decode(payload), _whose(place)

@@ -3,13 +3,32 @@
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
+import msgspec
+
+from schemas.keys import SessionKey
+
 
 class LaunchFailed(Exception):
     """No worker could be started; the sentence says why."""
 
 
+class Exit(msgspec.Struct, frozen=True):
+    """The worker `name` is gone; `reason` is a clause about it (`it ran out of memory`), empty where it just left."""
+
+    name: str
+    reason: str = ""
+
+
 class Launcher(Protocol):
-    """Starts and ends workers. A worker's name is a token of its own, used once."""
+    """Starts and ends workers. A worker's name is a token of its own, used once.
+
+    Where they are `shared`, every replica of the scheduler knows and may end the workers of all.
+    """
+
+    shared: bool
+
+    async def run(self) -> None:
+        """Follow the workers for as long as there is anything to follow."""
 
     async def recover(self) -> None:
         """Find what an earlier run left behind; its workers that are gone come out of `exited` (again)."""
@@ -18,16 +37,31 @@ class Launcher(Protocol):
         """Start a worker for `pool` and return its name. Raises `LaunchFailed`."""
 
     async def kill(self, name: str) -> bool:
-        """End the worker and all that it started, at once, and wait until it is gone; False for an unknown one."""
+        """End the worker and all that it started, at once; False where it is not known to be gone by that."""
 
     async def retire(self, name: str) -> bool:
         """Ask the worker to hand over and leave; False for an unknown one."""
 
     async def terminate_all(self, grace: float) -> None:
-        """Ask all workers to leave; end those that remain after `grace` seconds."""
+        """Leave no worker that cannot do without this process: ask, and after `grace` seconds end those that remain."""
 
     def workers(self) -> Collection[str]:
-        """Return the names of the workers that run."""
+        """Return the names of the workers that run, or are about to."""
 
-    def exited(self) -> AsyncIterator[str]:
-        """Yield the name of each worker that is gone, for ever."""
+    def outdated(self) -> Collection[str]:
+        """Return those of `workers` that an earlier release launched: they should leave before they take any work."""
+
+    def leaving(self) -> Collection[str]:
+        """Return those of `workers` that were told to leave."""
+
+    def is_full(self) -> bool:
+        """Tell whether no more workers fit for now, whatever the rules say."""
+
+    def working(self, name: str, session: SessionKey) -> None:
+        """Hear that the worker `name` holds `session`."""
+
+    def exited(self) -> AsyncIterator[Exit]:
+        """Yield each worker that is gone, for ever."""
+
+    def troubles(self) -> AsyncIterator[str]:
+        """Yield why workers do not come, for ever: a clause at each change, empty once they do."""

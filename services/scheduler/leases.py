@@ -72,10 +72,10 @@ class Leases:
         except Conflict:
             return
 
-    def died(self, key: SessionKey, held: Held) -> None:
+    def died(self, key: SessionKey, held: Held, reason: str = "") -> None:
         """Remember that the holder is dead, whatever the bucket says; `bury` then deletes its lease."""
         self._unburied[key] = held
-        self._depart(key, Departed(held=held, how="died"))
+        self._depart(key, Departed(held=held, how="died", reason=reason))
 
     async def bury(self, key: SessionKey) -> None:
         """Delete the lease of a holder that died, if there is one. Raises `Unavailable`."""

@@ -90,11 +90,15 @@ def held(turn: OpenTurn, token: int, at: datetime) -> OpenTurn:
     return replace(turn, lease=token, starting_until=None, started_at=at)
 
 
-def lost(turn: OpenTurn, token: int, *, death: bool) -> OpenTurn:
-    """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not."""
-    return replace(turn, lease=0, lost=token, starting_until=None, attempt=turn.attempt + death)
+def lost(turn: OpenTurn, token: int, *, death: bool, why: str = "") -> OpenTurn:
+    """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not. `why` is a clause."""
+    trouble = f"The worker was lost: {why}." if death and why else ""
+    return replace(
+        turn, lease=0, lost=token, starting_until=None, attempt=turn.attempt + death, trouble=trouble
+    )
 
 
-def unclaimed(turn: OpenTurn, *, attempted: bool) -> OpenTurn:
+def unclaimed(turn: OpenTurn, *, attempted: bool, why: str = "") -> OpenTurn:
     """Return `turn` after a start that no worker took in time; an attempt, if there was room for a worker."""
-    return replace(turn, starting_until=None, attempt=turn.attempt + attempted)
+    trouble = f"No worker came in time: {why}." if why else ""
+    return replace(turn, starting_until=None, attempt=turn.attempt + attempted, trouble=trouble)

@@ -9,6 +9,8 @@ LINE = Gauge("threadmill_waiting_turns", "Open turns that wait for a free worker
 STARTS = Counter("threadmill_starts_total", "Assignments handed out")
 REFUSED_TURNS = Counter("threadmill_refused_turns_total", "Inputs that were not admitted")
 DEATHS = Counter("threadmill_worker_deaths_total", "Workers that died in the middle of a turn")
+LAUNCHES = Counter("threadmill_launches_total", "Workers that were to be launched", ["result"])
+HELD_UP = Gauge("threadmill_launches_held_up", "1 while workers that were launched do not come")
 ASSIGNED = Histogram(
     "threadmill_assigned_seconds",
     "From the input to the first assignment of its turn",

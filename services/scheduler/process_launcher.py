@@ -12,10 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from schemas.keys import SessionKey
 from services.runtime.issuer import Issuer
 from services.runtime.tether import tethered
 from services.scheduler.environment import DATA, worker_environment
-from services.scheduler.launcher import LaunchFailed
+from services.scheduler.launcher import Exit, LaunchFailed
 from services.scheduler.processes import kill_leftovers, kill_worker
 from services.scheduler.worker_files import WorkerFiles
 
@@ -28,6 +29,8 @@ COMMAND = (sys.executable, "-m", "services.worker")
 
 class ProcessLauncher:
     """Launches `command` with little more environment than `extra`. Only one launcher may use a `data` folder."""
+
+    shared = False
 
     def __init__(
         self,
@@ -45,7 +48,10 @@ class ProcessLauncher:
         self._command = tuple(command)
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._exits: asyncio.Queue[str] = asyncio.Queue()
+        self._exits: asyncio.Queue[Exit] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Return: each process is followed from its launch."""
 
     async def recover(self) -> None:
         """Kill what an earlier run with the same data folder left behind; all of its workers are gone then."""
@@ -54,7 +60,7 @@ class ProcessLauncher:
             log.info("leftover workers were killed", workers=sorted(leftovers))
         earlier = self._files.sweep(self._running.keys())
         for name in leftovers | earlier:
-            self._exits.put_nowait(name)
+            self._exits.put_nowait(Exit(name))
 
     async def launch(self, pool: str) -> str:
         """Start a worker for `pool` and return its name. Raises `LaunchFailed`."""
@@ -113,10 +119,30 @@ class ProcessLauncher:
         """Return the names of the workers that run."""
         return self._running.keys()
 
-    async def exited(self) -> AsyncIterator[str]:
-        """Yield the name of each worker that is gone, for ever."""
+    def outdated(self) -> Collection[str]:
+        """Return nobody: workers end with the process that launched them."""
+        return ()
+
+    def leaving(self) -> Collection[str]:
+        """Return nobody: who is asked to leave had a session, and takes no other."""
+        return ()
+
+    def is_full(self) -> bool:
+        """Return False: only the rules say how many there may be."""
+        return False
+
+    def working(self, name: str, session: SessionKey) -> None:
+        """Do nothing: who works where stands in the leases."""
+
+    async def exited(self) -> AsyncIterator[Exit]:
+        """Yield each worker that is gone, for ever."""
         while True:
             yield await self._exits.get()
+
+    async def troubles(self) -> AsyncIterator[str]:
+        """Yield nothing: a process that cannot be started says so at once."""
+        await asyncio.Event().wait()
+        yield ""
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
@@ -125,4 +151,4 @@ class ProcessLauncher:
         self._files.take_back(name)
         self._running.pop(name, None)
         self._watchers.pop(name, None)
-        self._exits.put_nowait(name)
+        self._exits.put_nowait(Exit(name))

@@ -16,6 +16,7 @@ from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
+from services.scheduler.metrics import HELD_UP, LAUNCHES
 from services.scheduler.settings import SchedulerSettings
 
 log = structlog.get_logger(__name__)
@@ -25,10 +26,16 @@ MOST_BACKOFF = 10.0
 FIRST_BACKOFF = 0.25
 # A warm worker that was just taken is replaced this many seconds later: on one machine both want the same processors.
 REPLACE_AFTER = 2.0
+# How often it is looked whether a place that was full has room again.
+FULL_AGAIN = 1.0
 
 
 class Staff:
-    """Launches workers as they are needed, and tells of those whose process died while they held a lease."""
+    """Launches workers as they are needed, and tells of those that died while they held a lease.
+
+    `trouble` is a clause that says why workers do not come, empty where they do. `on_trouble` hears when it changes, with
+    each turn that waits for one.
+    """
 
     def __init__(
         self,
@@ -40,6 +47,7 @@ class Staff:
         grants: Grants,
         dismissal: Dismissal,
         on_exit: Callable[[], None],
+        on_trouble: Callable[[SessionKey, int], None],
     ) -> None:
         self._launcher = launcher
         self._rules = rules
@@ -48,10 +56,12 @@ class Staff:
         self._grants = grants
         self._dismissal = dismissal
         self._on_exit = on_exit
+        self._on_trouble = on_trouble
         self._published: dict[SessionKey, tuple[int, int]] = {}
         self._used: set[str] = set()
         self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
+        self.trouble = ""
         self._reserved: set[SessionKey] = set()
         self._wanted = asyncio.Event()
         self._failures = 0
@@ -79,7 +89,10 @@ class Staff:
 
     def has_room(self) -> bool:
         """Tell whether one more turn may start."""
-        return not self.closed and has_room(self._count(), self._rules.max_workers)
+        count, most = self._count(), self._rules.max_workers
+        if self._launcher.is_full():
+            most = min(most, count.busy + count.spare)
+        return not self.closed and has_room(count, most)
 
     def reserve(self, key: SessionKey) -> bool:
         """Keep a place for a start of `key` until its memory says so; False when there is none."""
@@ -97,8 +110,7 @@ class Staff:
         """Take notice of who works; a holder that is known to be dead has lost its lease."""
         held = self._leases.held(key)
         if held and not held.ours:
-            if held.holder in self._launcher.workers():
-                self._used.add(held.holder)
+            self._working(key, held.holder)
             self._unproven.discard(held.holder)
             self._failures = 0
             if held.holder in self._gone:
@@ -116,9 +128,11 @@ class Staff:
 
     async def run(self) -> None:
         """Launch what is missing and hear of exits, for ever."""
-        await self._launcher.recover()
-        self._wanted.set()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._launcher.run(), name="workers")
+            await self._adopt()
+            self._wanted.set()
+            tasks.create_task(self._troubles(), name="troubles")
             tasks.create_task(self._launching(), name="launching")
             tasks.create_task(self._burying(), name="exits")
             tasks.create_task(self._dismissal.run(), name="leaving")
@@ -128,6 +142,19 @@ class Staff:
         self.closed = True
         await self._launcher.terminate_all(grace)
 
+    async def _adopt(self) -> None:
+        """Take over what there is; whoever was launched by an earlier release leaves, unless it works."""
+        await self._launcher.recover()
+        for key, held in self._leases.by_workers():
+            self._working(key, held.holder)
+        for name in set(self._launcher.outdated()) - self._used:
+            await self._launcher.retire(name)
+
+    def _working(self, key: SessionKey, holder: str) -> None:
+        if holder in self._launcher.workers():
+            self._used.add(holder)
+            self._launcher.working(holder, key)
+
     async def _launching(self) -> None:
         while True:
             await self._wanted.wait()
@@ -136,6 +163,9 @@ class Staff:
                 await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
             if self._may_wait():
                 asyncio.get_running_loop().call_later(REPLACE_AFTER, self._wanted.set)
+                continue
+            if self._launcher.is_full():
+                asyncio.get_running_loop().call_later(FULL_AGAIN, self._wanted.set)
                 continue
             if not self.closed and to_launch(self._count(), self._rules.max_workers, self._rules.warm):
                 await self._launch()
@@ -149,12 +179,23 @@ class Staff:
     async def _launch(self) -> None:
         try:
             self._unproven.add(await self._launcher.launch(self._rules.pool))
+            LAUNCHES.labels("made").inc()
         except LaunchFailed as e:
+            LAUNCHES.labels("failed").inc()
             self._failures += 1
             log.warning("no worker could be launched", error=str(e))
 
+    async def _troubles(self) -> None:
+        async for trouble in self._launcher.troubles():
+            log.warning("workers do not come" if trouble else "workers come again", reason=trouble)
+            self.trouble = trouble
+            HELD_UP.set(bool(trouble))
+            for key, turn in self._starting():
+                self._on_trouble(key, turn.turn)
+
     async def _burying(self) -> None:
-        async for name in self._launcher.exited():
+        async for gone in self._launcher.exited():
+            name = gone.name
             self._gone.append(name)
             if name in self._unproven:
                 self._failures = min(self._failures + 1, 10)
@@ -163,7 +204,7 @@ class Staff:
             self._dismissal.forget(name)
             for key, held in self._leases.by_workers():
                 if held.holder == name:
-                    self._leases.died(key, held)
+                    self._leases.died(key, held, gone.reason)
             self._wanted.set()
             self._on_exit()
             try:
@@ -173,19 +214,23 @@ class Staff:
 
     def _count(self) -> Headcount:
         holders = {held.holder for _, held in self._leases.by_workers()}
-        starting = [
+        starting = self._starting()
+        running, told = set(self._launcher.workers()), set(self._launcher.leaving())
+        shared = self._launcher.shared
+        return Headcount(
+            busy=len(holders),
+            starting=len(self._reserved.union(key for key, _ in starting)),
+            started_here=sum(shared or self.published(key, turn) for key, turn in starting),
+            spare=len(running - self._used - told),
+            leaving=len((running & (self._used | told)) - holders),
+        )
+
+    def _starting(self) -> list[tuple[SessionKey, OpenTurn]]:
+        return [
             (key, memory.open)
             for key, memory in self._memories.active()
             if memory.open and self._starts(key, memory.open)
         ]
-        running = set(self._launcher.workers())
-        return Headcount(
-            busy=len(holders),
-            starting=len(self._reserved.union(key for key, _ in starting)),
-            started_here=sum(self.published(key, turn) for key, turn in starting),
-            spare=len(running - self._used),
-            leaving=len((running & self._used) - holders),
-        )
 
     def _starts(self, key: SessionKey, turn: OpenTurn) -> bool:
         until = turn.starting_until

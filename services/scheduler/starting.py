@@ -99,9 +99,15 @@ class Starting:
             ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
         self._staff.started(key, turn)
         if self._staff.is_drained():
-            self._bus.live(Live.subject(key), Status(lease=0, turn=turn.turn, text="is starting a worker..."))
+            self.tell_cold(key, turn.turn)
         self.leave_line(key)
         return False
+
+    def tell_cold(self, key: SessionKey, turn: int) -> None:
+        """Show in the thread that the turn waits for a worker that is being started, and what is in its way."""
+        trouble = self._staff.trouble
+        text = f"is starting a worker: {trouble}" if trouble else "is starting a worker..."
+        self._bus.live(Live.subject(key), Status(lease=0, turn=turn, text=text[:200]))
 
     def leave_line(self, key: SessionKey) -> None:
         """The session waits for no worker any more; the next in line may find room."""
@@ -139,6 +145,7 @@ class Starting:
             session=str(key),
             turn=turn.turn,
             attempt=turn.attempt,
+            trouble=turn.trouble,
             pool=self._rules.pool,
             user=turn.user,
             expires_at=turn.starting_until,

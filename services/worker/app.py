@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from datetime import UTC, datetime
 
 import structlog
 
+from schemas.credentials import Secrets
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
 from services.runtime.proof import Proof
+from services.worker.access import Access
 from services.worker.agents.factory import preload
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool, SessionBus
+from services.worker.knocking import let_in
 from services.worker.lease import LeaseLost
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
@@ -27,7 +31,11 @@ async def run(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    pool = await _pool(settings, leaving)
+    if settings.life_seconds is not None:
+        loop.call_later(settings.life_seconds, leaving.set)
+    pool = await _pool_or_leave(settings, leaving)
+    if pool is None:
+        return
     preload(settings.agent)
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
@@ -37,7 +45,9 @@ async def run(settings: WorkerSettings) -> None:
         if taken is not None:
             await pool.leave()
             warm = taken.assignment.issued_at > ready_at
-            await _work(Session(taken.bus, settings, taken, warm=warm), taken.bus, leaving)
+            secrets = taken.bus.secrets if isinstance(taken.bus, SessionBus) else Secrets()
+            access = Access.of(os.environ, secrets)
+            await _work(Session(taken.bus, settings, taken, access, warm=warm), taken.bus, leaving)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
     finally:
@@ -45,11 +55,24 @@ async def run(settings: WorkerSettings) -> None:
         await close_connection(taken.bus.client if taken else pool.bus.client)
 
 
+async def _pool_or_leave(settings: WorkerSettings, leaving: asyncio.Event) -> Pool | None:
+    entering = asyncio.create_task(_pool(settings, leaving), name="pool")
+    gone = asyncio.create_task(leaving.wait(), name="leave")
+    await asyncio.wait([entering, gone], return_when=asyncio.FIRST_COMPLETED)
+    await cancel(gone)
+    if entering.done():
+        return entering.result()
+    await cancel(entering)
+    return None
+
+
 async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
     if settings.nats.creds is None:
         client = await open_connection(settings.nats, settings.worker, leaving.set)
         return Pool(Bus(client, replicas=settings.nats.replicas))
     proof = Proof.read(settings.nats.creds)
+    if settings.token is not None:
+        return await Pool.guarded(settings, await let_in(settings, proof, settings.token), leaving.set)
     # What it says is ours alone, and in memory from here on.
     with contextlib.suppress(OSError):  # a folder that nobody may write, such as a mounted secret
         settings.nats.creds.unlink()

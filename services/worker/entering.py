@@ -7,7 +7,17 @@ import structlog
 from nats.aio.client import Client
 
 from schemas.base import MalformedMessage
-from schemas.credentials import CREDENTIALS, READERS, Credential, Denied, Enter, OpenReader, Reader, Renew
+from schemas.credentials import (
+    CREDENTIALS,
+    READERS,
+    Credential,
+    Denied,
+    Enter,
+    OpenReader,
+    Reader,
+    Renew,
+    Secrets,
+)
 from schemas.keys import SessionKey
 from schemas.rights import inbox
 from schemas.work import Assignment
@@ -79,7 +89,7 @@ class Entrance:
             inbox=inbox(worker),
             proof=proof,
         )
-        return SessionBus(client, proof, session, worker)
+        return SessionBus(client, proof, session, worker, word.secrets)
 
 
 class Pool:
@@ -114,10 +124,11 @@ class Pool:
 
 
 class SessionBus(Bus):
-    """The bus as the worker of one session has it."""
+    """The bus as the worker of one session has it, and the `secrets` that came with the right to it."""
 
-    def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str) -> None:
+    def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str, secrets: Secrets) -> None:
         super().__init__(client, direct=True)
+        self.secrets = secrets
         self.readers = AskedReaders(self, key, worker)
         self.renewal = Renewal(self, proof, Renew.subject(key, worker))
 

@@ -1,15 +1,15 @@
 """Opening a session's workspace: its repository, its setup, each step told."""
 
 import asyncio
-import os
 from collections.abc import Callable
 
 from schemas.events import Notice
 from schemas.work import Assignment
+from services.worker.access import Access
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
-from services.worker.settings import WorkerSettings, agent_environment
-from services.worker.workspace import Workspace, ensure_bare, open_workspace
+from services.worker.settings import WorkerSettings
+from services.worker.workspace import Workspace, WorkspaceError, ensure_bare, open_workspace
 from services.worker.workspace.remote import parse
 
 Tell = Callable[[str], None]
@@ -23,10 +23,13 @@ class Opening:
     `TurnEnd` tells it, empty before.
     """
 
-    def __init__(self, settings: WorkerSettings, log: SessionLog, assignment: Assignment) -> None:
+    def __init__(
+        self, settings: WorkerSettings, log: SessionLog, assignment: Assignment, access: Access
+    ) -> None:
         self._settings = settings
         self._log = log
         self._assignment = assignment
+        self._access = access
         self._owner = assignment.owner or assignment.user
         self.half_done = False
         self.repo = ""
@@ -35,9 +38,11 @@ class Opening:
         """Return the workspace on the session's repository, else on the settings', else on its owner's."""
         tell("is preparing the workspace...")
         deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+        address = await self._address(self._assignment.repo, deadline)
         return await open_workspace(
             path=self._settings.data / "workspaces" / str(self._log.key),
-            url=await self._address(self._assignment.repo, deadline),
+            url=address,
+            credential=self._access.credential(address, self._settings.repo),
             thread=self._log.key.thread,
             known=self._assignment.branch or "",
             title=opener.said.text,
@@ -50,7 +55,7 @@ class Opening:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
         deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
         self.half_done = True
-        result = await workspace.run_setup(agent_environment(os.environ), deadline=deadline, progress=tell)
+        result = await workspace.run_setup(self._access.environ, deadline=deadline, progress=tell)
         self.half_done = False
         if result is not None and not result.ok:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
@@ -59,6 +64,10 @@ class Opening:
     async def _address(self, repo: str | None, deadline: float) -> str:
         configured = self._settings.repo
         if repo == OWN or not (repo or configured):
+            if not self._settings.own_repositories:
+                raise WorkspaceError(
+                    "No repository is set for this thread, and workers here keep none: set THREADMILL_REPO."
+                )
             self.repo = OWN
             return await self._own_repository(deadline)
         # An address is kept without its secret, which stands in the settings where it is theirs.

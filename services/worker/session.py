@@ -1,8 +1,6 @@
 """One session on this worker: claimed, caught up with, turn after turn, until idle, handed over or lost."""
 
 import asyncio
-import contextlib
-import os
 from pathlib import Path
 
 import structlog
@@ -10,8 +8,9 @@ import structlog
 from services.runtime.bus import Bus
 from services.runtime.files import Files
 from services.runtime.lifecycle import cancel
-from services.runtime.redact import Redaction, secrets_in
+from services.runtime.redact import Redaction
 from services.worker.about import about
+from services.worker.access import Access
 from services.worker.assignment import Taken
 from services.worker.core import SessionView
 from services.worker.happenings import DrainAsked, Logged
@@ -22,12 +21,10 @@ from services.worker.place import Place
 from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
-from services.worker.settings import WorkerSettings, agent_environment
+from services.worker.settings import WorkerSettings
 from services.worker.station import Station
 from services.worker.tools import Tools
 from services.worker.turns import Turns
-from services.worker.workspace import WorkspaceError
-from services.worker.workspace.remote import parse
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +32,13 @@ log = structlog.get_logger(__name__)
 class Session:
     """The session of one assignment."""
 
-    def __init__(self, bus: Bus, settings: WorkerSettings, taken: Taken, *, warm: bool) -> None:
+    def __init__(
+        self, bus: Bus, settings: WorkerSettings, taken: Taken, access: Access, *, warm: bool
+    ) -> None:
         self._bus = bus
         self._settings = settings
         self._assignment = taken.assignment
+        self._access = access
         self._lease = taken.lease
         self._key = taken.assignment.key
         self._place = self._make_place(warm)
@@ -48,7 +48,7 @@ class Session:
         self._turns = Turns(bus, self._place, taken.assignment, settings.idle_seconds)
 
     def _make_place(self, warm: bool) -> Place:
-        redaction = Redaction(_secrets(self._settings))
+        redaction = Redaction(self._access.secrets(self._settings.repo))
         session_log, line = SessionLog(self._bus, self._key, redaction), Line()
         fence = self._lease.fresh
         saving = Saving(session_log, lambda: fence() and not session_log.lost.is_set())
@@ -68,6 +68,7 @@ class Session:
                 line,
                 saving=saving,
                 assignment=self._assignment,
+                access=self._access,
             ),
             tools=Tools(
                 self._key,
@@ -168,12 +169,3 @@ class Session:
                 self._view.apply(happening.sequence, happening.message)
             elif isinstance(happening, DrainAsked):
                 self._line.report(happening)
-
-
-def _secrets(settings: WorkerSettings) -> list[str]:
-    """Return what the session was given and nobody may read: the model's keys, the repository's password."""
-    secrets = secrets_in(agent_environment(os.environ))
-    with contextlib.suppress(WorkspaceError):  # an address that cannot be read is told when it is opened
-        if settings.repo and (auth := parse(settings.repo).auth):
-            secrets.append(auth.password)
-    return secrets

@@ -45,20 +45,24 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     """Settings of a worker.
 
     `worker` is the name that its launcher gave it. `data` is the folder for workspaces; without `repo` each person
-    gets a bare repository in it. `idle_seconds` without input release the worker.
+    gets a bare repository in it, unless `own_repositories` is false: `data` does not last. `idle_seconds` without input release the worker, and after `life_seconds` it hands over.
+    With a `token`, its cluster's word for who it is, `nats.creds` only let it knock.
     """
 
     worker: str
     data: Path
     pool: str = "default"
     repo: str | None = None
+    own_repositories: bool = True
     agent: Literal["claude", "acp", "recorded"] = "claude"
     model: str | None = None
     acp_command: tuple[str, ...] = ()
     recording: Path | None = None
     recording_speed: float = 1.0
     permission_mode: Literal["ask", "accept-edits", "sandboxed"] = "accept-edits"
+    token: Path | None = None
     idle_seconds: float = 300.0
+    life_seconds: float | None = None
     setup_seconds: float = 600.0
     workspace_seconds: float = 300.0
     health_port: int = 0

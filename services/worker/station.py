@@ -1,7 +1,6 @@
 """Where the session works: its workspace and its agent, made once and kept between turns."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.lifecycle import cancel
+from services.worker.access import Access
 from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
@@ -25,7 +25,7 @@ from services.worker.opening import Opening
 from services.worker.recall import Recall
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
-from services.worker.settings import TurnLimits, WorkerSettings, agent_environment
+from services.worker.settings import TurnLimits, WorkerSettings
 from services.worker.workspace import Workspace, WorkspaceError
 
 log = structlog.get_logger(__name__)
@@ -49,14 +49,16 @@ class Station:
         *,
         saving: Saving,
         assignment: Assignment,
+        access: Access,
     ) -> None:
         self._settings = settings
+        self._access = access
         self.instructions = assignment.instructions
         self._told: tuple[str, ...] = ()
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
-        self._opening = Opening(settings, log, assignment)
+        self._opening = Opening(settings, log, assignment, access)
         self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0
@@ -151,7 +153,7 @@ class Station:
         launch = Launch(
             cwd=workspace.path,
             home=self._home(),
-            env=agent_environment(os.environ) | {"THREADMILL_WORKER": settings.worker},
+            env=self._access.environ | {"THREADMILL_WORKER": settings.worker},
             permission_mode=settings.permission_mode,
             system_prompt=system_prompt(
                 self._key,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, Phases
+from schemas.events import EVENTS, Notice, Phases
 from schemas.live import Status
 from schemas.work import Admission, Assignment, NotNow
 from services.runtime.bus import Bus
@@ -58,6 +58,8 @@ class Turns:
             queued=round((assignment.issued_at - since).total_seconds() * 1000),
             launched=round((self._taken_at - assignment.issued_at).total_seconds() * 1000),
         )
+        if assignment.trouble:
+            await self._place.log.event(Notice(turn=turn, level="warning", text=assignment.trouble))
         opener = Waiting(turn, view.said[turn])
         await self._run_turn(Turn(self._place, opener, limits, assignment.attempt, before), phases)
 

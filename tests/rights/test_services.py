@@ -6,7 +6,7 @@ import pytest
 
 from schemas.keys import SessionKey
 from schemas.rights import CLIENTS, inbox
-from schemas.worker_rights import SHARED, session_rights
+from schemas.worker_rights import DOOR, SHARED, session_rights
 from services.local.broker import running_broker
 from services.local.errors import LocalError
 from services.local.keys import Keys, adopted, local_keys, made
@@ -147,12 +147,12 @@ def test_the_keys_are_their_owners_alone_and_stay_those_of_one_account(tmp_path:
         "broker.conf",
         "services.key",
         "workers.key",
-        *(f"{each.name}.creds" for each in CLIENTS),
+        *(f"{each.name}.creds" for each in (*CLIENTS, DOOR)),
     }
     assert all(path.stat().st_mode & 0o077 == 0 for path in (keys.folder, *keys.folder.iterdir()))
     after = {path.name: path.read_text() for path in made(tmp_path / "keys").folder.iterdir()}
     changed = {name for name, text in before.items() if after[name] != text}
-    assert changed == {"broker.conf", *(f"{each.name}.creds" for each in CLIENTS)}
+    assert changed == {"broker.conf", *(f"{each.name}.creds" for each in (*CLIENTS, DOOR))}
 
 
 async def test_a_folder_of_an_older_version_lends_what_this_one_does_to_whom_it_knew(

@@ -5,15 +5,19 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict
+from services.scheduler.launcher import Exit
 from tests.scheduler.scripted_worker import Died, ScriptedWorker
 
 _numbers = itertools.count(1)
 
 
 class TaskLauncher:
+    shared = False
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.launched: list[str] = []
@@ -22,16 +26,26 @@ class TaskLauncher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
-        self._exits: asyncio.Queue[str] = asyncio.Queue()
+        self.full = self.away = False
+        self._away: list[str] = []
+        self.reason = ""
+        self.trouble: asyncio.Queue[str] = asyncio.Queue()
+        self._exits: asyncio.Queue[Exit] = asyncio.Queue()
+
+    async def run(self) -> None:
+        pass
 
     async def recover(self) -> None:
         for name in self.launched:
             if name not in self._tasks:
-                self._exits.put_nowait(name)
+                self._exits.put_nowait(Exit(name))
 
     async def launch(self, pool: str) -> str:
         name = f"w-{next(_numbers):08x}"
         self.launched.append(name)
+        if self.away:
+            self._away.append(name)
+            return name
         self._tasks[name] = asyncio.create_task(self._run(name, pool))
         return name
 
@@ -46,7 +60,7 @@ class TaskLauncher:
             self._lives[name].result()
         await close_connection(client)
         self._tasks.pop(name, None)
-        self._exits.put_nowait(name)
+        self._exits.put_nowait(Exit(name, self.reason))
 
     async def kill(self, name: str) -> bool:
         task = self._tasks.get(name)
@@ -78,8 +92,24 @@ class TaskLauncher:
             await self.kill(name)
 
     def workers(self) -> list[str]:
-        return list(self._tasks)
+        return [*self._tasks, *self._away]
 
-    async def exited(self) -> AsyncIterator[str]:
+    def outdated(self) -> list[str]:
+        return []
+
+    def leaving(self) -> list[str]:
+        return []
+
+    def is_full(self) -> bool:
+        return self.full
+
+    def working(self, name: str, session: SessionKey) -> None:
+        pass
+
+    async def troubles(self) -> AsyncIterator[str]:
+        while True:
+            yield await self.trouble.get()
+
+    async def exited(self) -> AsyncIterator[Exit]:
         while True:
             yield await self._exits.get()

@@ -4,6 +4,7 @@ import asyncio
 
 from schemas.bus import END, SESSIONS
 from schemas.live import LIVES, Live, Status
+from schemas.work import Assignment
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, to_launch, waiting_text
 from tests.scheduler.test_stop import until_claimed
@@ -90,3 +91,46 @@ async def test_there_are_never_more_workers_than_allowed(bus, scheduler) -> None
     assert {end.outcome for end in ends} == {"completed"}
     assert {end.attempt for end in ends} == {1}
     assert most <= 2
+
+
+async def test_a_place_that_is_full_has_turns_stand_in_line_and_costs_no_attempt(bus, scheduler) -> None:
+    replica = await scheduler(warm=0)
+    replica.launcher.full = True
+    thread = Thread(bus)
+    texts = await heard_statuses(bus, thread)
+    turn = await thread.say("finish")
+    await until(lambda: any("next in line" in text for text in texts))
+    assert not replica.launcher.launched
+    replica.launcher.full = False
+    end = await thread.ended(turn)
+    assert (end.outcome, end.attempt) == ("completed", 1)
+
+
+async def test_a_thread_is_told_why_its_worker_does_not_come(bus, scheduler) -> None:
+    replica = await scheduler(max_attempts=1, launch_timeout=2)
+    replica.launcher.away = True
+    thread = Thread(bus)
+    texts = await heard_statuses(bus, thread)
+    turn = await thread.say("finish")
+    await until(lambda: "is starting a worker..." in texts)
+    replica.launcher.trouble.put_nowait("its image cannot be pulled")
+    await until(lambda: "is starting a worker: its image cannot be pulled" in texts)
+    end = await thread.ended(turn)
+    assert end.outcome == "failed"
+    assert end.reason.endswith("No worker came in time: its image cannot be pulled.")
+
+
+async def test_a_thread_is_told_why_its_worker_was_lost(bus, scheduler) -> None:
+    replica = await scheduler(max_attempts=2)
+    replica.launcher.reason = "it ran out of memory"
+    handed_out: list[Assignment] = []
+
+    async def see(message) -> None:
+        handed_out.append(Assignment.decode(message.data))
+
+    await bus.client.subscribe("work.*", cb=see)
+    thread = Thread(bus)
+    turn = await thread.say("die 9")
+    end = await thread.ended(turn)
+    assert end.reason.endswith("The worker was lost: it ran out of memory.")
+    assert [each.trouble for each in handed_out] == ["", "The worker was lost: it ran out of memory."]

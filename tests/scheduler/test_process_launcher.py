@@ -15,7 +15,7 @@ from services.local.keys import local_keys
 from services.runtime.issuer import Issuer
 from services.scheduler import worker_files
 from services.scheduler.environment import shared_settings
-from services.scheduler.launcher import LaunchFailed
+from services.scheduler.launcher import Exit, LaunchFailed
 from services.scheduler.process_launcher import ProcessLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
@@ -92,7 +92,7 @@ async def test_a_worker_gets_its_agents_settings_and_no_secret_of_others(tmp_pat
     script = "import json, os; print(json.dumps(dict(os.environ)), flush=True)"
     launcher = launch(script, environ=environ)
     name = await launcher.launch("default")
-    assert await anext(aiter(launcher.exited())) == name
+    assert await anext(aiter(launcher.exited())) == Exit(name)
     inherited = json.loads((tmp_path / "workers" / f"{name}.log").read_text())
     inherited.pop("LC_CTYPE", None)
     assert inherited == {
@@ -118,7 +118,7 @@ async def test_a_killed_worker_takes_its_children_along_whatever_they_hide(tmp_p
     assert not worker.is_running()
     await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert not launcher.workers()
-    assert await anext(aiter(launcher.exited())) == name
+    assert await anext(aiter(launcher.exited())) == Exit(name)
     assert not await launcher.kill(name)
     assert not await launcher.retire(name)
 
@@ -126,7 +126,7 @@ async def test_a_killed_worker_takes_its_children_along_whatever_they_hide(tmp_p
 async def test_what_a_worker_leaves_behind_is_gone_before_its_exit_is_told(launch) -> None:
     launcher = launch(LEAVES_ORPHANS)
     name = await launcher.launch("default")
-    assert await anext(aiter(launcher.exited())) == name
+    assert await anext(aiter(launcher.exited())) == Exit(name)
     assert not [each for each in of_worker(name) if each.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -153,7 +153,7 @@ async def test_leftovers_of_an_earlier_run_are_killed_and_told(tmp_path: Path, l
     await until_printed(tmp_path / "other", stranger, "up")
     later = launch(SLEEP)
     await later.recover()
-    assert await anext(aiter(later.exited())) == name
+    assert await anext(aiter(later.exited())) == Exit(name)
     assert not [each for each in of_worker(name) if each.status() != psutil.STATUS_ZOMBIE]
     assert of_worker(stranger)
     await other.terminate_all(0)
@@ -219,7 +219,7 @@ async def test_what_a_worker_leaves_in_its_temporary_folder_goes_however_deep_it
     await until_printed(tmp_path, name, "deep")
     assert (tmp_path / "workers" / f"{name}.tmp" / "d").is_dir()
     await launcher.kill(name)
-    assert await anext(aiter(launcher.exited())) == name
+    assert await anext(aiter(launcher.exited())) == Exit(name)
     await launcher.terminate_all(0)
     assert [each.name for each in (tmp_path / "workers").iterdir()] == [f"{name}.log"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from nats.aio.subscription import Subscription
 
 from schemas.archive import LogPage
 from schemas.base import Message, now
+from schemas.credentials import Secrets
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Event
 from schemas.inputs import Answered, Said, Stop
@@ -23,6 +25,7 @@ from schemas.work import Admission, Assignment
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings
 from services.runtime.follow import Follow, read
+from services.worker.access import Access
 from services.worker.assignment import take
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
@@ -75,7 +78,7 @@ class Thread:
         async def work() -> None:
             taken = await take(self.bus, "default", name)
             settings = msgspec.structs.replace(self.settings, worker=name)
-            self.session = Session(self.bus, settings, taken, warm=True)
+            self.session = Session(self.bus, settings, taken, Access.of(os.environ, Secrets()), warm=True)
             await self.session.run()
 
         self.worker = asyncio.create_task(work())

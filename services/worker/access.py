@@ -1,0 +1,54 @@
+"""What a session's agent and git are let use. A secret is in this process's memory, and in the agent's that needs it."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+from schemas.credentials import Secrets
+from services.runtime.redact import secrets_in
+from services.worker.settings import agent_environment
+from services.worker.workspace import BasicAuth, Credential, WorkspaceError
+from services.worker.workspace.remote import parse
+
+# What hosts of repositories take for the user's name beside a token.
+ANY_USER = "x-access-token"
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent is started with `environ`; git shows `git` to the host of the configured repository."""
+
+    environ: dict[str, str]
+    git: BasicAuth | None = None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], secrets: Secrets) -> Self:
+        """Return what the worker's own environment allows, and what it was given for the session."""
+        git = BasicAuth(secrets.git_user or ANY_USER, secrets.git_password) if secrets.git_password else None
+        return cls(environ=agent_environment({**environ, **secrets.environ}), git=git)
+
+    def secrets(self, configured: str | None) -> list[str]:
+        """Return what nobody may read: the model's keys, and the passwords of the repository `configured`."""
+        passwords = [each.password for each in (self.git, _auth_in(configured)) if each]
+        return [*secrets_in(self.environ), *passwords]
+
+    def credential(self, address: str, configured: str | None) -> Credential | None:
+        """Return who answers for the repository at `address`: nobody for another host than the `configured` one's.
+
+        Raises `WorkspaceError` where one of them is no address.
+        """
+        git = self.git
+        if git is None or not configured or parse(address).host != parse(configured).host:
+            return None
+
+        async def answer() -> BasicAuth:
+            return git
+
+        return answer
+
+
+def _auth_in(address: str | None) -> BasicAuth | None:
+    try:
+        return parse(address).auth if address else None
+    except WorkspaceError:  # one that cannot be read is told when it is opened
+        return None
