@@ -107,7 +107,7 @@ async def test_a_place_that_is_full_has_turns_stand_in_line_and_costs_no_attempt
 
 
 async def test_a_thread_is_told_why_its_worker_does_not_come(bus, scheduler) -> None:
-    replica = await scheduler(max_attempts=1, launch_timeout=2)
+    replica = await scheduler(max_attempts=1, launch_timeout=2, warm=0)
     replica.launcher.away = True
     thread = Thread(bus)
     texts = await heard_statuses(bus, thread)
