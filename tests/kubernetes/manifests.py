@@ -51,9 +51,15 @@ def rendered(folder: Path) -> str:
     return done.stdout
 
 
+def parsed(text: str) -> list[Object]:
+    """Return what stands in `text`."""
+    # Written in C where it was built so: some thousand lines take a second else.
+    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
 def objects(overlay: str) -> list[Object]:
     """Return all objects of `overlay`, each time anew."""
-    return list(yaml.safe_load_all(rendered(K8S / "overlays" / overlay)))
+    return parsed(rendered(K8S / "overlays" / overlay))
 
 
 def of_kind(found: list[Object], *kinds: str) -> list[Object]:

@@ -24,6 +24,7 @@ from tests.kubernetes.manifests import (
     needs_kubectl,
     objects,
     of_kind,
+    parsed,
     rendered,
     templates,
     with_worker,
@@ -41,7 +42,7 @@ def composed(folder: Path, *components: str) -> list[Object]:
     k8s = os.path.relpath(K8S, folder)
     told = {"resources": [f"{k8s}/base"], "components": [f"{k8s}/components/{one}" for one in components]}
     (folder / "kustomization.yaml").write_text(yaml.dump(told))
-    return list(yaml.safe_load_all(rendered(folder)))
+    return parsed(rendered(folder))
 
 
 @pytest.mark.parametrize(
