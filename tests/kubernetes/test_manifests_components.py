@@ -158,18 +158,22 @@ def test_the_dashboard_shows_metrics_that_there_are_and_all_of_them_that_people_
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-def test_a_registry_of_ones_own_is_where_every_image_comes_from() -> None:
-    found = objects("prod")
-    scheduler = named(found, "Deployment", "scheduler")["spec"]["template"]["spec"]["containers"][0]
-    told = {each["name"]: each["value"] for each in scheduler["env"]}
-    ours = [
-        container["image"]
-        for _, template in templates(found)
-        for container in containers(template)
-        if checks_settings.ours(container["image"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_of_a_registry_are_taken_by_digest_that_of_workers_too(overlay: str, tmp_path: Path) -> None:
+    digest = f"sha256:{'0' * 64}"
+    names = ("ingress", "scheduler", "archiver", "worker", "all-in-one")
+    images = [
+        {"name": f"threadmill/{each}", "newName": f"registry.example.com/{each}", "digest": digest}
+        for each in names
     ]
-    for image in (*ours, told["THREADMILL_WORKER_IMAGE"]):
-        assert image.startswith("registry.example.com/threadmill/"), image
+    around = {"resources": [f"{os.path.relpath(K8S, tmp_path)}/overlays/{overlay}"]}
+    around |= {"images": images, "configurations": ["images.yaml"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.dump(around))
+    (tmp_path / "images.yaml").write_text((K8S / "overlays" / overlay / "images.yaml").read_text())
+    found = with_worker(parsed(rendered(tmp_path)), tmp_path)
+    used = {container["image"] for _, template in templates(found) for container in containers(template)}
+    assert not [each for each in used if each.startswith("threadmill/")]
+    assert {f"registry.example.com/{each}@{digest}" for each in names[:4]} <= used
 
 
 def test_the_archiver_alone_has_an_identity_in_the_cloud() -> None:
