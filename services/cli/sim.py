@@ -18,6 +18,7 @@ from services.runtime.log import configure_logging
 
 if TYPE_CHECKING:
     from services.local.slack.app import Simulator
+    from services.local.slack.model import Credentials
 
 
 def sim(
@@ -32,32 +33,59 @@ def sim(
         str | None,
         typer.Option(help="Deliver events to the ingress at this URL, instead of by Socket Mode."),
     ] = None,
+    bot_token: Annotated[
+        str | None,
+        typer.Option(help="The bot's token, else a random one.", envvar="THREADMILL_SIM_BOT_TOKEN"),
+    ] = None,
+    app_token: Annotated[
+        str | None,
+        typer.Option(help="The app's token, else a random one.", envvar="THREADMILL_SIM_APP_TOKEN"),
+    ] = None,
 ) -> None:
     """Run the Slack simulator alone, beside services that `run` started.
 
     What ingress needs to find it, and its tokens, are written into a file to source; its name is printed.
     """
     configure_logging("sim", form="text", level="WARNING")
+    credentials = _given(bot_token, app_token)
     with contextlib.suppress(asyncio.CancelledError):
-        uvloop.run(_sim((data or default_data()) / "sim", host, port, deliver_to))
+        uvloop.run(_sim((data or default_data()) / "sim", host, port, deliver_to, credentials))
 
 
-async def _sim(data: Path, host: str, port: int, deliver_to: str | None) -> None:
-    async with until_told(_running_sim(data, host, port, deliver_to)) as (url, stop):
+def _given(bot_token: str | None, app_token: str | None) -> "Credentials | None":
+    """Tokens that were agreed on beforehand, as in a cluster, where ingress has them from a Secret."""
+    from services.local.slack.model import Credentials  # noqa: PLC0415 (an image may lack its libraries)
+
+    if not (bot_token or app_token):
+        return None
+    fresh = Credentials.fresh()
+    return Credentials(
+        bot_token=bot_token or fresh.bot_token,
+        app_token=app_token or fresh.app_token,
+        signing_secret=fresh.signing_secret,
+    )
+
+
+async def _sim(
+    data: Path, host: str, port: int, deliver_to: str | None, credentials: "Credentials | None"
+) -> None:
+    async with until_told(_running_sim(data, host, port, deliver_to, credentials)) as (url, stop):
         typer.echo(f"ready {url}/")
         err.print(f"for ingress: set -a; . {data / 'slack.env'}; threadmill run ingress", soft_wrap=True)
         await stop.wait()
 
 
 @contextlib.asynccontextmanager
-async def _running_sim(data: Path, host: str, port: int, deliver_to: str | None) -> AsyncIterator[str]:
+async def _running_sim(
+    data: Path, host: str, port: int, deliver_to: str | None, credentials: "Credentials | None"
+) -> AsyncIterator[str]:
     from services.local.page import routes  # noqa: PLC0415 (an image may lack its libraries)
     from services.local.server import listen, url_of  # noqa: PLC0415 (as above)
     from services.local.slack.app import Simulator  # noqa: PLC0415 (as above)
 
     home = Home(data)
     with home.occupied():
-        simulator = Simulator(persist=data / "slack.json")
+        simulator = Simulator(persist=data / "slack.json", credentials=credentials)
         simulator.app.add_routes(routes())
         simulator.deliver_to(deliver_to)
         runner, bound = await listen(simulator.app, host, port)

@@ -77,3 +77,17 @@ def test_the_simulator_alone_hands_out_what_ingress_needs(tmp_path: Path) -> Non
         assert "xoxb-" not in sim.stderr()
     finally:
         assert sim.stop() == (0, "")
+
+
+def test_the_simulator_takes_tokens_that_were_agreed_on(tmp_path: Path) -> None:
+    agreed = {"THREADMILL_SIM_BOT_TOKEN": "xoxb-agreed", "THREADMILL_SIM_APP_TOKEN": "xapp-agreed"}
+    kept = tmp_path / "data" / "sim" / "slack.env"
+    # The second time the workspace is kept already, with tokens of its own.
+    for environ in ({}, agreed):
+        sim = Cli(tmp_path, **environ).start("sim", "--port", 0, "--data", tmp_path / "data")
+        try:
+            sim.line()
+            shown = kept.read_text()
+            assert all((f"={token}\n" in shown) is bool(environ) for token in agreed.values())
+        finally:
+            assert sim.stop() == (0, "")

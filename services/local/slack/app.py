@@ -34,7 +34,8 @@ class Simulator:
     """A Slack workspace behind `app`, with the guard's rules applied; `start` and `stop` frame its deliveries.
 
     `time_scale` shortens Slack's long waits. `describe_agent` and `session_info` (channel, thread's `ts`) answer what
-    the page asks about the product. `persist` is the file that keeps the workspace. Raises UnreadableWorkspaceError.
+    the page asks about the product. `persist` is the file that keeps the workspace; `credentials` win over those in it.
+    Raises UnreadableWorkspaceError.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Simulator:
         ack_within: float = ACK_WITHIN,
     ) -> None:
         clock = clock or ScaledClock(time_scale)
-        state = (persistence.load(persist) if persist else None) or seed(credentials)
+        state = (persistence.load(persist) if persist else None) or seed()
+        if credentials:
+            state.credentials = credentials
         self.workspace = Workspace(state, clock)
         for person in [each.id for each in state.people.values() if not each.is_bot]:
             self.workspace.open_direct(person)
