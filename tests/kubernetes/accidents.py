@@ -1,6 +1,7 @@
 """What may happen to the Pods and nodes of a cluster."""
 
 import asyncio
+import contextlib
 
 from tests.kubernetes.api import NOT_FOUND, TOO_MANY, Object, Refused, key_of, path_of
 from tests.kubernetes.cluster import Cluster
@@ -39,8 +40,10 @@ async def evict(cluster: Cluster, namespace: str, name: str) -> None:
 async def drain(cluster: Cluster, node: str) -> None:
     """Let nothing new onto a node, and evict what is there, as disruption budgets allow; return when it is empty."""
     await cluster.api.patch(path_of("nodes", name=node), {"spec": {"unschedulable": True}})
-    there = [pod for pod in cluster.all_pods() if pod["spec"].get("nodeName") == node]
-    await asyncio.gather(*(_evict_patiently(cluster, pod) for pod in there))
+    await cluster.until("nodes", "", node, lambda it: it["spec"].get("unschedulable"))
+    await cluster.scheduler.settled()
+    there = await cluster.api.get(path_of("pods"), fieldSelector=f"spec.nodeName={node}")
+    await asyncio.gather(*(_evict_patiently(cluster, pod) for pod in there["items"]))
 
 
 async def _evict_patiently(cluster: Cluster, pod: Object) -> None:
@@ -76,6 +79,8 @@ async def collect_orphans(cluster: Cluster) -> None:
 
 async def _collect(cluster: Cluster, pod: Object) -> None:
     why = {"reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"}
+    path = path_of("pods", *key_of(pod))
     status = {"phase": "Failed", "conditions": [condition("DisruptionTarget", True, **why)]}
-    await cluster.api.patch(path_of("pods", *key_of(pod), "status"), {"status": status})
-    await cluster.api.delete(path_of("pods", *key_of(pod)), grace=0, uid=pod["metadata"]["uid"])
+    with contextlib.suppress(Refused):  # the other was faster
+        await cluster.api.patch(f"{path}/status", {"status": status})
+        await cluster.api.delete(path, grace=0, uid=pod["metadata"]["uid"])

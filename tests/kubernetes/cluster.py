@@ -35,11 +35,11 @@ class Cluster:
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
         self._pods = self._mirror("pods", self._heard)
-        nodes = self._mirror("nodes", lambda *_: self._scheduler.wake())
-        self._scheduler = Scheduler(self.api, self._pods, nodes)
+        nodes = self._mirror("nodes", lambda *_: self.scheduler.wake())
+        self.scheduler = Scheduler(self.api, self._pods, nodes)
         self._network = Network(self._mirror("services", lambda *_: None), self._pods)
         self._machine = Machine(folder, plane.port, self.api, self._network, self.images, self._probing)
-        self._run(self._scheduler.run())
+        self._run(self.scheduler.run())
 
     def _mirror(self, kind: str, heard: Callable[[Object, bool], None]) -> Mirror:
         self._mirrors[kind] = Mirror(self.api, path_of(kind), heard)
@@ -57,7 +57,7 @@ class Cluster:
     def _heard(self, pod: Object, there: bool) -> None:
         if node := self.nodes.get(pod["spec"].get("nodeName", "")):
             node.heard(pod, there)
-        self._scheduler.wake()
+        self.scheduler.wake()
 
     async def stop(self) -> None:
         """End every process, and forget the nodes. Raises what went wrong in the cluster itself."""

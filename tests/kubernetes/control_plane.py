@@ -13,7 +13,7 @@ import aiohttp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.chaos.fleet import eventually
+from tests.chaos.fleet import eventually, listening
 from tests.containers import free_port
 from tests.kubernetes import assets, flags
 from tests.kubernetes.server import Server
@@ -34,12 +34,11 @@ class ControlPlane:
         self.port = free_port()
         self.token = secrets.token_hex(16)
         self._where = assets.folder()
-        etcd_port, manager = free_port(), "kube-controller-manager"
-        self.etcd = self._server("etcd", flags.etcd(folder, etcd_port, free_port()))
-        self.apiserver = self._server("kube-apiserver", flags.apiserver(folder, self.port, etcd_port))
-        admin = folder / "admin.kubeconfig"
-        commands = flags.controller_manager(folder, free_port(), admin, self.certificate)
-        self.manager = self._server(manager, commands)
+        self._etcd_port = free_port()
+        self.etcd = self._server("etcd", flags.etcd(folder, self._etcd_port, free_port()))
+        self.apiserver = self._server("kube-apiserver", flags.apiserver(folder, self.port, self._etcd_port))
+        told = flags.controller_manager(folder, free_port(), folder / "admin.kubeconfig", self.certificate)
+        self.manager = self._server("kube-controller-manager", told)
 
     def _server(self, name: str, options: list[str]) -> Server:
         return Server([str(self._where / name), *options], self.folder / f"{name}.log")
@@ -57,6 +56,7 @@ class ControlPlane:
         """Start all of it. Raises `NoAssets`."""
         self._write_keys()
         self.etcd.start()
+        await listening(self._etcd_port)  # whoever asks too early asks again a second later
         self.apiserver.start()
         await self.until_ready()
         self.kubeconfig("admin", self.token)
@@ -79,9 +79,11 @@ class ControlPlane:
         trusted = ssl.create_default_context(cafile=str(self.certificate))
         headers, limit = {"Authorization": f"Bearer {self.token}"}, aiohttp.ClientTimeout(total=2)
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with aiohttp.ClientSession(timeout=limit, headers=headers) as session:
-                async with session.get(f"{self.url}/readyz", ssl=trusted) as answer:
-                    return answer.status == 200
+            async with (
+                aiohttp.ClientSession(timeout=limit, headers=headers) as session,
+                session.get(f"{self.url}/readyz", ssl=trusted) as answer,
+            ):
+                return answer.status == 200
         return False
 
     def kubeconfig(self, name: str, token: str) -> Path:

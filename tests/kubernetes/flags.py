@@ -36,6 +36,9 @@ def etcd(folder: Path, client_port: int, peer_port: int) -> list[str]:
             "initial-cluster": f"default={peer}",
             # What it holds is worth no more than the test: a kill of the process loses nothing all the same.
             "unsafe-no-fsync": "true",
+            # It is alone: nobody is worth a second's wait before it elects itself.
+            "heartbeat-interval": "10",
+            "election-timeout": "100",
             "log-level": "warn",
         }
     )

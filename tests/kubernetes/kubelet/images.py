@@ -1,6 +1,7 @@
 """What is in the images that Pods name, as far as a process of this machine has to know, and which of them cannot be had."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +24,16 @@ def as_it_is(command: list[str], layout: Layout) -> list[str]:
 
 
 def nats(command: list[str], layout: Layout) -> list[str]:
-    """Return the command of a broker: its configuration names ports and folders of the Pod, options override them."""
-    (layout.root / "data").mkdir(parents=True, exist_ok=True)
-    options = {
-        "--addr": "127.0.0.1",
-        "--port": layout.ports[4222],
-        "--http_port": layout.ports[8222],
-        "--store_dir": layout.root / "data",
-        "--pid": layout.root / "nats.pid",
-    }
-    return [nats_server(), *command[1:], *(word for pair in options.items() for word in map(str, pair))]
+    """Return the command of a broker: options override the ports of its configuration, paths have to be written anew."""
+    given = Path(command[next(place for place, word in enumerate(command, 1) if word in ("-c", "--config"))])
+    mounts = "|".join(re.escape(each) for each in layout.mounts)
+    here = re.sub(rf"(?<![\w./-])(?=(?:{mounts})[/\"'\s])", str(layout.root), given.read_text())
+    # Beside the other, since it may include what is there.
+    adapted = given.with_name(f"here.{given.name}")
+    adapted.write_text(here)
+    ports = ["--port", str(layout.ports[4222]), "--http_port", str(layout.ports[8222])]
+    options = [str(adapted) if word == str(given) else word for word in command[1:]]
+    return [nats_server(), *options, "--addr", "127.0.0.1", *ports]
 
 
 @dataclass(frozen=True)

@@ -31,17 +31,16 @@ class Node:
         self, labels: Mapping[str, str], taints: Sequence[Mapping[str, str]], room: Mapping[str, str]
     ) -> None:
         """Make its object, with `room` for Pods. Nobody watches over its health: it is posted once."""
-        api, path = self._machine.api, path_of("nodes", name=self.name)
+        api = self._machine.api
         named = {"kubernetes.io/hostname": self.name} | dict(labels)
         node = {"metadata": {"name": self.name, "labels": named}, "spec": {"taints": list(taints)}}
         made = await api.create(path_of("nodes"), node)
-        # The server marks every new node as not ready; what takes that away is not here.
-        kept = [each for each in made["spec"]["taints"] if each["key"] != "node.kubernetes.io/not-ready"]
-        await api.patch(path, {"spec": {"taints": kept}})
-        ready = condition("Ready", True, reason="KubeletReady")
-        amounts = ROOM | dict(room)
+        ready, amounts = condition("Ready", True, reason="KubeletReady"), ROOM | dict(room)
         status = {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}
         await api.patch(path_of("nodes", name=self.name, part="status"), {"status": status})
+        # The server marks every new node as not ready; what takes that away is not here.
+        kept = [each for each in made["spec"]["taints"] if each["key"] != "node.kubernetes.io/not-ready"]
+        await api.patch(path_of("nodes", name=self.name), {"spec": {"taints": kept}})
 
     def heard(self, pod: Object, there: bool) -> None:
         """Take what the API server says of a Pod that is bound to this node."""

@@ -16,6 +16,7 @@ class Scheduler:
         self._pods = pods
         self._nodes = nodes
         self._woken = asyncio.Event()
+        self._placing = asyncio.Lock()
         # Bound by us, and not yet heard of as such.
         self._bound: dict[str, str] = {}
 
@@ -29,7 +30,13 @@ class Scheduler:
             self._woken.clear()
             waiting = [pod for pod in self._pods.objects.values() if self._waits(pod)]
             for pod in sorted(waiting, key=lambda each: str(each["metadata"]["creationTimestamp"])):
-                await self._place(pod)
+                async with self._placing:
+                    await self._place(pod)
+
+    async def settled(self) -> None:
+        """Return when no Pod is on its way to a node by what was known before."""
+        async with self._placing:
+            return
 
     def _node_of(self, pod: Object) -> str:
         return str(pod["spec"].get("nodeName") or self._bound.get(pod["metadata"]["uid"], ""))
