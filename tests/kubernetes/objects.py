@@ -28,9 +28,10 @@ def pod(name: str, spec: Object, **labels: str) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def job(name: str, spec: Object) -> Object:
+def job(name: str, spec: Object, **more: Any) -> Object:
     metadata = {"name": name, "namespace": "test"}
-    inner = {"backoffLimit": 0, "template": {"metadata": {"labels": {"job": name}}, "spec": spec}}
+    template = {"metadata": {"labels": {"job": name}}, "spec": spec}
+    inner = {"backoffLimit": 0, "template": template} | more
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": inner}
 
 

@@ -13,6 +13,7 @@ from tests.kubernetes import accidents
 from tests.kubernetes.api import NOT_FOUND, TOO_MANY, Refused, path_of
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.objects import (
+    condition_of,
     container,
     deployment,
     holds,
@@ -37,7 +38,12 @@ SERVER = """
 """
 PORT = {"ports": [{"name": "http", "containerPort": 3000}]}
 READY = {"readinessProbe": {"httpGet": {"port": "http", "path": "/"}}}
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); time.sleep(600)"
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked"))
+print("up")
+while True: time.sleep(600)
+"""
 SLEEP = "import time; time.sleep(600)"
 
 
@@ -183,22 +189,48 @@ async def test_a_broker_finds_its_configuration_and_clients_find_the_broker(clus
     assert cluster.logs("test", "client") == "0\n"
 
 
-async def test_a_deleted_pod_is_asked_and_then_killed_with_all_it_began(cluster: Cluster) -> None:
-    child = (
-        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
-    )
-    spec = pod_spec(container(f"{child}\n{STUBBORN}"), terminationGracePeriodSeconds=1)
+async def test_a_deleted_pod_is_asked_and_then_killed(cluster: Cluster) -> None:
+    spec = pod_spec(container(STUBBORN), terminationGracePeriodSeconds=1)
     await create(cluster, "pods", pod("stubborn", spec))
     await cluster.until("pods", "test", "stubborn", phase("Running"))
     await eventually_logged(cluster, "stubborn", "up")
 
     await cluster.api.delete(path_of("pods", "test", "stubborn"))
 
-    ended = await cluster.until("pods", "test", "stubborn", lambda it: not it or phase("Failed")(it))
-    if ended:
-        assert state_of(ended)["terminated"]["exitCode"] == 137
+    ended = await cluster.until("pods", "test", "stubborn", phase("Failed"))
+    assert state_of(ended)["terminated"]["exitCode"] == 137
     await cluster.until("pods", "test", "stubborn", lambda it: not it)
-    assert left_over(cluster) == []
+    assert cluster.logs("test", "stubborn") == "up\nasked\n"
+    assert left_over() == []
+
+
+async def test_a_container_that_ends_is_run_again_and_finds_its_claim(cluster: Cluster) -> None:
+    code = """
+        import os, pathlib, sys, time
+        file = pathlib.Path(os.environ["FILE"])
+        if file.exists(): print(file.read_text()); time.sleep(600)
+        file.write_text("kept"); sys.exit("too early")
+    """
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    told = {
+        "env": [{"name": "FILE", "value": "/data/file"}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}]
+    spec = pod_spec(container(textwrap.dedent(code), **mounts, **told), restart="Always", volumes=volumes)
+    await create(cluster, "pods", pod("again", spec))
+
+    running = await cluster.until(
+        "pods", "test", "again", lambda it: "running" in state_of(it) and restarts(it)
+    )
+
+    last = running["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (last["exitCode"], last["message"]) == (1, "too early\n")
+    await eventually_logged(cluster, "again", "kept")
+
+
+def restarts(obj: dict) -> int:
+    return int(obj["status"]["containerStatuses"][0]["restartCount"])
 
 
 async def eventually_logged(cluster: Cluster, name: str, text: str) -> None:
@@ -208,10 +240,10 @@ async def eventually_logged(cluster: Cluster, name: str, text: str) -> None:
     assert await eventually(logged, 10, every=0.05)
 
 
-def left_over(cluster: Cluster) -> list[str]:
+def left_over() -> list[str]:
     """Return what still runs of the Pods' containers."""
-    mine = psutil.Process().children(recursive=True)
-    return [" ".join(each.cmdline()) for each in mine if "kubelet/supervisor.py" in " ".join(each.cmdline())]
+    commands = (" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True))
+    return [command for command in commands if "kubelet/supervisor.py" in command]
 
 
 async def test_what_ends_a_pod_is_told_as_a_real_kubelet_does(cluster: Cluster) -> None:
@@ -248,6 +280,22 @@ async def test_what_ends_a_pod_is_told_as_a_real_kubelet_does(cluster: Cluster) 
     assert large["status"]["conditions"][0]["message"] == "0/1 nodes are available: 1 Insufficient cpu."
 
 
+async def test_a_job_fails_for_its_deadline_and_for_a_disruption(cluster: Cluster) -> None:
+    disrupted = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    await create(cluster, "jobs", job("late", pod_spec(container(SLEEP)), activeDeadlineSeconds=1))
+    policy = {"rules": [disrupted]}
+    await create(cluster, "jobs", job("moved", pod_spec(container(SLEEP)), podFailurePolicy=policy))
+    await cluster.until("jobs", "test", "moved", lambda it: it.get("status", {}).get("ready") == 1)
+    [moved] = cluster.pods("test", job="moved")
+
+    await accidents.evict(cluster, "test", moved["metadata"]["name"])
+
+    for name, reason in (("moved", "PodFailurePolicy"), ("late", "DeadlineExceeded")):
+        failed = await cluster.until("jobs", "test", name, holds("Failed"))
+        assert condition_of(failed, "Failed")["reason"] == reason
+    assert left_over() == []
+
+
 async def test_nodes_are_drained_as_budgets_allow_and_lost_ones_forgotten(cluster: Cluster) -> None:
     served = container(textwrap.dedent(SERVER), **PORT, **READY)
     budget = {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}
@@ -269,7 +317,7 @@ async def test_nodes_are_drained_as_budgets_allow_and_lost_ones_forgotten(cluste
     await accidents.lose(cluster, "node-2")
     await accidents.collect_orphans(cluster)
     await cluster.until("pods", "test", lost, lambda it: not it)
-    assert left_over(cluster) == []
+    assert left_over() == []
 
 
 async def test_what_is_forbidden_is_refused(cluster: Cluster) -> None:
