@@ -1,4 +1,4 @@
-"""Objects that tests of the cluster ask for. Pure."""
+"""Objects that tests ask a cluster for, and what they look for in its answers. Pure."""
 
 from typing import Any
 
@@ -10,12 +10,28 @@ ALLOWED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+PAGE = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"it is " + os.environ["HOSTNAME"].encode())
+http.server.HTTPServer(("127.0.0.1", int(os.environ["THREADMILL_HTTP_PORT"])), Handler).serve_forever()
+"""
 
 
-def container(code: str, **more: Any) -> Object:
+def container(code: str = "", **more: Any) -> Object:
     """Return a container that runs `code` with Python."""
     command = ["python", "-u", "-c", code]
     return {"name": "it", "image": "threadmill/test:1", "command": command, "securityContext": ALLOWED} | more
+
+
+def served() -> Object:
+    """Return a container that serves a page with its Pod's name, and is ready once it does."""
+    ports, asked = [{"name": "http", "containerPort": 3000}], {"httpGet": {"port": "http", "path": "/"}}
+    return container(PAGE, ports=ports, readinessProbe=asked)
 
 
 def pod_spec(*containers: Object, restart: str = "Never", **more: Any) -> Object:
@@ -24,15 +40,13 @@ def pod_spec(*containers: Object, restart: str = "Never", **more: Any) -> Object
 
 
 def pod(name: str, spec: Object, **labels: str) -> Object:
-    metadata = {"name": name, "namespace": "test", "labels": labels}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
 def job(name: str, spec: Object, **more: Any) -> Object:
-    metadata = {"name": name, "namespace": "test"}
     template = {"metadata": {"labels": {"job": name}}, "spec": spec}
     inner = {"backoffLimit": 0, "template": template} | more
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": inner}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": inner}
 
 
 def deployment(name: str, spec: Object, replicas: int = 1) -> Object:
@@ -42,14 +56,12 @@ def deployment(name: str, spec: Object, replicas: int = 1) -> Object:
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": spec},
     }
-    metadata = {"name": name, "namespace": "test"}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": inner}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": inner}
 
 
 def service(name: str, port: int, target: int | str, **more: Any) -> Object:
     spec = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": target}]} | more
-    metadata = {"name": name, "namespace": "test"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
 def condition_of(obj: Object, kind: str) -> Object:
