@@ -22,7 +22,9 @@ def folder() -> Path:
     for place in (Path(os.environ.get("KUBEBUILDER_ASSETS", "")), CACHE):
         if all((place / name).is_file() for name in PROGRAMS):
             return place
-    raise NoAssets("no Kubernetes control plane here: run `make kube-assets`, or set KUBEBUILDER_ASSETS to one")
+    raise NoAssets(
+        "no Kubernetes control plane here: run `make kube-assets`, or set KUBEBUILDER_ASSETS to one"
+    )
 
 
 def build() -> Path:
@@ -32,7 +34,9 @@ def build() -> Path:
     except NoAssets:
         pass
     if shutil.which("go") is None:
-        raise NoAssets("building Kubernetes needs Go; or set KUBEBUILDER_ASSETS to a folder with its programs")
+        raise NoAssets(
+            "building Kubernetes needs Go; or set KUBEBUILDER_ASSETS to a folder with its programs"
+        )
     CACHE.mkdir(parents=True, exist_ok=True)
     major, minor = VERSION.removeprefix("v").split(".")[:2]
     about = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}

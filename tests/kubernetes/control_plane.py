@@ -6,44 +6,42 @@ import contextlib
 import json
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.chaos.fleet import Program, eventually
+from tests.chaos.fleet import eventually, listening
 from tests.containers import free_port
-from tests.kubernetes import assets
+from tests.kubernetes import assets, flags
+from tests.kubernetes.server import Server
 
 READY_SECONDS = 60.0
-ISSUER = "https://kubernetes.default.svc.cluster.local"
-# What the tests need of the controller manager; nodes, volumes and clouds are nobody's here.
-CONTROLLERS = (
-    "deployment-controller",
-    "replicaset-controller",
-    "job-controller",
-    "namespace-controller",
-    "serviceaccount-controller",
-    "root-ca-certificate-publisher-controller",
-    "resourcequota-controller",
-    "garbage-collector-controller",
-    "ttl-after-finished-controller",
-    "disruption-controller",
-    "endpointslice-controller",
-    "statefulset-controller",
-)
+KUBECTL_SECONDS = 120.0
+
+
+class KubectlFailed(Exception):
+    """What `kubectl` said when it would not."""
 
 
 class ControlPlane:
-    """Starts and stops its programs one by one, so that each may be killed."""
+    """Three programs, each of which may be killed and started again. Everything of theirs lies in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self._etcd, self._peer = free_port(), free_port(), free_port()
+        self.port = free_port()
         self.token = secrets.token_hex(16)
-        self.programs: dict[str, Program] = {}
+        self._where = assets.folder()
+        self._etcd_port = free_port()
+        self.etcd = self._server("etcd", flags.etcd(folder, self._etcd_port, free_port()))
+        self.apiserver = self._server("kube-apiserver", flags.apiserver(folder, self.port, self._etcd_port))
+        told = flags.controller_manager(folder, free_port(), folder / "admin.kubeconfig", self.certificate)
+        self.manager = self._server("kube-controller-manager", told)
+
+    def _server(self, name: str, options: list[str]) -> Server:
+        return Server([str(self._where / name), *options], self.folder / f"{name}.log")
 
     @property
     def url(self) -> str:
@@ -54,58 +52,83 @@ class ControlPlane:
         """What whoever connects trusts."""
         return self.folder / "certificates" / "apiserver.crt"
 
-    def kubeconfig(self, name: str = "admin", token: str | None = None) -> Path:
-        """Return a kubeconfig by which `token` connects, the administrator's by default."""
-        path = self.folder / f"{name}.kubeconfig"
-        certificate = base64.b64encode(self.certificate.read_bytes()).decode()
-        given = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "it",
-            "clusters": [
-                {"name": "it", "cluster": {"server": self.url, "certificate-authority-data": certificate}}
-            ],
-            "users": [{"name": "it", "user": {"token": token or self.token}}],
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        }
-        path.touch(0o600)
-        path.write_text(json.dumps(given))
-        return path
-
     async def start(self) -> None:
         """Start all of it. Raises `NoAssets`."""
-        where = assets.folder()
         self._write_keys()
-        for name, command in {
-            "etcd": self._etcd_command(),
-            "kube-apiserver": self._apiserver_command(),
-        }.items():
-            await self._start(name, [str(where / name), *command])
-        if not await eventually(self.answers, READY_SECONDS):
-            raise RuntimeError(f"the API server does not answer; see {self.folder}")
-        manager = str(where / "kube-controller-manager")
-        await self._start("kube-controller-manager", [manager, *self._manager_command()])
+        self.etcd.start()
+        await listening(self._etcd_port)  # whoever asks too early asks again a second later
+        self.apiserver.start()
+        await self.until_ready()
+        self.kubeconfig("admin", self.token)
+        self.manager.start()
 
-    async def stop(self) -> None:
-        for program in reversed(self.programs.values()):
-            await program.stop()
+    def end(self) -> None:
+        """Kill all of it: nothing that it holds is worth an orderly end."""
+        for server in (self.manager, self.apiserver, self.etcd):
+            server.kill()
+
+    async def until_ready(self) -> None:
+        """Return once the API server answers."""
+        if not await eventually(self.answers, READY_SECONDS, every=0.05):
+            raise RuntimeError(f"the API server does not answer; its log is {self.apiserver.log}")
 
     async def answers(self) -> bool:
         """Whether the API server is ready."""
         if not self.certificate.exists():
             return False
         trusted = ssl.create_default_context(cafile=str(self.certificate))
+        headers, limit = {"Authorization": f"Bearer {self.token}"}, aiohttp.ClientTimeout(total=2)
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-                headers = {"Authorization": f"Bearer {self.token}"}
-                async with session.get(f"{self.url}/readyz", ssl=trusted, headers=headers) as answer:
-                    return answer.status == 200
+            async with (
+                aiohttp.ClientSession(timeout=limit, headers=headers) as session,
+                session.get(f"{self.url}/readyz", ssl=trusted) as answer,
+            ):
+                return answer.status == 200
         return False
 
-    async def _start(self, name: str, command: list[str]) -> None:
-        program = Program(name=name, command=command, environ={}, log=self.folder / f"{name}.log")
-        self.programs[name] = program
-        await program.start()
+    def kubeconfig(self, name: str, token: str) -> Path:
+        """Return a kubeconfig by which whoever has `token` connects."""
+        certificate = base64.b64encode(self.certificate.read_bytes()).decode()
+        server = {"server": self.url, "certificate-authority-data": certificate}
+        given = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "clusters": [{"name": "it", "cluster": server}],
+            "users": [{"name": "it", "user": {"token": token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        }
+        path = self.folder / f"{name}.kubeconfig"
+        path.touch(0o600)
+        path.write_text(json.dumps(given))
+        return path
+
+    async def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
+        """Return a kubeconfig by which one connects as a ServiceAccount."""
+        token = await self.kubectl("create", "token", name, "--namespace", namespace)
+        return self.kubeconfig(f"{namespace}.{name}", token.strip())
+
+    async def kubectl(self, *arguments: str, kubeconfig: Path | None = None, given: str = "") -> str:
+        """Return what kubectl prints, with `given` as its input. Raises `KubectlFailed`."""
+        process = await asyncio.create_subprocess_exec(
+            str(self._where / "kubectl"),
+            f"--kubeconfig={kubeconfig or self.folder / 'admin.kubeconfig'}",
+            f"--cache-dir={self.folder / 'kubectl'}",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"HOME": str(self.folder)},
+        )
+        try:
+            said, complaint = await asyncio.wait_for(process.communicate(given.encode()), KUBECTL_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise KubectlFailed(complaint.decode().strip() or said.decode().strip())
+        return said.decode()
 
     def _write_keys(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,66 +142,13 @@ class ControlPlane:
         )
         (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
 
-    def _etcd_command(self) -> list[str]:
-        client, peer = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._peer}"
-        return _flags(
-            {
-                "data-dir": str(self.folder / "etcd"),
-                "listen-client-urls": client,
-                "advertise-client-urls": client,
-                "listen-peer-urls": peer,
-                "initial-advertise-peer-urls": peer,
-                "initial-cluster": f"default={peer}",
-                "unsafe-no-fsync": "true",
-            }
-        )
-
-    def _apiserver_command(self) -> list[str]:
-        key = str(self.folder / "accounts.key")
-        return _flags(
-            {
-                "etcd-servers": f"http://127.0.0.1:{self._etcd}",
-                "bind-address": "127.0.0.1",
-                "advertise-address": "127.0.0.1",
-                "secure-port": str(self.port),
-                "cert-dir": str(self.certificate.parent),
-                "authorization-mode": "RBAC",
-                "token-auth-file": str(self.folder / "tokens.csv"),
-                "service-account-key-file": key,
-                "service-account-signing-key-file": key,
-                "service-account-issuer": ISSUER,
-                "service-cluster-ip-range": "10.96.0.0/16",
-            }
-        )
-
-    def _manager_command(self) -> list[str]:
-        config = str(self.kubeconfig())
-        return _flags(
-            {
-                "kubeconfig": config,
-                "authentication-kubeconfig": config,
-                "authorization-kubeconfig": config,
-                "use-service-account-credentials": "true",
-                "service-account-private-key-file": str(self.folder / "accounts.key"),
-                "root-ca-file": str(self.certificate),
-                "controllers": ",".join(CONTROLLERS),
-                "leader-elect": "false",
-                "bind-address": "127.0.0.1",
-                "secure-port": str(free_port()),
-            }
-        )
-
-
-def _flags(values: Mapping[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in values.items()]
-
 
 @contextlib.asynccontextmanager
 async def control_plane(folder: Path) -> AsyncIterator[ControlPlane]:
-    """Run one for the body."""
+    """Run one for the body. Raises `NoAssets`."""
     plane = ControlPlane(folder)
     try:
         await plane.start()
         yield plane
     finally:
-        await asyncio.shield(plane.stop())
+        plane.end()
