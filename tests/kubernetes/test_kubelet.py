@@ -29,7 +29,7 @@ TELLS_ENVIRONMENT = "print(open('/proc/self/environ').read())"
 TELLS_TOKENS = """
 import os, pathlib
 print(pathlib.Path(os.environ["TOKEN"]).read_text())
-place = pathlib.Path(os.environ["THREADMILL_CLUSTER_FOLDER"])
+place = pathlib.Path(os.environ["THREADMILL_CLUSTER"])
 print(*((place / name).read_text().encode().hex() for name in ("token", "ca.crt", "namespace")))
 """
 ASKS_BROKER = """

@@ -78,7 +78,7 @@ class Field:
 
     async def _sometime(self, look: Callable) -> Object:
         async with asyncio.timeout(PATIENCE):
-            while not (found := await look()):
+            while not (found := await look()):  # noqa: ASYNC110 (asked, so that no watch is needed to test ours)
                 await asyncio.sleep(0.05)
         return found
 

@@ -149,7 +149,7 @@ class Runner:
         environ = {**machine.environ(self._pod["metadata"]["name"]), **image.environ}
         environ |= {name: here(value) for name, value in own.items()} | told_ports(spec, ports)
         if TOKEN_FOLDER in mounts:
-            environ["THREADMILL_CLUSTER_FOLDER"] = f"{self._root}{TOKEN_FOLDER}"
+            environ["THREADMILL_CLUSTER"] = f"{self._root}{TOKEN_FOLDER}"
         command = with_ports([here(each) for each in words], ports)
         return image.adapted(command, Layout(self._root, tuple(mounts), ports)), environ
 
