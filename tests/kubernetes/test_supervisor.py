@@ -12,15 +12,19 @@ import pytest
 from tests.chaos.fleet import eventually
 from tests.kubernetes.kubelet.process import NotStarted, Process
 
-# Begins a child that leaves its session and its parent, and tells both.
+# Begins a child that leaves its session and its parent, and tells of both.
 FAMILY = """
 import os, sys, time
+told, tell = os.pipe()
 if not (child := os.fork()):
     os.setsid()
     if os.fork(): os._exit(0)
     print(os.getpid(), flush=True)
+    os.close(tell)
     time.sleep(600)
+os.close(tell)
 os.waitpid(child, 0)
+os.read(told, 1)
 print(os.getpid(), flush=True)
 """
 PARENT = """

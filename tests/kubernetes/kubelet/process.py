@@ -11,6 +11,8 @@ from tests.kubernetes.kubelet.supervisor import supervised
 
 # Of what Kubernetes keeps of a container's last words.
 WORDS_BYTES, WORDS_LINES = 2048, 80
+# What the supervisor dies of when it is told to end before it has begun.
+BEFORE_IT_BEGAN = {-signal.SIGTERM: 128 + signal.SIGTERM, -signal.SIGHUP: 128 + signal.SIGKILL}
 
 
 class NotStarted(Exception):
@@ -51,7 +53,7 @@ class Process:
         finally:
             self.kill()
             await asyncio.shield(self._process.wait())
-        return code if code >= 0 else 128 - code
+        return BEFORE_IT_BEGAN.get(code, code)
 
     def terminate(self) -> None:
         """Ask it to end."""
