@@ -29,6 +29,8 @@ KINDS: dict[str, type[ProcessSettings]] = {
     "worker": WorkerSettings,
 }
 IMAGES = {*KINDS, "all-in-one"}
+# Containers that run something else of one of our images: git stands in the workers'.
+OTHER_USES = {"repository": "worker"}
 IMAGE = re.compile(r"(?P<name>[^@]+?):(?P<tag>[\w.-]+)(@sha256:[0-9a-f]{64})?")
 # Where what an image's own processes write would be: each has its room.
 MOUNTED = "/etc/threadmill/"
@@ -45,6 +47,12 @@ def ours(image: str) -> str:
     return found[1] if found else ""
 
 
+def serves(container: Object) -> str:
+    """Return which of our services a container runs, empty where it runs something else of our image, or another's."""
+    kind = ours(container["image"])
+    return kind if kind in KINDS and container["name"] not in OTHER_USES else ""
+
+
 def images(found: list[Object]) -> list[str]:
     """Images have a version, ours that of the code, and each service runs its own."""
     problems = []
@@ -57,7 +65,7 @@ def images(found: list[Object]) -> list[str]:
             elif kind := ours(container["image"]):
                 if kind not in IMAGES or parts["tag"] != VERSION:
                     problems.append(f"{title(owner)}: there is no {container['image']}")
-                if container["name"] == component and kind != component:
+                if container["name"] == component and kind != OTHER_USES.get(component, component):
                     problems.append(f"{title(owner)} runs {container['image']}")
     return problems
 
@@ -68,8 +76,7 @@ def commands(found: list[Object]) -> list[str]:
         f"{title(owner)} runs {container['command']}"
         for owner, template in templates(found)
         for container in containers(template)
-        if (kind := ours(container["image"])) in KINDS
-        and container["command"] != ["python", "-m", f"services.{kind}"]
+        if (kind := serves(container)) and container["command"] != ["python", "-m", f"services.{kind}"]
     ]
 
 
@@ -79,9 +86,9 @@ def settings(found: list[Object]) -> list[str]:
     for owner, template in templates(found):
         for container in containers(template):
             told = environment(found, owner, container)
-            if ours(container["image"]) in KINDS:
-                problems += [f"{title(owner)}: {each}" for each in _loads(ours(container["image"]), told)]
-            elif ours(container["image"]):
+            if kind := serves(container):
+                problems += [f"{title(owner)}: {each}" for each in _loads(kind, told)]
+            elif ours(container["image"]) == "all-in-one":
                 problems += [f"{title(owner)}: nobody asks for {each}" for each in sorted(set(told) - _sim())]
     return problems
 
@@ -111,8 +118,8 @@ def probes(found: list[Object]) -> list[str]:
     problems = []
     for owner, template in templates(found):
         for container in containers(template):
-            kind = ours(container["image"])
-            if kind not in KINDS or owner["kind"] == "Job":
+            kind = serves(container)
+            if not kind or owner["kind"] == "Job":
                 continue
             told = environment(found, owner, container)
             loaded = load(KINDS[kind], {name: value or "from a Secret" for name, value in told.items()})

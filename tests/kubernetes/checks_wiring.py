@@ -135,11 +135,16 @@ def listening(found: list[Object]) -> list[str]:
         for container in containers(template):
             own = {port["name"] for port in container.get("ports", ())}
             problems += [
-                f"{title(owner)}: {name} asks port {probe['httpGet']['port']} of {container['name']}"
+                f"{title(owner)}: {name} asks port {asked} of {container['name']}"
                 for name, probe in container.items()
-                if name.endswith("Probe") and probe.get("httpGet", {}).get("port") not in own
+                if name.endswith("Probe") and (asked := _asked(probe)) not in own
             ]
     return problems + _policies_ports(found)
+
+
+def _asked(probe: Object) -> str | int | None:
+    how = probe.get("httpGet") or probe.get("tcpSocket") or {}
+    return how.get("port")
 
 
 def _policies_ports(found: list[Object]) -> list[str]:

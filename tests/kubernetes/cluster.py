@@ -15,6 +15,7 @@ from tests.kubernetes.kubelet.images import Images
 from tests.kubernetes.kubelet.machine import Machine
 from tests.kubernetes.kubelet.network import Network
 from tests.kubernetes.kubelet.node import Node
+from tests.kubernetes.kubelet.rewriting import Address
 from tests.kubernetes.kubelet.scheduler import Scheduler
 from tests.kubernetes.mirror import Mirror
 
@@ -118,6 +119,15 @@ class Cluster:
     def pod(self, namespace: str, name: str) -> Object:
         """Return one Pod. Raises `KeyError`."""
         return self._pods.objects[namespace, name]
+
+    def port_of(self, pod: Object, number: int) -> int:
+        """Return where on this machine a Pod's port is."""
+        return self._network.ports_of(pod)[number]
+
+    async def service_port(self, namespace: str, service: str, port: int) -> int:
+        """Return where on this machine a Service's port is."""
+        address = Address(namespace, service, port)
+        return (await self._network.reach([address]))[address]
 
     def logs(self, namespace: str, name: str) -> str:
         """Return what a Pod's containers have printed, those that were run again too."""

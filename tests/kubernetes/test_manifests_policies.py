@@ -84,6 +84,7 @@ def must(overlay: str) -> Iterator[Row]:
         yield from _cloud()
     else:
         yield "archiver", "object-store", 4443
+        yield "worker", "repository", 9418
 
 
 def _cloud() -> Iterator[Row]:
@@ -130,11 +131,12 @@ def _metadata(overlay: str) -> Iterator[Row]:
 
 
 def _on_one_machine() -> Iterator[Row]:
-    # The simulator is in ingress' own pod, the object store beside it.
+    # The simulator is in ingress' own pod, the object store and the repository beside it.
     yield from product(["ingress", "archiver"], ["model"], [443])
     yield from product(["front end", "prometheus"], SERVICES, (3000, 8080))
     yield from product(["ingress", "scheduler", "worker", "nats", *STRANGERS], ["object-store"], [4443])
-    yield from product(["object-store"], OUTSIDE, (53, 80, 443))
+    yield from product([*SERVICES, "nats", "object-store", *STRANGERS], ["repository"], [9418])
+    yield from product(["object-store", "repository"], OUTSIDE, (53, 80, 443))
 
 
 def went_wrong(found: list[Object], rows: Iterator[Row], expected: bool) -> list[Row]:

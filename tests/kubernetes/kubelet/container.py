@@ -12,6 +12,7 @@ from tests.kubernetes.kubelet.probes import Probes
 from tests.kubernetes.kubelet.process import NotStarted, Process, last_words
 from tests.kubernetes.kubelet.rewriting import (
     TOKEN_FOLDER,
+    at_home,
     connected,
     located,
     mentioned,
@@ -143,7 +144,7 @@ class Runner:
         reached = await machine.network.reach(set().union(*named))
 
         def here(value: str) -> str:
-            return connected(located(value, mounts, self._root), namespace, reached)
+            return at_home(connected(located(value, mounts, self._root), namespace, reached), ports)
 
         image = machine.images.of(spec["image"])
         environ = {**machine.environ(self._pod["metadata"]["name"]), **image.environ}

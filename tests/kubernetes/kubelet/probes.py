@@ -31,8 +31,8 @@ class Probes:
         self._changed = changed
         self._ports: dict[object, int] = dict(ports)
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-            if "httpGet" not in spec.get(kind, {"httpGet": {}}):
-                raise Unsupported(f"a {kind} other than httpGet")
+            if kind in spec and not spec[kind].keys() & {"httpGet", "tcpSocket"}:
+                raise Unsupported(f"a {kind} other than httpGet and tcpSocket")
         for port in spec.get("ports") or []:
             self._ports[port.get("name")] = ports[port["containerPort"]]
 
@@ -80,6 +80,19 @@ class Probes:
             await asyncio.sleep(probe.get("periodSeconds", 10))
 
     async def _ask(self, probe: Object) -> bool:
+        return await (self._ask_page(probe) if "httpGet" in probe else self._knock(probe))
+
+    async def _knock(self, probe: Object) -> bool:
+        port = self._ports.get(probe["tcpSocket"]["port"], 0)
+        try:
+            async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    async def _ask_page(self, probe: Object) -> bool:
         asked = probe["httpGet"]
         url = f"http://127.0.0.1:{self._ports.get(asked['port'], 0)}{asked.get('path', '/')}"
         limit = aiohttp.ClientTimeout(total=probe.get("timeoutSeconds", 1))

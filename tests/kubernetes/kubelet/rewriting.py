@@ -9,6 +9,8 @@ Object = Mapping[str, Any]
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*)(?::(?P<port>\d+))?"
 )
+_LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):(\d{1,5})\b")
+_PORT = re.compile(r"(--port[= ])(\d{1,5})\b")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -61,6 +63,11 @@ def connected(value: str, namespace: str, ports: Mapping[Address, int]) -> str:
     return _ADDRESS.sub(fill, value)
 
 
+def at_home(value: str, ports: Mapping[int, int]) -> str:
+    """Return `value` with the Pod's own `ports` on its loopback as they are on this machine."""
+    return _LOOPBACK.sub(lambda match: f"{match[1]}:{ports.get(int(match[2]), match[2])}", value)
+
+
 def told_ports(container: Object, local: Mapping[int, int]) -> dict[str, str]:
     """Return the variables that tell one of our own programs its port on this machine."""
     return {
@@ -71,14 +78,15 @@ def told_ports(container: Object, local: Mapping[int, int]) -> dict[str, str]:
 
 
 def with_ports(command: list[str], local: Mapping[int, int]) -> list[str]:
-    """Return `command` with the Pod's own ports after `--port` as they are on this machine."""
-    known = {str(port): str(here) for port, here in local.items()}
+    """Return `command` with the Pod's own ports after `--port` as they are on this machine, in a script too."""
+
+    def here(number: str) -> str:
+        return str(local.get(int(number), number))
+
     after = ["", *command]
     return [
-        known.get(word, word)
-        if before == "--port"
-        else f"--port={known.get(word[7:], word[7:])}"
-        if word.startswith("--port=")
-        else word
+        here(word)
+        if before == "--port" and word.isdecimal()
+        else _PORT.sub(lambda match: f"{match[1]}{here(match[2])}", word)
         for before, word in zip(after, command, strict=False)
     ]
