@@ -45,7 +45,7 @@ class Mirror:
     async def _list(self) -> None:
         listed = await self._api.get(self._path)
         self._version = listed["metadata"]["resourceVersion"]
-        there = {key_of(each): each for each in listed.get("items") or []}
+        there = {key_of(each): _plain(each) for each in listed.get("items") or []}
         for key, obj in [*self.objects.items()]:
             if key not in there or there[key]["metadata"]["uid"] != obj["metadata"]["uid"]:
                 await self._take(obj, there=False)
@@ -62,7 +62,7 @@ class Mirror:
                 async for kind, obj in events:
                     self._version = obj["metadata"]["resourceVersion"]
                     if kind != "BOOKMARK":
-                        await self._take(obj, there=kind != "DELETED")
+                        await self._take(_plain(obj), there=kind != "DELETED")
 
     async def _take(self, obj: Object, *, there: bool) -> None:
         if there:
@@ -72,3 +72,9 @@ class Mirror:
         self._heard(obj, there)
         async with self._changed:
             self._changed.notify_all()
+
+
+def _plain(obj: Object) -> Object:
+    """Return `obj` without the book-keeping of who wrote which of its fields."""
+    obj["metadata"].pop("managedFields", None)
+    return obj

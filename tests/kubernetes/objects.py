@@ -59,6 +59,15 @@ def deployment(name: str, spec: Object, replicas: int = 1) -> Object:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": inner}
 
 
+def stateful_set(name: str, spec: Object, *claims: str) -> Object:
+    """Return one of a single Pod, with a volume for each of `claims`."""
+    room = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = deployment(name, spec)
+    made["spec"] |= {"serviceName": name}
+    made["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": claim}, "spec": room} for claim in claims]
+    return made | {"kind": "StatefulSet"}
+
+
 def service(name: str, port: int, target: int | str, **more: Any) -> Object:
     spec = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": target}]} | more
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}

@@ -20,6 +20,7 @@ from tests.kubernetes.objects import (
     served,
     service,
     state_of,
+    stateful_set,
 )
 
 pytestmark = [pytest.mark.xdist_group("kubernetes"), pytest.mark.asyncio(loop_scope="module")]
@@ -150,16 +151,17 @@ async def test_a_broker_finds_its_configuration_and_clients_find_the_broker(name
     volumes = [
         {"name": "config", "configMap": {"name": "nats"}},
         {"name": "access", "secret": {"secretName": "access"}},
-        {"name": "data", "emptyDir": {}},
     ]
     await namespace.create("services", service("nats", 4222, "client", clusterIP="None"))
-    await namespace.create("pods", pod("nats-0", pod_spec(broker, volumes=volumes), app="nats"))
+    spec = pod_spec(broker, restart="Always", volumes=volumes)
+    await namespace.create("statefulsets", stateful_set("nats", spec, "data"))
     env = [{"name": "NATS", "value": f"nats://somebody:secret@nats.{namespace.name}.svc:4222"}]
     await namespace.create("pods", pod("client", pod_spec(container(ASKS_BROKER, env=env))))
 
     await namespace.until("pods", "client", phase("Succeeded"))
 
     assert namespace.logs("client") == "0\n"
+    assert (namespace.cluster.folder / "claims" / namespace.name / "data-nats-0" / "jetstream").is_dir()
 
 
 async def test_a_deleted_pod_is_asked_and_then_killed(namespace: Namespace) -> None:

@@ -1,9 +1,12 @@
 """What a container is told by its environment and arguments, as a kubelet says it. Pure."""
 
 import base64
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tests.kubernetes.kubelet.placement import amount
 
 Object = Mapping[str, Any]
 # `$(NAME)`; `$$(NAME)` is that text itself.
@@ -109,4 +112,5 @@ def field_of(pod: Object, path: str) -> str:
 
 def _resource(container: Object, reference: Object) -> str:
     kind, _, name = reference["resource"].partition(".")
-    return str(((container.get("resources") or {}).get(kind) or {}).get(name, ""))
+    given = ((container.get("resources") or {}).get(kind) or {}).get(name, "0")
+    return str(math.ceil(amount(given) / amount(reference.get("divisor") or "1")))

@@ -31,9 +31,10 @@ def nats(command: list[str], layout: Layout) -> list[str]:
     # Beside the other, since it may include what is there.
     adapted = given.with_name(f"here.{given.name}")
     adapted.write_text(here)
-    ports = ["--port", str(layout.ports[4222]), "--http_port", str(layout.ports[8222])]
-    options = [str(adapted) if word == str(given) else word for word in command[1:]]
-    return [nats_server(), *options, "--addr", "127.0.0.1", *ports]
+    ports = ["--addr", "127.0.0.1", "--port", str(layout.ports[4222]), "--http_port", str(layout.ports[8222])]
+    if 6222 in layout.ports:
+        ports += ["--cluster", f"nats://127.0.0.1:{layout.ports[6222]}"]
+    return [nats_server(), *(str(adapted) if word == str(given) else word for word in command[1:]), *ports]
 
 
 @dataclass(frozen=True)

@@ -55,20 +55,19 @@ class Pod:
 
     async def run(self) -> None:
         """Run it, say how it goes, and remove its object when it is deleted."""
-        self._living = asyncio.create_task(self._live())
-        saying, deleted = asyncio.create_task(self._report()), asyncio.create_task(self._deleted.wait())
-        tasks = (self._living, saying, deleted)
         try:
-            await asyncio.wait({self._living, deleted}, return_when=asyncio.FIRST_COMPLETED)
-            await self._leave(self._living)
-            self._over = True
-            await self._say()
-            await deleted
-            await self._remove()
+            async with asyncio.TaskGroup() as group:
+                self._living = group.create_task(self._live())
+                saying = group.create_task(self._report())
+                deleted = group.create_task(self._deleted.wait())
+                await asyncio.wait({self._living, deleted}, return_when=asyncio.FIRST_COMPLETED)
+                await self._leave(self._living)
+                self._over = True
+                await self._say()
+                await deleted
+                saying.cancel()
+                await self._remove()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _live(self) -> None:
@@ -107,17 +106,15 @@ class Pod:
 
     async def _leave(self, living: asyncio.Task[None]) -> None:
         """End what still runs: ask first, and kill what has not ended in time."""
-        grace = self.pod["metadata"].get("deletionGracePeriodSeconds", 0)
         self._forbid()
-        if not living.done() and any(runner.runs for runner in self._runners):
+        running = [runner for runner in (*self._first, *self._runners) if runner.runs]
+        if running and not living.done():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await asyncio.gather(*(runner.terminate() for runner in self._runners))
+                async with asyncio.timeout(self.pod["metadata"].get("deletionGracePeriodSeconds", 0)):
+                    await asyncio.gather(*(runner.terminate() for runner in running))
                     await asyncio.wait({living})
         living.cancel()
         await asyncio.wait({living})
-        if not living.cancelled():
-            living.result()
 
     def _forbid(self) -> None:
         for runner in (*self._first, *self._runners):
