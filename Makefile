@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show what can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 sync: .venv/.synced ## Make .venv from the hashed locks
 
@@ -35,5 +35,7 @@ bench: sync ## Measure, as ratios against bare baselines
 
 lock: sync ## Compile the locks anew from pyproject.toml
 	@sh requirements/compile
+
+include delivery/targets.mk
 
 .PHONY: help sync dev test check chaos bench lock
