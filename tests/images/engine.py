@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,10 +22,9 @@ class NoEngine(Exception):
 
 @dataclass(frozen=True)
 class Engine:
-    """`program` is podman or docker. `running` are options of every container, which the environment may add to."""
+    """`program` is podman or docker."""
 
     program: str
-    running: tuple[str, ...] = field(default_factory=lambda: tuple(os.environ.get("RUN_OPTIONS", "").split()))
 
     @classmethod
     def find(cls) -> "Engine":
@@ -54,7 +53,7 @@ class Engine:
     def run(self, image: str, *command: str, options: tuple[str, ...] = (), timeout: float = 60) -> "Ended":
         """Run `command`, or what the image runs by itself, to its end."""
         ended = self.call(
-            "run", "--rm", *self.running, *UNPRIVILEGED, *options, name(image), *command, timeout=timeout, check=False
+            "run", "--rm", *UNPRIVILEGED, *options, name(image), *command, timeout=timeout, check=False
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 

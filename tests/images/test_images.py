@@ -85,7 +85,7 @@ def test_claude_code_is_the_one_that_was_checked(engine: Engine, image: str) -> 
 @contextlib.contextmanager
 def running(engine: Engine, image: str, *options: str) -> Iterator[str]:
     """Run the image by itself until the body ends; yield the container."""
-    started = engine.call("run", "--detach", *engine.running, *UNPRIVILEGED, *options, name(image))
+    started = engine.call("run", "--detach", *UNPRIVILEGED, *options, name(image))
     container = started.stdout.strip()
     try:
         yield container
