@@ -31,19 +31,22 @@ RUN /tools/bin/python -m pip wheel --no-deps --no-build-isolation --no-index --w
 FROM tools AS ingress-root
 COPY requirements/ingress.lock requirements/
 RUN sh delivery/environment requirements/ingress.lock
-RUN --mount=type=bind,from=package,source=/wheel,target=/wheel sh delivery/environment /wheel
+COPY --from=package /wheel /wheel
+RUN sh delivery/environment /wheel
 RUN python3 delivery/bare.py /bare
 
 FROM tools AS scheduler-root
 COPY requirements/scheduler.lock requirements/
 RUN sh delivery/environment requirements/scheduler.lock
-RUN --mount=type=bind,from=package,source=/wheel,target=/wheel sh delivery/environment /wheel
+COPY --from=package /wheel /wheel
+RUN sh delivery/environment /wheel
 RUN python3 delivery/bare.py /bare
 
 FROM tools AS archiver-root
 COPY requirements/archiver.lock requirements/
 RUN sh delivery/environment requirements/archiver.lock
-RUN --mount=type=bind,from=package,source=/wheel,target=/wheel sh delivery/environment /wheel
+COPY --from=package /wheel /wheel
+RUN sh delivery/environment /wheel
 RUN python3 delivery/bare.py /bare
 
 # Claude Code comes inside the wheel of its SDK, whose hash is in the lock. What is in the image is checked once more, by
@@ -54,7 +57,8 @@ RUN sh delivery/environment requirements/worker.lock
 COPY delivery/check-claude-code delivery/
 COPY requirements/claude-code.sha256 requirements/
 RUN sh delivery/check-claude-code requirements/claude-code.sha256
-RUN --mount=type=bind,from=package,source=/wheel,target=/wheel sh delivery/environment /wheel
+COPY --from=package /wheel /wheel
+RUN sh delivery/environment /wheel
 
 FROM tools AS all-in-one-root
 COPY requirements/local.lock requirements/
@@ -62,7 +66,8 @@ RUN sh delivery/environment requirements/local.lock
 COPY delivery/check-claude-code delivery/
 COPY requirements/claude-code.sha256 requirements/
 RUN sh delivery/check-claude-code requirements/claude-code.sha256
-RUN --mount=type=bind,from=package,source=/wheel,target=/wheel sh delivery/environment /wheel
+COPY --from=package /wheel /wheel
+RUN sh delivery/environment /wheel
 
 
 # A service has Python, its libraries and nothing else: no shell, no package manager, no pip. `kubectl debug` brings tools

@@ -53,7 +53,7 @@ def test_there_is_a_workflow_for_each_thing() -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=ids)
 def test_every_action_is_pinned_by_its_commit_and_says_its_version(path: Path) -> None:
     for line in re.findall(r"^\s*(?:- )?uses: (.+)$", path.read_text(), re.MULTILINE):
-        assert line.startswith("./") or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+        assert line.startswith("./.github/") or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
 def test_an_action_has_one_version() -> None:
