@@ -19,7 +19,7 @@ PROGRAM = Path("/opt/threadmill")
 UID = 10001
 # Of the standard library: what installs, edits or teaches, and what the base has installed beside it.
 LEFT_OUT = shutil.ignore_patterns(
-    "site-packages", "dist-packages", "ensurepip", "venv", "idlelib", "lib2to3", "tkinter", "turtle*", "pydoc*",
+    "site-packages", "dist-packages", "ensurepip", "venv", "idlelib", "lib2to3", "tkinter", "turtle*", "pydoc_data",
     "test", "tests", "config-*", "_tkinter*", "__pycache__",
 )  # fmt: skip
 # The C library loads the first by itself when a thread ends; the others are read by name.
@@ -94,9 +94,13 @@ def packages(root: Root) -> None:
     names = {str(path) for path in root.taken}
     # dpkg knows a file by the name that it had before /lib became a link.
     names |= {name.removeprefix("/usr") for name in names}
-    told = subprocess.run(["dpkg-query", "--search", *sorted(names)], capture_output=True, text=True, check=False).stdout
+    told = subprocess.run(
+        ["dpkg-query", "--search", *sorted(names)], capture_output=True, text=True, check=False
+    ).stdout
     for package in {line.split(": ")[0].split(",")[0] for line in told.splitlines() if ": " in line}:
-        about = subprocess.run(["dpkg-query", "--status", package], capture_output=True, text=True, check=True).stdout
+        about = subprocess.run(
+            ["dpkg-query", "--status", package], capture_output=True, text=True, check=True
+        ).stdout
         (status / package.split(":")[0]).write_text(about)
 
 

@@ -12,6 +12,12 @@ images: ## Build every image with podman or docker (BASE=, NODE=, TAG=)
 images-smoke: sync ## Build every image and run each without any right
 	@$(BIN)/python -m pytest tests/images --images $(ARGS)
 
+manifests: sync ## Render every overlay, validate it, and check what must hold in it
+	@$(BIN)/python -m pytest tests/kubernetes -k "manifests or policies" $(ARGS)
+
+kube-assets: sync ## Build a Kubernetes control plane for tests, where none is
+	@$(BIN)/python -m tests.kubernetes.assets
+
 # Steps of the workflows, which set what they need.
 image-attest:
 	@sh delivery/attest
@@ -25,4 +31,4 @@ deploy:
 deploy-smoke:
 	@sh delivery/smoke
 
-.PHONY: images images-smoke image-attest image-publish deploy deploy-smoke
+.PHONY: images images-smoke manifests kube-assets image-attest image-publish deploy deploy-smoke

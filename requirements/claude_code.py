@@ -19,7 +19,9 @@ PLATFORMS = {"amd64": "manylinux_2_17_x86_64", "arm64": "manylinux_2_17_aarch64"
 
 def pin() -> str:
     """Return the lock's lines for the package."""
-    found = re.search(rf"^{PACKAGE}==.*(?:\n    --hash=.*)+", (HERE / "worker.lock").read_text(), re.MULTILINE)
+    found = re.search(
+        rf"^{PACKAGE}==.*(?:\n    --hash=.*)+", (HERE / "worker.lock").read_text(), re.MULTILINE
+    )
     if found is None:
         sys.exit(f"worker.lock does not pin {PACKAGE}")
     return found[0]
@@ -48,7 +50,10 @@ def main() -> None:
     """Write the file."""
     lines, versions = [], set()
     for architecture, platform in PLATFORMS.items():
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel(platform, Path(folder))) as archive:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            zipfile.ZipFile(wheel(platform, Path(folder))) as archive,
+        ):
             version, checksum = read(archive)
         versions.add(version)
         lines.append(f"{checksum}  linux-{architecture}\n")

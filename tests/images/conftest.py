@@ -22,6 +22,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     except NoEngine as e:
         pytest.skip(f"no image can be built and run here: {e}")
     subprocess.run(
-        ["make", "images", f"ENGINE={found.program}", f"TAG={TAG}"], cwd=ROOT, check=True, timeout=BUILD_SECONDS
+        ["make", "images", f"ENGINE={found.program}", f"TAG={TAG}"],
+        cwd=ROOT,
+        check=True,
+        timeout=BUILD_SECONDS,
     )
     return found

@@ -12,6 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 IMAGES = ("ingress", "scheduler", "archiver", "worker", "all-in-one")
 TAG = "smoke"
+SUMS = ROOT / "requirements" / "claude-code.sha256"
+# What reaches a build.
+ALLOWED = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 # What a cluster under Pod Security `restricted` leaves a container, and no room to write but /tmp.
 UNPRIVILEGED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp:mode=1777")
 
@@ -32,12 +35,14 @@ class Engine:
         program = os.environ.get("ENGINE") or shutil.which("podman") or shutil.which("docker")
         if not program:
             raise NoEngine("neither podman nor docker is here")
-        told = subprocess.run([program, "info"], capture_output=True, text=True, timeout=60)
+        told = subprocess.run([program, "info"], capture_output=True, text=True, timeout=60, check=False)
         if told.returncode:
             raise NoEngine(f"{program} does not answer: {told.stderr.strip().splitlines()[-1]}")
         return cls(program)
 
-    def call(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *arguments: str, timeout: float = 60, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.program, *arguments], capture_output=True, text=True, timeout=timeout, check=check
         )
