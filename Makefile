@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show what can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 sync: .venv/.synced ## Make .venv from the hashed locks
 
@@ -33,10 +33,9 @@ chaos: sync ## Break things for some minutes, and check every promise (ARGS="--s
 bench: sync ## Measure, as ratios against bare baselines
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-kube-assets: sync ## Build the real Kubernetes that tests run on, where there is none (minutes; needs Go)
-	@$(BIN)/python -m tests.kubernetes.assets
-
 lock: sync ## Compile the locks anew from pyproject.toml
 	@sh requirements/compile
 
-.PHONY: help sync dev test check chaos bench kube-assets lock
+include delivery/targets.mk
+
+.PHONY: help sync dev test check chaos bench lock

@@ -71,3 +71,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--refresh-samples", action="store_true", help="write the golden samples of the messages anew"
     )
     parser.addoption("--containers", action="store_true", help="run broker and object store in containers")
+    parser.addoption("--images", action="store_true", help="build the images and run them")

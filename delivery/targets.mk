@@ -1,0 +1,34 @@
+# Images and their way into a cluster; included by the Makefile.
+ENGINE ?= $(shell command -v podman || command -v docker)
+IMAGES := ingress scheduler archiver worker all-in-one
+# Where images go, and what they are called there.
+REGISTRY ?= threadmill
+TAG ?= dev
+export ENGINE REGISTRY TAG BASE NODE
+
+images: ## Build every image with podman or docker (BASE=, NODE=, TAG=)
+	@sh delivery/build $(IMAGES)
+
+images-smoke: sync ## Build every image and run each without any right
+	@$(BIN)/python -m pytest tests/images --images $(ARGS)
+
+manifests: sync ## Render every overlay, validate it, and check what must hold in it
+	@$(BIN)/python -m pytest tests/kubernetes -k "manifests or policies" $(ARGS)
+
+kube-assets: sync ## Build a Kubernetes control plane for tests, where none is
+	@$(BIN)/python -m tests.kubernetes.assets
+
+# Steps of the workflows, which set what they need.
+image-attest:
+	@sh delivery/attest
+
+image-publish:
+	@sh delivery/publish
+
+deploy:
+	@sh delivery/deploy
+
+deploy-smoke:
+	@sh delivery/smoke
+
+.PHONY: images images-smoke manifests kube-assets image-attest image-publish deploy deploy-smoke
