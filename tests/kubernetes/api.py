@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +94,7 @@ class Api:
                 pass
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def watch(self, path: str, version: str) -> AsyncIterator[tuple[str, Object]]:
+    async def watch(self, path: str, version: str) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield what happens after `version` until the server ends it. Raises `Refused`, 410 where that is too old."""
         params = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
         params["timeoutSeconds"] = str(WATCH_SECONDS)

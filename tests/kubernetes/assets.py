@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 VERSION = "v1.36.3"
-MODULE = Path(__file__).with_name("assets")
+MODULE = Path(__file__).with_name("go")
 CACHE = Path(__file__).parents[2] / ".cache" / "kube" / VERSION
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 COMMANDS = [f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS[1:]]

@@ -49,11 +49,12 @@ class Cluster:
 
     def _run(self, endless: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(endless)
-        task.add_done_callback(lambda done: done.cancelled() or self._failed(done.exception()))
+        task.add_done_callback(self._ended)
         self._tasks.append(task)
 
-    def _failed(self, error: BaseException | None) -> None:
-        self._errors.append(error or RuntimeError("a part of the cluster ended"))
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._errors.append(task.exception() or RuntimeError("a part of the cluster ended"))
 
     def _heard(self, pod: Object, there: bool) -> None:
         if node := self.nodes.get(pod["spec"].get("nodeName", "")):
@@ -81,7 +82,7 @@ class Cluster:
         **room: str,
     ) -> Node:
         """Add a node with `room` for Pods: `pods`, `cpu`, `memory`, as much as anybody wants where they are not told."""
-        node = Node(name, len(self.nodes) + 1, self._machine, self._failed)
+        node = Node(name, len(self.nodes) + 1, self._machine, self._errors.append)
         self.nodes[name] = node
         await node.register(labels or {}, taints, room)
         return node

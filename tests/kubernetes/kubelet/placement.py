@@ -1,29 +1,31 @@
 """Whether a node has room for a Pod, in the scheduler's words. Pure."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 Object = Mapping[str, Any]
-_SUFFIXES = {"m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
-    f"{letter}i": 1024**power for power, letter in enumerate("KMGT", 1)
-}
+_SUFFIXES = {"m": Decimal("0.001")}
+_SUFFIXES |= {letter: Decimal(1000**power) for power, letter in enumerate("kMGT", 1)}
+_SUFFIXES |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGT", 1)}
 KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
 def amount(quantity: str) -> Decimal:
     """Return what a quantity such as `500m` or `2Gi` is."""
     suffix = next((each for each in sorted(_SUFFIXES, key=len, reverse=True) if quantity.endswith(each)), "")
-    return Decimal(quantity.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1)
+    return Decimal(quantity.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
 
 
-def requests_of(pod: Object) -> Counter[str]:
-    """Return what a Pod asks of a node, itself included."""
-    asked: Counter[str] = Counter(pods=1)
-    for container in pod["spec"]["containers"]:
-        for name, quantity in ((container.get("resources") or {}).get("requests") or {}).items():
-            asked[name] += amount(quantity)  # type: ignore[assignment] (a Decimal counts as well)
+def requests_of(pods: Iterable[Object]) -> dict[str, Decimal]:
+    """Return what `pods` ask of a node, themselves included."""
+    asked: dict[str, Decimal] = defaultdict(Decimal)
+    for pod in pods:
+        asked["pods"] += 1
+        for container in pod["spec"]["containers"]:
+            for name, quantity in ((container.get("resources") or {}).get("requests") or {}).items():
+                asked[name] += amount(quantity)
     return asked
 
 
@@ -46,11 +48,9 @@ def obstacle(pod: Object, node: Object, there: Iterable[Object]) -> str:
 
 
 def _shortage(pod: Object, node: Object, there: Iterable[Object]) -> str:
-    taken: Counter[str] = Counter()
-    for other in there:
-        taken += requests_of(other)
-    for name, wanted in requests_of(pod).items():
-        if taken[name] + wanted > amount(node["status"]["allocatable"].get(name, "0")):
+    room, taken = node["status"].get("allocatable") or {}, requests_of(there)
+    for name, wanted in requests_of([pod]).items():
+        if taken[name] + wanted > amount(room.get(name, "0")):
             return "Too many pods" if name == "pods" else f"Insufficient {name}"
     return ""
 
@@ -61,7 +61,7 @@ def tolerates(toleration: Object, taint: Object) -> bool:
         return False
     if toleration.get("operator") == "Exists":
         return toleration.get("key") in (None, "", taint["key"])
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")
+    return all(toleration.get(part, "") == taint.get(part, "") for part in ("key", "value"))
 
 
 def verdict(obstacles: Iterable[str]) -> str:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from tests.kubernetes.api import CONFLICT, NOT_FOUND, Object, Refused, path_of
+from tests.kubernetes.api import CONFLICT, NOT_FOUND, Object, Refused, key_of, path_of
 from tests.kubernetes.kubelet.container import AGAIN_SECONDS, Runner
 from tests.kubernetes.kubelet.environment import Missing
 from tests.kubernetes.kubelet.machine import Machine
@@ -19,7 +21,8 @@ class Pod:
         self.pod = pod | {"status": {"podIP": ip, "hostIP": HOST}}
         self._ip = ip
         self._machine = machine
-        self._folder = machine.folder / "pods" / pod["metadata"]["uid"]
+        self._uid = pod["metadata"]["uid"]
+        self._folder = machine.folder / "pods" / self._uid
         self._changed = asyncio.Event()
         self._deleted = asyncio.Event()
         self._saying = asyncio.Lock()
@@ -66,26 +69,25 @@ class Pod:
                 await self._say()
                 await deleted
                 saying.cancel()
-                await self._remove()
+                await self._tell(lambda path: self._machine.api.delete(path, grace=0, uid=self._uid))
         finally:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _live(self) -> None:
         try:
             volumes = await self._volumes()
+            policy = self.pod["spec"]["restartPolicy"]
             for runner in self._first:
-                await runner.run(
-                    volumes, "Never" if self.pod["spec"]["restartPolicy"] == "Never" else "OnFailure"
-                )
+                await runner.run(volumes, "OnFailure" if policy == "Always" else policy)
                 if runner.known.exit_code:
                     return
             async with asyncio.TaskGroup() as group:
                 for runner in self._runners:
-                    group.create_task(runner.run(volumes, self.pod["spec"]["restartPolicy"]))
+                    group.create_task(runner.run(volumes, policy))
         except* Unsupported as e:
             await self._refuse(f"the test kubelet does not know {e.exceptions[0]}")
 
-    async def _volumes(self) -> dict[str, object]:
+    async def _volumes(self) -> dict[str, Path]:
         api, claims = self._machine.api, self._machine.folder / "claims"
         while True:
             try:
@@ -137,22 +139,14 @@ class Pod:
                 status["conditions"].append(condition("DisruptionTarget", True, **why))
             status["conditions"] = since_when(status["conditions"], self._conditions)
             self._conditions = status["conditions"]
-            await self._tell("status", {"metadata": {"uid": self.pod["metadata"]["uid"]}, "status": status})
+            change = {"metadata": {"uid": self._uid}, "status": status}
+            await self._tell(lambda path: self._machine.api.patch(f"{path}/status", change))
 
-    async def _tell(self, part: str, change: Object) -> None:
-        api, metadata = self._machine.api, self.pod["metadata"]
-        path = path_of("pods", metadata["namespace"], metadata["name"], part)
+    async def _tell(self, call: Callable[[str], Awaitable[Object]]) -> None:
+        """Make a `call` on its object by its path, as soon as the API server hears it."""
+        path = path_of("pods", *key_of(self.pod))
         try:
-            await api.surely(lambda: api.patch(path, change))
+            await self._machine.api.surely(lambda: call(path))
         except Refused as e:  # it is gone, or another of its name is there
-            if e.status not in (NOT_FOUND, CONFLICT):
-                raise
-
-    async def _remove(self) -> None:
-        api, metadata = self._machine.api, self.pod["metadata"]
-        path = path_of("pods", metadata["namespace"], metadata["name"])
-        try:
-            await api.surely(lambda: api.delete(path, grace=0, uid=metadata["uid"]))
-        except Refused as e:  # as above
             if e.status not in (NOT_FOUND, CONFLICT):
                 raise

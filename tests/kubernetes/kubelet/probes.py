@@ -29,18 +29,18 @@ class Probes:
         self._known = known
         self._session = session
         self._changed = changed
-        self._ports: dict[object, int] = dict(ports)
+        self._ports: dict[object, int] = {**ports}
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             if kind in spec and not spec[kind].keys() & {"httpGet", "tcpSocket"}:
                 raise Unsupported(f"a {kind} other than httpGet and tcpSocket")
         for port in spec.get("ports") or []:
             self._ports[port.get("name")] = ports[port["containerPort"]]
 
-    async def run(self) -> str:
-        """Ask for ever, or until it has to be killed: return why."""
+    async def run(self) -> None:
+        """Ask until it has to be killed."""
         startup, liveness = self._spec.get("startupProbe"), self._spec.get("livenessProbe")
         if startup and not await self._succeeds(startup):
-            return "failed startup probe"
+            return
         self._known.started = True
         self._known.ready = "readinessProbe" not in self._spec
         self._changed()
@@ -48,9 +48,8 @@ class Probes:
         try:
             if liveness:
                 await self._until_dead(liveness)
-                return "failed liveness probe"
-            await readiness
-            return ""
+            else:
+                await readiness
         finally:
             readiness.cancel()
 

@@ -34,8 +34,8 @@ class Process:
         if program is None:
             raise NotStarted(f'exec: "{command[0]}": executable file not found in $PATH')
         with log.open("ab") as output:
-            return cls(
-                await asyncio.create_subprocess_exec(
+            starting = asyncio.create_task(
+                asyncio.create_subprocess_exec(
                     *supervised([program, *command[1:]]),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
@@ -45,14 +45,18 @@ class Process:
                     start_new_session=True,
                 )
             )
+            try:
+                return cls(await asyncio.shield(starting))
+            except asyncio.CancelledError:
+                await cls(await starting).end()
+                raise
 
     async def wait(self) -> int:
         """Return its exit code once it has ended; whoever cancels this kills it."""
         try:
             code = await self._process.wait()
         finally:
-            self.kill()
-            await asyncio.shield(self._process.wait())
+            await self.end()
         return BEFORE_IT_BEGAN.get(code, code)
 
     def terminate(self) -> None:
@@ -62,6 +66,11 @@ class Process:
     def kill(self) -> None:
         """End it and all that it began."""
         self._send(signal.SIGHUP)
+
+    async def end(self) -> None:
+        """Kill it, and return when it has ended."""
+        self.kill()
+        await asyncio.shield(self._process.wait())
 
     def _send(self, number: signal.Signals) -> None:
         if self._process.returncode is None:

@@ -68,11 +68,11 @@ class Volumes:
 
     async def _volume(self, volume: Object) -> Path:
         if "persistentVolumeClaim" in volume:
-            claim = volume["persistentVolumeClaim"]["claimName"]
-            folder = self._claims / self._pod["metadata"]["namespace"] / claim
+            claim = str(volume["persistentVolumeClaim"]["claimName"])
+            folder = self._claims / str(self._pod["metadata"]["namespace"]) / claim
             folder.mkdir(parents=True, exist_ok=True)
             return folder
-        folder = self._folder / volume["name"]
+        folder = self._folder / str(volume["name"])
         folder.mkdir(parents=True, exist_ok=True)
         content = volume.get("projected") or volume.get("configMap") or volume.get("secret") or {}
         for name, data in (await self._files(volume)).items():
@@ -103,7 +103,7 @@ class Volumes:
         raise Unsupported(f"volumes such as {json.dumps(source)}")
 
     def _chosen(self, kind: str, source: Object) -> Files:
-        reference = {"name": source.get("secretName") or source.get("name")} | source
+        reference = {**source, "name": source.get("secretName") or source.get("name")}
         values = self._sources.all_of(kind, reference)
         if not source.get("items"):
             return dict(values)
