@@ -93,6 +93,8 @@ def _pod(pool_name: str, pools: Pools) -> dict[str, Any]:
         "serviceAccountName": pools.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # What an agent leaves behind is reaped by the Pod, whose first process this one is not then.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": pool.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
