@@ -27,6 +27,7 @@ class Network:
         self._ports: dict[tuple[str, str, int], int] = {}
         self._proxies: dict[Address, asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
 
     def ports_of(self, pod: Object) -> dict[int, int]:
         """Return the port here of every port that a Pod declares."""
@@ -67,10 +68,11 @@ class Network:
         return [self._port(pod["metadata"], number) for pod, number in numbers if number]
 
     async def _proxied(self, address: Address) -> int:
-        if address not in self._proxies:
-            self._proxies[address] = await asyncio.start_server(
-                lambda reader, writer: self._begin(address, reader, writer), "127.0.0.1", 0
-            )
+        async with self._one_at_a_time:
+            if address not in self._proxies:
+                self._proxies[address] = await asyncio.start_server(
+                    lambda reader, writer: self._begin(address, reader, writer), "127.0.0.1", 0
+                )
         return int(self._proxies[address].sockets[0].getsockname()[1])
 
     def _begin(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
