@@ -40,7 +40,7 @@ class Launcher(Protocol):
         """End the worker and all that it started, at once; False where it is not known to be gone by that."""
 
     async def retire(self, name: str) -> bool:
-        """Ask the worker to hand over and leave; False for an unknown one."""
+        """Ask the worker to hand over and leave; False for an unknown one, and where it cannot be asked now."""
 
     async def terminate_all(self, grace: float) -> None:
         """Leave no worker that cannot do without this process: ask, and after `grace` seconds end those that remain."""

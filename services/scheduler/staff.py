@@ -28,6 +28,8 @@ FIRST_BACKOFF = 0.25
 REPLACE_AFTER = 2.0
 # How often it is looked whether a place that was full has room again.
 FULL_AGAIN = 1.0
+# A cluster that cannot be asked to end a worker is asked again after this many seconds.
+RENEW_AGAIN = 1.0
 
 
 class Staff:
@@ -132,6 +134,7 @@ class Staff:
             tasks.create_task(self._launcher.run(), name="workers")
             await self._adopt()
             self._wanted.set()
+            tasks.create_task(self._renew(), name="renewal")
             tasks.create_task(self._troubles(), name="troubles")
             tasks.create_task(self._launching(), name="launching")
             tasks.create_task(self._burying(), name="exits")
@@ -143,12 +146,17 @@ class Staff:
         await self._launcher.terminate_all(grace)
 
     async def _adopt(self) -> None:
-        """Take over what there is; whoever was launched by an earlier release leaves, unless it works."""
+        """Take over what there is."""
         await self._launcher.recover()
         for key, held in self._leases.by_workers():
             self._working(key, held.holder)
-        for name in set(self._launcher.outdated()) - self._used:
-            await self._launcher.retire(name)
+
+    async def _renew(self) -> None:
+        """Let those that an earlier release launched leave before they take any work."""
+        while names := set(self._launcher.outdated()) - self._used - set(self._launcher.leaving()):
+            for name in names:
+                await self._launcher.retire(name)
+            await asyncio.sleep(RENEW_AGAIN)
 
     def _working(self, key: SessionKey, holder: str) -> None:
         if holder in self._launcher.workers():

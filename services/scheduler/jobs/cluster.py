@@ -3,7 +3,6 @@
 Objects are plain dicts, as the API server's JSON has them.
 """
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -22,6 +21,8 @@ Method = Callable[..., Awaitable[Any]]
 
 # A watch is opened anew after so long; the server says about once a minute how far it is, and before it ends.
 WATCH_SECONDS = 300
+# A watch on which nothing comes for so long is dead, whatever TCP thinks.
+SILENT_SECONDS = 180.0
 CALL_SECONDS = 10.0
 # Of a list: more come page by page.
 PAGE = 500
@@ -90,7 +91,7 @@ class Cluster:
                 watch=True,
                 allow_watch_bookmarks=True,
                 timeout_seconds=WATCH_SECONDS,
-                _request_timeout=2 * WATCH_SECONDS,
+                _request_timeout=(CALL_SECONDS, SILENT_SECONDS),
                 _preload_content=False,
             )
         )
@@ -184,9 +185,8 @@ async def _answered(call: Awaitable[Any]) -> ClientResponse:
 
 async def _lines(answer: ClientResponse) -> AsyncGenerator[Object, None]:
     try:
-        async with asyncio.timeout(2 * WATCH_SECONDS):
-            async for line in answer.content:
-                yield json.loads(line)
+        async for line in answer.content:
+            yield json.loads(line)
     except (ClientError, TimeoutError, OSError, ValueError) as e:
         raise _away(e) from e
     finally:

@@ -84,7 +84,7 @@ class JobLauncher:
         if not is_leaving(job):
             try:
                 await self._cluster.delete_job(job["metadata"]["name"], uid)
-            except Refused as e:
+            except (Refused, Unavailable) as e:
                 log.warning("a worker's job cannot be deleted", worker=name, error=str(e))
                 return False
         return True
