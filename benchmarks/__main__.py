@@ -15,6 +15,7 @@ REPORT = Path(__file__).with_name("report.md")
 BENCHMARKS = {
     "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
     "start": "a person's message until the agent's start, phase by phase, with a warm pool",
+    "pods": "the same through a Pod of a real API server: one that waits, and one that is yet to be made",
     "stop": "a person's stop until the turn's end, a tool running",
     "turns": "turns through the whole pipeline, beside the writes that they cost",
     "pull": "our pull loop beside nats-py's fetch(100)",

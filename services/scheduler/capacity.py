@@ -27,6 +27,11 @@ def to_launch(count: Headcount, most: int, warm: int) -> int:
     return max(0, min(missing, most - count.busy - count.spare - count.leaving))
 
 
+def surplus(count: Headcount, warm: int) -> int:
+    """Return how many wait beyond those that a start or a warm place needs."""
+    return max(0, count.spare - count.starting - warm)
+
+
 def waiting_text(place: int) -> str:
     """Return what the thread shows for a turn at `place` (1 is next) in the line for a worker."""
     line = "next in line" if place == 1 else f"{place}{_ordinal(place)} in line"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -10,7 +10,7 @@ from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
-from services.scheduler.capacity import Headcount, has_room, to_launch
+from services.scheduler.capacity import Headcount, has_room, surplus, to_launch
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
@@ -26,6 +26,8 @@ MOST_BACKOFF = 10.0
 FIRST_BACKOFF = 0.25
 # A warm worker that was just taken is replaced this many seconds later: on one machine both want the same processors.
 REPLACE_AFTER = 2.0
+# A worker too many is kept for so long: it may be wanted in a moment.
+SURPLUS_SECONDS = 30.0
 # How often it is looked whether a place that was full has room again.
 FULL_AGAIN = 1.0
 # A cluster that cannot be asked to end a worker is asked again after this many seconds.
@@ -67,6 +69,7 @@ class Staff:
         self._reserved: set[SessionKey] = set()
         self._wanted = asyncio.Event()
         self._failures = 0
+        self._surplus_since: float | None = None
         self._last_start = -REPLACE_AFTER
         self.closed = False
 
@@ -154,9 +157,13 @@ class Staff:
     async def _renew(self) -> None:
         """Let those that an earlier release launched leave before they take any work."""
         while names := set(self._launcher.outdated()) - self._used - set(self._launcher.leaving()):
-            for name in names:
-                await self._launcher.retire(name)
+            await self._let_go(names)
             await asyncio.sleep(RENEW_AGAIN)
+
+    async def _let_go(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._unproven.discard(name)
+            await self._launcher.retire(name)
 
     def _working(self, key: SessionKey, holder: str) -> None:
         if holder in self._launcher.workers():
@@ -178,6 +185,21 @@ class Staff:
             if not self.closed and to_launch(self._count(), self._rules.max_workers, self._rules.warm):
                 await self._launch()
                 self._wanted.set()
+            else:
+                await self._trim()
+
+    async def _trim(self) -> None:
+        """Let workers leave that nobody has needed for a while: there are to be fewer of them now, or two were made for one."""
+        loop, many = asyncio.get_running_loop(), surplus(self._count(), self._rules.warm)
+        if not many:
+            self._surplus_since = None
+        elif self._surplus_since is None:
+            self._surplus_since = loop.time()
+            loop.call_later(SURPLUS_SECONDS, self._wanted.set)
+        elif loop.time() >= self._surplus_since + SURPLUS_SECONDS:
+            self._surplus_since = None
+            # Every replica picks the same ones.
+            await self._let_go(sorted(self._spare())[:many])
 
     def _may_wait(self) -> bool:
         """Tell whether a start is under way that found its worker: only the warm one's replacement is missing."""
@@ -229,9 +251,12 @@ class Staff:
             busy=len(holders),
             starting=len(self._reserved.union(key for key, _ in starting)),
             started_here=sum(shared or self.published(key, turn) for key, turn in starting),
-            spare=len(running - self._used - told),
+            spare=len(self._spare()),
             leaving=len((running & (self._used | told)) - holders),
         )
+
+    def _spare(self) -> set[str]:
+        return set(self._launcher.workers()) - self._used - set(self._launcher.leaving())
 
     def _starting(self) -> list[tuple[SessionKey, OpenTurn]]:
         return [

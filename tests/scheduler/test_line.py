@@ -6,7 +6,8 @@ from schemas.bus import END, SESSIONS
 from schemas.live import LIVES, Live, Status
 from schemas.work import Assignment
 from services.runtime.follow import read
-from services.scheduler.capacity import Headcount, has_room, to_launch, waiting_text
+from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
+from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -27,6 +28,12 @@ def test_workers_are_launched_for_starts_and_warm_places_and_never_too_many() ->
     assert to_launch(Headcount(busy=2, spare=3), 4, 1) == 0
     assert has_room(Headcount(busy=3), 4)
     assert not has_room(Headcount(busy=3, starting=1), 4)
+
+
+def test_those_are_too_many_that_neither_a_start_nor_a_warm_place_needs() -> None:
+    assert surplus(Headcount(spare=3, starting=1), 1) == 1
+    assert surplus(Headcount(spare=2, starting=1), 1) == 0
+    assert surplus(Headcount(starting=2), 1) == 0
 
 
 async def heard_statuses(bus, thread: Thread) -> list[str]:
@@ -134,3 +141,12 @@ async def test_a_thread_is_told_why_its_worker_was_lost(bus, scheduler) -> None:
     end = await thread.ended(turn)
     assert end.reason.endswith("The worker was lost: it ran out of memory.")
     assert [each.trouble for each in handed_out] == ["", "The worker was lost: it ran out of memory."]
+
+
+async def test_workers_that_nobody_has_needed_for_a_while_leave(bus, scheduler, monkeypatch) -> None:
+    monkeypatch.setattr("services.scheduler.staff.SURPLUS_SECONDS", 0.2)
+    launcher = TaskLauncher(bus.client.connected_url.geturl())
+    for _ in range(3):
+        await launcher.launch("default")
+    await scheduler(launcher, warm=1)
+    await until(lambda: len(launcher.retired) == 2)

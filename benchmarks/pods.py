@@ -1,0 +1,187 @@
+"""A message until its agent's start through a Pod, on a real API server: one that waits, and one that is yet to be made."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from nats.aio.msg import Msg
+
+from benchmarks.phases import AGENT, start_of
+from benchmarks.report import Section, Table, median, ms, percentile, ratio
+from schemas.events import EVENTS, Claimed
+from schemas.keys import SessionKey
+from services.runtime.bus import Bus
+from services.runtime.follow import read
+from services.scheduler.jobs.naming import uid_of_worker
+from services.scheduler.jobs.state import job_uid_of
+from tests.e2e.conftest import turns_done
+from tests.kubernetes.api import path_of
+from tests.kubernetes.cluster import Cluster, cluster
+from tests.kubernetes.control_plane import control_plane
+from tests.kubernetes.town import SERVICES, WORKERS, Town, town
+
+COLUMNS = ("phase", "p50 ms", "p99 ms", "share of ours")
+PATIENCE = 60.0
+CALM_SECONDS = 2.0
+PHASES = {
+    "assigned": "message posted, stored, admitted, assignment stored",
+    "made": "scheduler: Job created",
+    "cluster": "bare: the Job's Pod made, placed, its process started",
+    "claimed": "worker: its process up, let in, assignment taken, lease created, claim stored",
+    "started": "worker: workspace cloned, branch taken, agent told",
+}
+CLUSTER = "cluster"
+
+
+class Seen(msgspec.Struct):
+    """When an assignment was handed out, by session, and a Job made and its process running, by the Job's uid: Unix times."""
+
+    assigned: dict[str, float] = {}
+    made: dict[str, float] = {}
+    running: dict[str, float] = {}
+
+    async def look(self, nodes: Cluster) -> None:
+        """See Jobs and Pods for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(nodes, "jobs"))
+            tasks.create_task(self._watch(nodes, "pods"))
+
+    async def _watch(self, nodes: Cluster, kind: str) -> None:
+        place = path_of(kind, WORKERS)
+        version = (await nodes.api.get(place))["metadata"]["resourceVersion"]
+        async for event, thing in nodes.api.watch(place, version):
+            if kind == "jobs" and event == "ADDED":
+                self.made[thing["metadata"]["uid"]] = time.time()
+            elif kind == "pods" and _runs(thing):
+                self.running.setdefault(job_uid_of(thing), time.time())
+
+    async def hear(self, message: Msg) -> None:
+        """Hear of an assignment."""
+        self.assigned[(message.headers or {}).get("Threadmill-Session", "")] = time.time()
+
+
+class Start(msgspec.Struct):
+    """One start: the seconds of each phase."""
+
+    phases: dict[str, float]
+
+    @property
+    def ours(self) -> float:
+        """All of it but the cluster's."""
+        return sum(seconds for name, seconds in self.phases.items() if name != CLUSTER)
+
+
+async def run(quick: bool) -> Section:
+    section = Section(
+        title="Start through a Pod",
+        told=(
+            "The overlay `ci` on a real kube-apiserver with etcd and the controller manager; a Pod is a process of this"
+            " machine, and all share its processors. The agent's own start is left out. Bare is the cluster's share of a"
+            " cold start: from the Job's creation until its Pod's process runs."
+        ),
+    )
+    count = 3 if quick else 20
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with (
+            control_plane(Path(folder) / "plane") as plane,
+            cluster(plane, Path(folder) / "cluster") as nodes,
+            town(plane, nodes, Path(folder)) as place,
+        ):
+            section.tables["a Pod that waits"] = _table(await _starts(place, 1, count), warm=True)
+            section.tables["a Pod that is yet to be made"] = _table(
+                await _starts(place, 0, count), warm=False
+            )
+    return section
+
+
+async def _starts(place: Town, warm: int, count: int) -> list[Start]:
+    where = ("--namespace", SERVICES)
+    await place.plane.kubectl(*where, "set", "env", "deploy/scheduler", f"THREADMILL_SCHEDULER_WARM={warm}")
+    await place.plane.kubectl(*where, "rollout", "status", "deploy/scheduler")
+    starts = []
+    async with place.bus() as bus, _seeing(bus, place.cluster) as seen:
+        for _ in range(count + 1):
+            await _calm(place.cluster, warm)
+            starts.append(await _start(place, bus, seen, cold=not warm))
+    # The first message makes the repository's first branch and asks Slack for names; it is no start like the others.
+    return starts[1:]
+
+
+@contextlib.asynccontextmanager
+async def _seeing(bus: Bus, nodes: Cluster) -> AsyncIterator[Seen]:
+    seen = Seen()
+    await bus.client.subscribe("work.*", cb=seen.hear)
+    looking = asyncio.create_task(seen.look(nodes))
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _calm(nodes: Cluster, warm: int) -> None:
+    """Return once nothing but `warm` workers runs, and has for a moment."""
+    async with asyncio.timeout(PATIENCE):
+        while len([pod for pod in nodes.pods(WORKERS) if not _ended(pod)]) != warm:  # noqa: ASYNC110 (between starts)
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(CALM_SECONDS)
+
+
+async def _start(place: Town, bus: Bus, seen: Seen, *, cold: bool) -> Start:
+    ts = await place.say("hello")
+    await place.until(ts, turns_done(1))
+    key = SessionKey.of_thread("T1", "C1", ts)
+    log = await read(bus, "SESSIONS", [f"session.{key}.in.*", f"session.{key}.out"])
+    assigned = seen.assigned[str(key)]
+    whole = start_of(float(ts), assigned, log)
+    claimed = assigned + whole.phases["claimed"]
+    rest = sum(whole.phases[name] for name in ("workspace", "started", "taken"))
+    if not cold:
+        return Start({"assigned": assigned - float(ts), "claimed": claimed - assigned, "started": rest})
+    events = (EVENTS.decode(each.data) for each in log if each.subject.endswith(".out"))
+    uid = next(uid_of_worker(each.holder) for each in events if isinstance(each, Claimed))
+    made, running = seen.made[uid], seen.running[uid]
+    return Start(
+        {
+            "assigned": assigned - float(ts),
+            "made": made - assigned,
+            "cluster": running - made,
+            "claimed": claimed - running,
+            "started": rest,
+        }
+    )
+
+
+def _table(starts: list[Start], *, warm: bool) -> Table:
+    table, ours = Table(columns=COLUMNS), [start.ours for start in starts]
+    for name in starts[0].phases:
+        took = [start.phases[name] for start in starts]
+        share = "-" if name == CLUSTER else f"{100 * median(took) / median(ours):.0f} %"
+        table.add(PHASES[name], ms(median(took)), ms(percentile(took, 0.99)), share)
+    table.add(
+        f"**ours** (all but {AGENT} and cluster)",
+        *map(_bold, (median(ours), percentile(ours, 0.99))),
+        "100 %",
+    )
+    if not warm:
+        bare = median([start.phases[CLUSTER] for start in starts])
+        table.add("ours to the cluster's", ratio(median(ours), bare), "-", "-")
+    return table
+
+
+def _bold(seconds: float) -> str:
+    return f"**{ms(seconds)}**"
+
+
+def _runs(pod: dict[str, Any]) -> bool:
+    states = [each.get("state") or {} for each in pod.get("status", {}).get("containerStatuses") or []]
+    return any("running" in state for state in states)
+
+
+def _ended(pod: dict[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
