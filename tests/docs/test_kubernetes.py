@@ -1,6 +1,7 @@
 """docs/kubernetes.md: the overlays that it tells a team to write render and hold what it says, and what it names is there."""
 
 import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -99,10 +100,12 @@ def test_as_many_workers_fit_as_the_one_number_says(acme: list[Object], tmp_path
 @needs_kubectl
 def test_with_socket_mode_nothing_listens_to_the_world(overlays: Path) -> None:
     folder = overlays / "acme-socket-mode"
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_text(
-        yaml.safe_dump({"resources": ["../acme"], "patches": yaml.safe_load(given("yaml patches"))})
-    )
+    shutil.copytree(overlays / ACME, folder, dirs_exist_ok=True)
+    theirs = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    # The page says that the patch of the route's host goes.
+    kept = [each for each in theirs["patches"] if each.get("target", {}).get("kind") != "HTTPRoute"]
+    patches = [*kept, *yaml.safe_load(given("yaml patches"))]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(theirs | {"patches": patches}))
     found = parsed(rendered(folder))
     assert not of_kind(found, "Gateway", "HTTPRoute", "HealthCheckPolicy", "Ingress")
     assert {title(each) for each in of_kind(found, "NetworkPolicy")}.isdisjoint(
