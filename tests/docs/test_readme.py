@@ -11,10 +11,14 @@ from services.cli.app import COMMANDS
 from services.cli.place import Operator
 from services.ingress.settings import IngressSettings
 from services.runtime.settings import names
+from services.scheduler.__main__ import SchedulerProcess
+from services.scheduler.secrets import PASSWORD, USER
 from services.scheduler.settings import SchedulerSettings
 from services.worker.settings import AGENT_NAMES, AGENT_PREFIXES, WorkerSettings
 from tests.docs.conftest import DOCUMENTS, ROOT, blocks
 
+# A command of ours; after -n it is a namespace.
+OURS = r"(?:^|(?<!-n)[ (\"])threadmill ([a-z][a-z-]*)"
 GROUPS = {"dead": {"list", "show", "replay"}, "slack": {"manifest"}}
 IN_ALL = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
@@ -31,7 +35,7 @@ def code(document: Path) -> list[str]:
 @IN_ALL
 def test_every_command_exists(document: Path) -> None:
     for line in code(document):
-        for found in re.finditer(r"(?:^|[ (\"])threadmill ([a-z][a-z-]*)(?: ([a-z]+))?", line):
+        for found in re.finditer(rf"{OURS}(?: ([a-z]+))?", line):
             assert found[1] in COMMANDS, line
             if found[1] in GROUPS and found[2]:
                 assert found[2] in GROUPS[found[1]], line
@@ -40,7 +44,7 @@ def test_every_command_exists(document: Path) -> None:
 @IN_ALL
 def test_every_option_exists(document: Path) -> None:
     for line in code(document):
-        for found in re.finditer(r'(?:^|[ ("])threadmill ([a-z][a-z-]*)((?: [^|;&`()"]*)?)', line):
+        for found in re.finditer(rf'{OURS}((?: [^|;&`()"]*)?)', line):
             module = COMMANDS[found[1]].partition(":")[0]
             source = Path(str(importlib.import_module(f"services.cli.{module}").__file__)).read_text()
             for option in re.findall(r"(?<=\s)--([a-z-]+)", found[2]):
@@ -50,7 +54,10 @@ def test_every_option_exists(document: Path) -> None:
 
 @IN_ALL
 def test_every_make_target_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    makefiles = [ROOT / "Makefile", *(ROOT / "delivery").glob("*.mk")]
+    targets = {
+        found for file in makefiles for found in re.findall(r"^([a-z]+):", file.read_text(), re.MULTILINE)
+    }
     for line in code(document):
         assert set(re.findall(r"(?:^|\s)make ([a-z]+)", line)) <= targets, line
 
@@ -58,7 +65,9 @@ def test_every_make_target_exists(document: Path) -> None:
 def known_variables() -> set[str]:
     """Return every variable that something of ours reads."""
     settings = {*names(IngressSettings), *names(WorkerSettings), *names(ArchiverSettings), *names(Operator)}
-    settings |= set(names(SchedulerSettings, "THREADMILL_SCHEDULER_"))
+    settings |= {*names(SchedulerSettings, "THREADMILL_SCHEDULER_"), *names(SchedulerProcess)}
+    # Keys of the Secret of what agents need.
+    settings |= {USER, PASSWORD}
     # The command line's own, and what the nats CLI reads.
     return settings | {"THREADMILL_DATA", "NATS_URL", "NATS_CREDS", "SESSION", "ARGS", "PATH"}
 
