@@ -72,6 +72,10 @@ class Nobody:
         """Return False: only the rules say how many there may be."""
         return False
 
+    def is_coming(self) -> bool:
+        """Return False: who is meant to run runs."""
+        return False
+
     def working(self, name: str, session: SessionKey) -> None:
         """Who works where stands in the leases."""
 

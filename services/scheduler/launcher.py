@@ -57,6 +57,9 @@ class Launcher(Protocol):
     def is_full(self) -> bool:
         """Tell whether no more workers fit for now, whatever the rules say."""
 
+    def is_coming(self) -> bool:
+        """Tell whether a worker is on its way that only needs more time, such as that of a node that is being added."""
+
     def working(self, name: str, session: SessionKey) -> None:
         """Hear that the worker `name` holds `session`."""
 

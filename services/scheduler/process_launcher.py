@@ -131,6 +131,10 @@ class ProcessLauncher:
         """Return False: only the rules say how many there may be."""
         return False
 
+    def is_coming(self) -> bool:
+        """Return False: a process is there at once, or never."""
+        return False
+
     def working(self, name: str, session: SessionKey) -> None:
         """Do nothing: who works where stands in the leases."""
 

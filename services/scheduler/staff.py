@@ -99,6 +99,10 @@ class Staff:
             most = min(most, count.busy + count.spare)
         return not self.closed and has_room(count, most)
 
+    def is_coming(self) -> bool:
+        """Tell whether a worker is on its way that only needs more time."""
+        return self._launcher.is_coming()
+
     def reserve(self, key: SessionKey) -> bool:
         """Keep a place for a start of `key` until its memory says so; False when there is none."""
         self._reserved.discard(key)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.scheduler.jobs.reasons import QUOTA, farewell, trouble, without_pod
+from services.scheduler.jobs.reasons import QUOTA, farewell, may_come, trouble, without_pod
 
 
 def waiting(reason: str, message: str = "") -> dict:
@@ -49,6 +49,22 @@ PREEMPTED = {"type": "DisruptionTarget", "status": "True", "message": "preempted
 )
 def test_why_it_does_not_come(pod: dict, told: str):
     assert trouble(pod) == told
+
+
+@pytest.mark.parametrize(
+    ("pod", "comes"),
+    [
+        (None, True),
+        ({"status": {"phase": "Pending"}}, True),
+        (UNSCHEDULABLE, True),
+        (waiting("ContainerCreating"), True),
+        (waiting("ErrImagePull"), False),
+        ({"status": {"phase": "Running"}}, False),
+        (ended(), False),
+    ],
+)
+def test_what_only_needs_more_time(pod: dict | None, comes: bool):
+    assert may_come(pod) is comes
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class TaskLauncher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
-        self.full = self.away = False
+        self.full = self.away = self.coming = False
         self._away: list[str] = []
         self.reason = ""
         self.trouble: asyncio.Queue[str] = asyncio.Queue()
@@ -102,6 +102,9 @@ class TaskLauncher:
 
     def is_full(self) -> bool:
         return self.full
+
+    def is_coming(self) -> bool:
+        return self.coming
 
     def working(self, name: str, session: SessionKey) -> None:
         pass

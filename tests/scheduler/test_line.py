@@ -2,9 +2,11 @@
 
 import asyncio
 
-from schemas.bus import END, SESSIONS
+from schemas.buckets import Turns
+from schemas.bus import END, SESSIONS, TURNS
 from schemas.live import LIVES, Live, Status
 from schemas.work import Assignment
+from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
 from tests.scheduler.task_launcher import TaskLauncher
@@ -150,3 +152,21 @@ async def test_workers_that_nobody_has_needed_for_a_while_leave(bus, scheduler, 
         await launcher.launch("default")
     await scheduler(launcher, warm=1)
     await until(lambda: len(launcher.retired) == 2)
+
+
+async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, scheduler) -> None:
+    replica = await scheduler(max_attempts=1, launch_timeout=0.5, warm=0)
+    replica.launcher.away = replica.launcher.coming = True
+    thread = Thread(bus)
+    turn = await thread.say("finish")
+    memories = Bucket(bus, TURNS.name, Turns)
+
+    async def started_again() -> bool:
+        memory = (await memories.get(str(thread.key))).value
+        return memory is not None and memory.open is not None and memory.open.start >= 3
+
+    await until(started_again)
+    replica.launcher.away = replica.launcher.coming = False
+    await replica.launcher.launch("default")
+    end = await thread.ended(turn)
+    assert (end.outcome, end.attempt) == ("completed", 1)

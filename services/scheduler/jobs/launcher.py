@@ -108,6 +108,10 @@ class JobLauncher:
         """Tell whether the quota was used up a moment ago."""
         return self._waiting.is_full()
 
+    def is_coming(self) -> bool:
+        """Tell whether a Job's Pod is not up yet, and may be with more time."""
+        return self._waiting.is_coming()
+
     def working(self, name: str, session: SessionKey) -> None:
         """Mark the worker's Pod with its session."""
         self._marks.working(uid_of_worker(name), str(session))

@@ -21,14 +21,26 @@ DISRUPTED = "DisruptionTarget"
 def trouble(pod: Mapping[str, Any]) -> str:
     """Return why `pod` does not start, empty where it just takes its time."""
     status = pod.get("status") or {}
-    for container in status.get("containerStatuses") or []:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if sentence := _WAITING.get(waiting.get("reason", "")):
-            return f"{sentence.format(image=container.get('image', ''))}{_detail(waiting)}"
+    if stuck := _stuck(status):
+        return stuck
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         return f"no node has room for it{_detail(scheduled)}"
     return ""
+
+
+def _stuck(status: Mapping[str, Any]) -> str:
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if sentence := _WAITING.get(waiting.get("reason", "")):
+            return f"{sentence.format(image=container.get('image', ''))}{_detail(waiting)}"
+    return ""
+
+
+def may_come(pod: Mapping[str, Any] | None) -> bool:
+    """Tell whether `pod`, or one that is not there yet, only needs more time: a node may still be added for it."""
+    status = (pod or {}).get("status") or {}
+    return status.get("phase", "Pending") == "Pending" and not _stuck(status)
 
 
 def farewell(pod: Mapping[str, Any] | None, job: Mapping[str, Any] | None) -> str:

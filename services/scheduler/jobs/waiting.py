@@ -7,7 +7,7 @@ import structlog
 
 from services.runtime.errors import Unavailable
 from services.scheduler.jobs.cluster import Cluster, Object, Refused
-from services.scheduler.jobs.reasons import QUOTA, trouble, without_pod
+from services.scheduler.jobs.reasons import QUOTA, may_come, trouble, without_pod
 from services.scheduler.jobs.state import has_ended, is_leaving
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,10 @@ class Waiting:
     def filled(self) -> None:
         """The quota is used up."""
         self._full_until = asyncio.get_running_loop().time() + FULL_SECONDS
+
+    def is_coming(self) -> bool:
+        """Tell whether a Job waits for its Pod, a node or its image, and nothing says that it waits in vain."""
+        return any(may_come(self._pod_of(uid)) for uid in self._jobs)
 
     def job_changed(self, job: Object | None, uid: str) -> None:
         """Hear of a Job, None where it is gone."""
