@@ -40,7 +40,7 @@ DEFAULT_INBOX = "_INBOX"
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may publish and subscribe; `never` wins over `publish`. With `answers` it may also answer requests.
 
-    Each of its connections may hold `subscriptions`, -1 for any number.
+    Each of its connections may hold `subscriptions`, and each of its messages `payload` bytes, -1 for any number.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
     never: tuple[str, ...] = ()
     answers: bool = False
     subscriptions: int = -1
+    payload: int = -1
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,12 +85,16 @@ def reading_of(key: SessionKey, wanted: Sequence[str]) -> str:
     return {filters(key, name): name for name in READINGS}[tuple(wanted)]
 
 
+# A token of a cluster has one or two thousand.
+KNOCK_BYTES = 16 * 1024
+
 # Whoever has it may ask to be let in, and nothing else: it proves nothing, and lies where every worker can read it.
 DOOR = Rights(
     name="door",
     publish=("scheduler.knock.*.*",),
     subscribe=(f"{inbox('door')}.>",),
     subscriptions=SUBSCRIPTIONS,
+    payload=KNOCK_BYTES,
 )
 
 

@@ -84,7 +84,7 @@ def user_jwt(signer: NKey, account: str, user: str, rights: Rights, *, seconds: 
         "sub": {"allow": list(rights.subscribe)},
         "subs": rights.subscriptions,
         "data": UNLIMITED,
-        "payload": UNLIMITED,
+        "payload": rights.payload,
     }
     if rights.answers:
         claims["resp"] = {"max": 1, "ttl": ANSWER_SECONDS * NANOSECONDS}

@@ -19,6 +19,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.issuer import Issuer
 from services.runtime.readers import OwnReaders
+from services.runtime.seldom import Seldom
 from services.scheduler.grants import Grants
 from services.scheduler.requests import Requests
 
@@ -62,6 +63,7 @@ class Credentials:
     ) -> None:
         self._bus = bus
         self._gate = gate
+        self._refusals = Seldom()
         self._secrets = secrets
         self._issuer = issuer
         self._grants = grants
@@ -82,7 +84,9 @@ class Credentials:
         request, (pool, worker) = Knock.decode(payload), map(token, place)
         assert self._gate
         if reason := await self._gate.refusal(pool, worker, request.token):
-            log.warning("a knock is refused", pool=pool, worker=worker, reason=reason)
+            if self._refusals.due():
+                others = self._refusals.others
+                log.warning("a knock is refused", pool=pool, worker=worker, reason=reason, others=others)
             return Denied(reason=reason)
         return await self._in_pool(pool, worker, request.user)
 

@@ -13,6 +13,7 @@ from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import REFUSED
+from services.runtime.seldom import Seldom
 from services.runtime.serving import Serving
 from services.scheduler.admission import Desk
 
@@ -39,6 +40,7 @@ class Requests:
         self._name = name
         self._decide = answer
         self._refusal = refusal
+        self._failures = Seldom()
         self._serving = Serving(bus.client, "scheduler", subject, self._answer, at_once=AT_ONCE)
 
     async def run(self) -> None:
@@ -52,7 +54,9 @@ class Requests:
             REFUSED.labels("scheduler", self._name).inc()
             answer = self._refusal(f"This request cannot be read: {e}")
         except Unavailable as e:
-            log.warning("the bus is away", error=str(e))
+            if self._failures.due():
+                others = self._failures.others
+                log.warning("a request is not answered", request=self._name, error=str(e), others=others)
             return
         except Exception:
             log.exception("a request failed", request=self._name)

@@ -21,6 +21,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str]
     git: BasicAuth | None = None
 
+    def __repr__(self) -> str:
+        return "Access(...)"
+
     @classmethod
     def of(cls, environ: Mapping[str, str], secrets: Secrets) -> Self:
         """Return what the worker's own environment allows, and what it was given for the session."""
@@ -35,16 +38,23 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     def credential(self, address: str, configured: str | None) -> Credential | None:
         """Return who answers for the repository at `address`: nobody for another host than the `configured` one's.
 
-        Raises `WorkspaceError` where one of them is no address.
+        Nor for the same host by another scheme: an agent may have a thread remember `http` for what was `https`, and what
+        goes there can be read on the way. Raises `WorkspaceError` where one of them is no address.
         """
         git = self.git
-        if git is None or not configured or parse(address).host != parse(configured).host:
+        if git is None or not configured or _place(address) != _place(configured):
             return None
 
         async def answer() -> BasicAuth:
             return git
 
         return answer
+
+
+def _place(address: str) -> tuple[str, str]:
+    """Return the scheme, and the host with its port."""
+    remote = parse(address)
+    return remote.scheme, remote.host
 
 
 def _auth_in(address: str | None) -> BasicAuth | None:

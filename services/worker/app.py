@@ -19,6 +19,7 @@ from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool, SessionBus
 from services.worker.knocking import let_in
 from services.worker.lease import LeaseLost
+from services.worker.sealing import seal
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
 
@@ -72,6 +73,8 @@ async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
         return Pool(Bus(client, replicas=settings.nats.replicas))
     proof = Proof.read(settings.nats.creds)
     if settings.token is not None:
+        # Nobody but its agent is in a Pod with it. On a laptop its launcher has to know it by its environment.
+        seal()
         return await Pool.guarded(settings, await let_in(settings, proof, settings.token), leaving.set)
     # What it says is ours alone, and in memory from here on.
     with contextlib.suppress(OSError):  # a folder that nobody may write, such as a mounted secret

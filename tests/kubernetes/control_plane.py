@@ -140,6 +140,7 @@ class ControlPlane:
                 serialization.NoEncryption(),
             )
         )
+        (self.folder / flags.POLICY).write_text(json.dumps(flags.AUDIT_POLICY))
         (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
 
 

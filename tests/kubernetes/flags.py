@@ -2,9 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SERVICES = "10.96.0.0/16"
+# What the ServiceAccounts of these namespaces ask is written down, whatever the answer; nobody else's.
+AUDITED = ("threadmill", "threadmill-workers")
+AUDIT_POLICY: dict[str, Any] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "userGroups": [f"system:serviceaccounts:{each}" for each in AUDITED]},
+        {"level": "None"},
+    ],
+}
+AUDIT_LOG, POLICY = "audit.jsonl", "audit-policy.json"
 # What a deployment needs of the controller manager. Nodes' health and taints, clouds and real volumes are nobody's here.
 CONTROLLERS = (
     "deployment-controller",
@@ -62,6 +75,8 @@ def apiserver(folder: Path, port: int, etcd_port: int) -> list[str]:
             "service-account-signing-key-file": key,
             "service-account-issuer": ISSUER,
             "service-cluster-ip-range": SERVICES,
+            "audit-policy-file": str(folder / POLICY),
+            "audit-log-path": str(folder / AUDIT_LOG),
         }
     )
 

@@ -271,8 +271,24 @@ async def token_of(field: Field, pod: Object, audience: str = "threadmill") -> s
     return (await field.api.create(where, asked))["status"]["token"]
 
 
+def made_by_hand(pod: Object, uid: str) -> Object:
+    """Return a Pod that somebody made look like the worker in `pod`, but of a Job that is not there."""
+    labels = pod["metadata"]["labels"] | {UID_LABEL: uid}
+    kept = ("containers", "volumes", "serviceAccountName", "securityContext", "restartPolicy")
+    spec = {name: pod["spec"][name] for name in kept}
+    return {"metadata": {"name": "by-hand", "labels": labels}, "spec": spec}
+
+
 async def test_the_gate_knows_a_worker_by_its_pods_token_and_nobody_else(field: Field) -> None:
-    launcher, gate = await field.launcher(), JobGate(field.cluster(), pools())
+    launcher, cluster = await field.launcher(), field.cluster()
+
+    class Gate:
+        async def refusal(self, *knock: str) -> str:
+            return await JobGate(cluster, pools()).refusal(
+                *knock
+            )  # each time as if nobody had knocked before
+
+    gate = Gate()
     worker, other = await launcher.launch("default"), await launcher.launch("default")
     pod = await field.pod_of(worker)
     token = await token_of(field, pod)
@@ -285,6 +301,8 @@ async def test_the_gate_knows_a_worker_by_its_pods_token_and_nobody_else(field: 
     assert "none that this cluster gave" in await gate.refusal("default", worker, "x")
     scheduler = (field.account / "token").read_text()
     assert "none that this cluster gave" in await gate.refusal("default", worker, scheduler)
+    by_hand = await field.api.create(path_of("pods", WORKERS), made_by_hand(pod, "u-1"))
+    assert "of no job" in await gate.refusal("default", "w-u-1", await token_of(field, by_hand))
     await launcher.retire(worker)
     await told(launcher)
     assert "gone" in await gate.refusal("default", worker, token)

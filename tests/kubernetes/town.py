@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES, WORKERS = "threadmill", "threadmill-workers"
 DEPLOYMENTS = ("ingress", "scheduler", "archiver")
 SIMULATOR_PORT = 8701
+AGENT_KEY = "sk-ant-of-the-team"
 PATIENCE = 90.0
 
 
@@ -58,7 +59,7 @@ class Town:
             more = [f"--from-file={self.keys.workers}"] if name == "scheduler" else []
             await self._secret(SERVICES, f"{name}-nats", f"--from-file={self.keys.of(name)}", *more)
         await self._secret(SERVICES, "slack", *_literals(SLACK_BOT_TOKEN="xoxb-1", SLACK_APP_TOKEN="xapp-1"))
-        await self._secret(SERVICES, "agent", *_literals(ANTHROPIC_API_KEY="sk-ant-of-the-team"))
+        await self._secret(SERVICES, "agent", *_literals(ANTHROPIC_API_KEY=AGENT_KEY))
         await self._secret(WORKERS, "door", f"--from-file={self.keys.of('door')}")
 
     async def _secret(self, namespace: str, name: str, *given: str) -> None:

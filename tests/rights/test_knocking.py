@@ -6,16 +6,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-from schemas.credentials import Secrets
+from schemas.base import MalformedMessage
+from schemas.credentials import CREDENTIALS, Credential, Knock, Secrets
 from schemas.keys import SessionKey
 from schemas.rights import inbox
-from schemas.worker_rights import DOOR
+from schemas.worker_rights import DOOR, KNOCK_BYTES, pool_rights, session_rights
 from services.runtime.bus import Bus
-from services.runtime.connection import BusSettings, open_connection
+from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.issuer import Issuer
 from services.runtime.lifecycle import cancel
+from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.scheduler.credentials import Credentials
 from services.scheduler.grants import Grants
@@ -23,8 +28,9 @@ from services.worker.assignment import take
 from services.worker.entering import Pool, SessionBus
 from services.worker.knocking import let_in
 from services.worker.settings import WorkerSettings
-from tests.rights.conftest import PATIENCE, Guarded, Refusals
+from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
 from tests.rights.test_entering import MINE, assign
+from tests.rights.test_hostile_worker import STREAMS, TARGETS
 
 SECRETS = Secrets(
     environ={"ANTHROPIC_API_KEY": "sk-ant-of-the-team"}, git_user="bot", git_password="of-the-host"
@@ -159,3 +165,145 @@ async def test_a_worker_waits_for_an_api_server_that_is_away(guarded, scheduler,
 async def test_a_token_that_is_not_there_is_told(guarded, tmp_path) -> None:
     with pytest.raises(SettingsError, match="THREADMILL_TOKEN"):
         await let_in(settings_of(guarded), door_of(guarded), tmp_path / "token")
+
+
+@contextlib.asynccontextmanager
+async def at_the_door(guarded: Guarded) -> AsyncIterator[Client]:
+    """Whoever found `door.creds`."""
+    settings = BusSettings(url=guarded.broker.url)
+    client = await open_connection(
+        settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=door_of(guarded)
+    )
+    try:
+        yield client
+    finally:
+        await close_connection(client)
+
+
+async def test_what_others_are_answered_at_the_door_is_worth_nothing(guarded, scheduler, tmp_path) -> None:
+    async with at_the_door(guarded) as spy:
+        heard: asyncio.Queue[Msg] = asyncio.Queue()
+        await spy.subscribe(f"{inbox(DOOR.name)}.>", cb=heard.put)
+        await spy.flush()
+        await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
+        async with asyncio.timeout(PATIENCE):
+            told = Credential.decode((await heard.get()).data)
+    assert told.secrets == Secrets()
+    stolen = Proof(NKey.generate("user"), told.jwt)
+    settings = BusSettings(url=guarded.broker.url)
+    with pytest.raises(SettingsError, match="refuses who we say we are"):
+        await open_connection(settings, "w-1", lambda: None, inbox=inbox("w-1"), proof=stolen)
+
+
+async def test_no_answer_at_the_door_comes_where_it_would_be_stored_or_heard(guarded, scheduler) -> None:
+    before = await state(guarded, *STREAMS)
+    async with guarded.client("scheduler") as listening, at_the_door(guarded) as client:
+        heard: list[str] = []
+
+        async def hear(message: Msg) -> None:
+            heard.append(message.subject)
+
+        for subject in ("scheduler.enter.*", "scheduler.stay.*.*", "scheduler.admit.*.*.*"):
+            await listening.subscribe(subject, cb=hear)
+        await listening.flush()
+        refusals = Refusals(client)
+        # A refusal, and what a worker's own answer is.
+        for target in (*TARGETS, "scheduler.stay.default.w-2"):
+            for token in ("forged", "token-of-w-1"):
+                knock = Knock(user=NKey.generate("user").public, token=token).encode()
+                assert not await refusals.publish("scheduler.knock.default.w-1", knock, target)
+        await client.request("scheduler.knock.default.w-1", b"{}", timeout=PATIENCE)
+        await listening.flush()
+    assert heard == []
+    assert await state(guarded, *STREAMS) == before
+
+
+async def test_nobody_at_the_door_speaks_to_whom_waits_there(guarded, scheduler) -> None:
+    async with at_the_door(guarded) as client:
+        refusals = Refusals(client)
+        for subject in (
+            "_INBOX_door.x",
+            "_INBOX_w-1.x",
+            "_R_.x",
+            "scheduler.knock.default",
+            "$SYS.REQ.USER.INFO",
+        ):
+            assert await refusals.publish(subject), subject
+        for subject in ("_R_.>", "_INBOX_scheduler.>", "$SYS.>", "scheduler.*.*.*"):
+            assert await refusals.subscribe(subject), subject
+
+
+async def test_a_knock_that_is_too_long_ends_its_connection(guarded, scheduler) -> None:
+    lost = asyncio.Event()
+    settings = BusSettings(url=guarded.broker.url)
+    client = await open_connection(
+        settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=door_of(guarded)
+    )
+
+    async def gone() -> None:
+        lost.set()
+
+    client._disconnected_cb = gone  # type: ignore[assignment] (who connected has given another)
+    client._max_payload = 2**20  # what it would not send by itself
+    await client.publish("scheduler.knock.default.w-1", b"x" * (KNOCK_BYTES + 1))
+    async with asyncio.timeout(PATIENCE):
+        await lost.wait()
+    await client.close()
+
+
+async def test_ten_thousand_knocks_of_nobody_keep_no_worker_out_for_long_and_do_not_fill_the_log(
+    guarded, scheduler, tmp_path
+) -> None:
+    knock = Knock(user=NKey.generate("user").public, token="forged").encode()
+    with structlog.testing.capture_logs() as logged:
+        async with at_the_door(guarded) as client, asyncio.timeout(3 * PATIENCE):
+            for number in range(10_000):
+                await client.publish(f"scheduler.knock.default.x-{number}", knock, reply="_INBOX_door.flood")
+            await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
+    refused = [each for each in logged if each["event"] == "a knock is refused"]
+    assert 0 < len(refused) < PATIENCE
+    assert all(each["others"] < 10_000 for each in refused)
+
+
+async def test_what_a_session_needs_is_nowhere_on_the_bus_but_in_the_answer(
+    guarded, scheduler, tmp_path
+) -> None:
+    names = ("operator", "admin", "ingress", "archiver")
+    await assign(scheduler, MINE)
+    guarded.hire(pool_rights("default", "w-2"))
+    guarded.hire(session_rights(SessionKey("T1", "C1", "2-2"), "w-3"))
+    async with contextlib.AsyncExitStack() as stack:
+        for name in (*names, "w-2", "w-3"):
+            refusals = Refusals(await stack.enter_async_context(guarded.client(name)))
+            for subject in ("_INBOX_w-1.>", "_R_.>", "_INBOX_scheduler.>", "scheduler.enter.*", ">"):
+                assert await refusals.subscribe(subject), (name, subject)
+        operator = await stack.enter_async_context(guarded.client("operator"))
+        heard: list[bytes] = []
+
+        async def hear(message: Msg) -> None:
+            heard.append(message.data)
+
+        for subject in ("_INBOX.>", "session.>", "live.>", "work.*", "dead.>", "audit.>"):
+            await operator.subscribe(subject, cb=hear)
+        await operator.flush()
+        with structlog.testing.capture_logs() as logged:
+            async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
+                taken = await take(pool.bus, "default", "w-1", pool.enter)
+                assert isinstance(taken.bus, SessionBus)
+                assert taken.bus.secrets == SECRETS
+                await taken.bus.client.close()
+        await operator.flush()
+    broker = (file.read_bytes() for file in (tmp_path / "broker").rglob("*") if file.is_file())
+    everything = b"\n".join([*broker, *heard, repr(logged).encode()])
+    assert str(MINE).encode() in everything
+    assert not [each for each in SECRETS.values() if each.encode() in everything]
+
+
+async def test_a_secret_in_an_answer_that_cannot_be_read_is_not_told(guarded, scheduler) -> None:
+    strange = (
+        b'{"kind":"credential","jwt":1,"secrets":{"environ":{"ANTHROPIC_API_KEY":"sk-ant-of-the-team"}}}'
+    )
+    for payload in (strange, strange.replace(b'"jwt":1', b'"jwt":"j"').replace(b"}}}", b"},}}")):
+        with pytest.raises(MalformedMessage) as told:
+            CREDENTIALS.decode(payload)
+        assert "sk-ant" not in str(told.value)

@@ -21,6 +21,8 @@ class Server:
     url: str = ""
     token: str = TOKEN
     redirect: str = ""
+    # Of whoever has shown the token.
+    redirect_known: str = ""
     seen: list[tuple[str, str]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     hang: bool = False
@@ -33,6 +35,8 @@ class Server:
             raise web.HTTPFound(self.redirect + request.path_qs)
         if not self._authorized(request):
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'})
+        if self.redirect_known:
+            raise web.HTTPFound(self.redirect_known + request.path_qs)
         return await self._backend(request)
 
     def _authorized(self, request: web.Request) -> bool:

@@ -113,6 +113,33 @@ async def test_a_redirect_to_another_host_does_not_get_the_token(opened, server,
         assert thief.seen == []
 
 
+async def test_a_redirect_of_who_has_shown_the_token_does_not_take_it_along(opened, server, tmp_path):
+    async with serving(tmp_path) as thief:
+        server.redirect_known = thief.url
+        with pytest.raises(WorkspaceError):
+            await opened("a", f"{server.url}/origin.git", credential=credential)
+        assert server.seen == [(USER, TOKEN)]
+        assert thief.asked.is_set()
+        assert thief.seen == []
+
+
+async def test_a_submodule_of_a_repository_is_not_asked_for_let_alone_with_the_token(
+    opened, server, bare, tmp_path
+):
+    async with serving(tmp_path) as thief:
+        seeded = tmp_path / "seed"
+        (seeded / ".gitmodules").write_text(f'[submodule "s"]\n\tpath = s\n\turl = {thief.url}/origin.git\n')
+        git(seeded, "add", "-A")
+        git(seeded, "update-index", "--add", "--cacheinfo", f"160000,{git(seeded, 'rev-parse', 'HEAD')},s")
+        git(seeded, "commit", "-qm", "A submodule")
+        git(seeded, "push", "-q", "origin", "main")
+        workspace = await opened("a", f"{server.url}/origin.git", credential=credential)
+        git(workspace.path, "config", "submodule.s.active", "true")
+        (workspace.path / "a").write_text("1")
+        assert (await save(workspace))[1].ok
+        assert not thief.asked.is_set()
+
+
 async def test_the_agents_commands_get_no_credential(opened, server):
     workspace = await opened("a", f"{server.url}/origin.git", credential=credential)
     server.seen.clear()

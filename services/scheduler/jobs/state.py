@@ -1,7 +1,7 @@
 """What state a Job or Pod is in, from its object. Pure."""
 
 from services.scheduler.jobs.cluster import Object
-from services.scheduler.jobs.job import SESSION_ANNOTATION, UID_LABEL
+from services.scheduler.jobs.job import POOL_LABEL, SESSION_ANNOTATION, UID_LABEL
 
 ENDED = {"Succeeded", "Failed"}
 
@@ -19,7 +19,19 @@ def is_leaving(thing: Object) -> bool:
 
 def job_uid_of(pod: Object) -> str:
     """Return the uid of the Job that made `pod`."""
-    return str(pod["metadata"].get("labels", {}).get(UID_LABEL, ""))
+    return str((pod["metadata"].get("labels") or {}).get(UID_LABEL, ""))
+
+
+def owner_of(pod: Object) -> str:
+    """Return the name of the Job that controls `pod` by the uid of its label, empty where none does."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    ours = (each for each in owners if each.get("controller") and each["kind"] == "Job")
+    return next((str(each["name"]) for each in ours if each["uid"] == job_uid_of(pod)), "")
+
+
+def pool_of(thing: Object) -> str:
+    """Return the pool of a Job or Pod."""
+    return str((thing["metadata"].get("labels") or {}).get(POOL_LABEL, ""))
 
 
 def pod_has_ended(pod: Object) -> bool:
