@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.kubelet.images import Image, Layout
 from tests.kubernetes.objects import holds
+from tests.kubernetes.overlay import CI, ROOT
 from tests.object_store import program
 
-ROOT = Path(__file__).parents[2]
 SERVICES, WORKERS = "threadmill", "threadmill-workers"
 DEPLOYMENTS = ("ingress", "scheduler", "archiver")
 SIMULATOR_PORT = 8701
@@ -64,7 +63,7 @@ class Town:
     async def _secret(self, namespace: str, name: str, *given: str) -> None:
         await self.plane.kubectl("--namespace", namespace, "create", "secret", "generic", name, *given)
 
-    async def apply(self, overlay: Path = ROOT / "k8s" / "overlays" / "ci") -> None:
+    async def apply(self, overlay: Path = CI) -> None:
         """Apply an overlay; return when all of it is available."""
         await self.plane.kubectl("apply", "--validate=strict", "-k", str(overlay))
         for name in DEPLOYMENTS:
@@ -126,13 +125,15 @@ def _literals(**values: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def town(plane: ControlPlane, cluster: Cluster, folder: Path) -> AsyncIterator[Town]:
+async def town(
+    plane: ControlPlane, cluster: Cluster, folder: Path, overlay: Path = CI
+) -> AsyncIterator[Town]:
     """Deploy all of it for the body."""
     cluster.images.known["fake-gcs-server"] = Image(adapted=object_store)
     place = Town(plane, cluster, made(folder / "keys"))
     await plane.kubectl("apply", "-f", str(ROOT / "k8s" / "base" / "namespaces.yaml"))
     await place.secrets()
-    await place.apply()
+    await place.apply(overlay)
     await place.enter()
     try:
         yield place
@@ -142,4 +143,4 @@ async def town(plane: ControlPlane, cluster: Cluster, folder: Path) -> AsyncIter
 
 def workers_image(**environ: str) -> Image:
     """Return the workers' image with an environment of its own."""
-    return Image(environ={"PATH": os.environ["PATH"], **environ})
+    return Image(environ=environ)
