@@ -22,13 +22,20 @@ from tests.object_store import program
 SERVICES, WORKERS = "threadmill", "threadmill-workers"
 DEPLOYMENTS = ("ingress", "scheduler", "archiver")
 SIMULATOR_PORT = 8701
+# What sessions need, and nobody else may see.
+AGENT = {
+    "ANTHROPIC_API_KEY": "sk-ant-of-the-team",
+    "GIT_USER": "git-of-the-team",
+    "GIT_PASSWORD": "password-of-the-team",
+}
 PATIENCE = 90.0
 
 
 def object_store(command: list[str], layout: Layout) -> list[str]:
     """Return the command of the emulator: its ports are options, its folder the volume's."""
-    here, folder = layout.ports[4443], layout.root / "storage"
-    folder.mkdir(parents=True, exist_ok=True)
+    here = layout.ports[4443]
+    # Mounts are links here, and it follows none: the bucket has to lie in its folder itself.
+    folder = (layout.root / "storage" / "threadmill").resolve().parent
     places = {
         "-host": "127.0.0.1",
         "-port": str(here),
@@ -57,7 +64,7 @@ class Town:
             more = [f"--from-file={self.keys.workers}"] if name == "scheduler" else []
             await self._secret(SERVICES, f"{name}-nats", f"--from-file={self.keys.of(name)}", *more)
         await self._secret(SERVICES, "slack", *_literals(SLACK_BOT_TOKEN="xoxb-1", SLACK_APP_TOKEN="xapp-1"))
-        await self._secret(SERVICES, "agent", *_literals(ANTHROPIC_API_KEY="sk-ant-of-the-team"))
+        await self._secret(SERVICES, "agent", *_literals(**AGENT))
         await self._secret(WORKERS, "door", f"--from-file={self.keys.of('door')}")
 
     async def _secret(self, namespace: str, name: str, *given: str) -> None:
