@@ -26,6 +26,7 @@ class Network:
         self._pods = pods
         self._ports: dict[tuple[str, str, int], int] = {}
         self._proxies: dict[Address, asyncio.Server] = {}
+        self._opening = asyncio.Lock()
         self._connections: set[asyncio.Task[None]] = set()
 
     def ports_of(self, pod: Object) -> dict[int, int]:
@@ -67,10 +68,11 @@ class Network:
         return [self._port(pod["metadata"], number) for pod, number in numbers if number]
 
     async def _proxied(self, address: Address) -> int:
-        if address not in self._proxies:
-            self._proxies[address] = await asyncio.start_server(
-                lambda reader, writer: self._begin(address, reader, writer), "127.0.0.1", 0
-            )
+        async with self._opening:  # containers that start at once ask for the same one
+            if address not in self._proxies:
+                self._proxies[address] = await asyncio.start_server(
+                    lambda reader, writer: self._begin(address, reader, writer), "127.0.0.1", 0
+                )
         return int(self._proxies[address].sockets[0].getsockname()[1])
 
     def _begin(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
