@@ -161,8 +161,12 @@ class Conductor:
         self._agenda.after(key, 1.0)
         return True
 
-    async def _lost(self, key: SessionKey, memory: Turns, action: Lost) -> Turns:
-        turn, gone = action.turn, action.departed
+    async def _lost(self, key: SessionKey, known: Turns, action: Lost) -> Turns:
+        # Whoever ends a turn and leaves may be heard to have left first: it is not to be worked on again.
+        memory = await self._recall.to_the_end(key, known)
+        turn, gone = memory.open, action.departed
+        if turn is None or turn.turn != action.turn.turn:
+            return memory
         seen = gone if gone and gone.held.token == action.token else None
         graceful = (seen and seen.how == "released") or await self._handed_over(key, turn.started_at)
         if seen is None and not graceful and now() < self._leases.patient_until:

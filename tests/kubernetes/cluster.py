@@ -109,6 +109,22 @@ class Cluster:
             raise BaseExceptionGroup("the test's cluster failed", self._errors)
         return it()
 
+    async def until_pods(
+        self, namespace: str, holds: Callable[[list[Object]], object], seconds: float = PATIENCE
+    ) -> list[Object]:
+        """Return the Pods of a namespace as soon as `holds` for them."""
+
+        def come() -> bool:
+            return bool(self._errors or holds(self.pods(namespace)))
+
+        try:
+            await asyncio.wait_for(self._pods.until(come), seconds)
+        except TimeoutError as e:
+            raise AssertionError(
+                f"the pods never came to that; they are {json.dumps(self.pods(namespace))}"
+            ) from e
+        return self.pods(namespace)
+
     def all_pods(self) -> list[Object]:
         return list(self._pods.objects.values())
 

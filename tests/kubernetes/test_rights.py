@@ -15,7 +15,7 @@ from tests.kubernetes.api import Api, Object, Refused, path_of
 from tests.kubernetes.audit import Call, calls
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.objects import holds
-from tests.kubernetes.town import AGENT_KEY, SERVICES, WORKERS, Town, town
+from tests.kubernetes.town import AGENT, SERVICES, WORKERS, Town, town
 
 pytestmark = [pytest.mark.xdist_group("rights"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -265,11 +265,11 @@ async def test_what_a_session_needs_lies_nowhere_but_where_the_scheduler_reads_i
     found = [
         path
         for path in story[0].cluster.folder.rglob("*")
-        if path.is_file() and not path.is_symlink() and AGENT_KEY.encode() in path.read_bytes()
+        if path.is_file() and not path.is_symlink() and AGENT["ANTHROPIC_API_KEY"].encode() in path.read_bytes()
     ]
     assert found
     assert {path.parts[-2:] for path in found} == {("agent", "ANTHROPIC_API_KEY")}
-    assert all(path.stat().st_size == len(AGENT_KEY) for path in found)
+    assert all(path.stat().st_size == len(AGENT["ANTHROPIC_API_KEY"]) for path in found)
 
 
 async def status_of(attempt: Awaitable[object]) -> int:

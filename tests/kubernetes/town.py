@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,26 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.kubelet.images import Image, Layout
 from tests.kubernetes.objects import holds
+from tests.kubernetes.overlay import CI, ROOT
 from tests.object_store import program
 
-ROOT = Path(__file__).parents[2]
 SERVICES, WORKERS = "threadmill", "threadmill-workers"
 DEPLOYMENTS = ("ingress", "scheduler", "archiver")
 SIMULATOR_PORT = 8701
-AGENT_KEY = "sk-ant-of-the-team"
+# What sessions need, and nobody else may see.
+AGENT = {
+    "ANTHROPIC_API_KEY": "sk-ant-of-the-team",
+    "GIT_USER": "git-of-the-team",
+    "GIT_PASSWORD": "password-of-the-team",
+}
 PATIENCE = 90.0
 
 
 def object_store(command: list[str], layout: Layout) -> list[str]:
     """Return the command of the emulator: its ports are options, its folder the volume's."""
-    here, folder = layout.ports[4443], layout.root / "storage"
-    folder.mkdir(parents=True, exist_ok=True)
+    here = layout.ports[4443]
+    # Mounts are links here, and it follows none: the bucket has to lie in its folder itself.
+    folder = (layout.root / "storage" / "threadmill").resolve().parent
     places = {
         "-host": "127.0.0.1",
         "-port": str(here),
@@ -59,13 +64,13 @@ class Town:
             more = [f"--from-file={self.keys.workers}"] if name == "scheduler" else []
             await self._secret(SERVICES, f"{name}-nats", f"--from-file={self.keys.of(name)}", *more)
         await self._secret(SERVICES, "slack", *_literals(SLACK_BOT_TOKEN="xoxb-1", SLACK_APP_TOKEN="xapp-1"))
-        await self._secret(SERVICES, "agent", *_literals(ANTHROPIC_API_KEY=AGENT_KEY))
+        await self._secret(SERVICES, "agent", *_literals(**AGENT))
         await self._secret(WORKERS, "door", f"--from-file={self.keys.of('door')}")
 
     async def _secret(self, namespace: str, name: str, *given: str) -> None:
         await self.plane.kubectl("--namespace", namespace, "create", "secret", "generic", name, *given)
 
-    async def apply(self, overlay: Path = ROOT / "k8s" / "overlays" / "ci") -> None:
+    async def apply(self, overlay: Path = CI) -> None:
         """Apply an overlay; return when all of it is available."""
         await self.plane.kubectl("apply", "--validate=strict", "-k", str(overlay))
         for name in DEPLOYMENTS:
@@ -127,13 +132,15 @@ def _literals(**values: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def town(plane: ControlPlane, cluster: Cluster, folder: Path) -> AsyncIterator[Town]:
+async def town(
+    plane: ControlPlane, cluster: Cluster, folder: Path, overlay: Path = CI
+) -> AsyncIterator[Town]:
     """Deploy all of it for the body."""
     cluster.images.known["fake-gcs-server"] = Image(adapted=object_store)
     place = Town(plane, cluster, made(folder / "keys"))
     await plane.kubectl("apply", "-f", str(ROOT / "k8s" / "base" / "namespaces.yaml"))
     await place.secrets()
-    await place.apply()
+    await place.apply(overlay)
     await place.enter()
     try:
         yield place
@@ -143,4 +150,4 @@ async def town(plane: ControlPlane, cluster: Cluster, folder: Path) -> AsyncIter
 
 def workers_image(**environ: str) -> Image:
     """Return the workers' image with an environment of its own."""
-    return Image(environ={"PATH": os.environ["PATH"], **environ})
+    return Image(environ=environ)

@@ -44,6 +44,24 @@ async def test_a_holder_asks_before_it_opens_the_next_turn(bus, scheduler) -> No
     assert not replica.launcher.killed
 
 
+async def test_a_turn_that_has_ended_is_handed_out_to_nobody(bus, scheduler) -> None:
+    """Its worker is gone as soon as it has ended: that may be heard ahead of the end."""
+    for _ in range(2):
+        await scheduler(max_workers=40, turns_per_window=20)
+    handed_out: list[str] = []
+
+    async def note(message) -> None:
+        handed_out.append(Assignment.decode(message.data).session)
+
+    await bus.client.subscribe("work.default", cb=note)
+    threads = [Thread(bus, user=f"U{n}") for n in range(20)]
+    turns = [await thread.say("finish") for thread in threads]
+    for thread, turn in zip(threads, turns, strict=True):
+        await thread.ended(turn)
+    await asyncio.sleep(1)
+    assert sorted(handed_out) == sorted(str(thread.key) for thread in threads)
+
+
 async def test_poison_becomes_a_dead_letter_and_blocks_nobody(bus, scheduler) -> None:
     await scheduler()
     thread = Thread(bus)

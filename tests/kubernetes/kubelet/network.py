@@ -26,8 +26,8 @@ class Network:
         self._pods = pods
         self._ports: dict[tuple[str, str, int], int] = {}
         self._proxies: dict[Address, asyncio.Server] = {}
+        self._opening = asyncio.Lock()
         self._connections: set[asyncio.Task[None]] = set()
-        self._one_at_a_time = asyncio.Lock()
 
     def ports_of(self, pod: Object) -> dict[int, int]:
         """Return the port here of every port that a Pod declares."""
@@ -68,7 +68,7 @@ class Network:
         return [self._port(pod["metadata"], number) for pod, number in numbers if number]
 
     async def _proxied(self, address: Address) -> int:
-        async with self._one_at_a_time:
+        async with self._opening:  # containers that start at once ask for the same one
             if address not in self._proxies:
                 self._proxies[address] = await asyncio.start_server(
                     lambda reader, writer: self._begin(address, reader, writer), "127.0.0.1", 0
