@@ -32,6 +32,7 @@ from services.scheduler.metrics import OPEN, STUCK
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.recall import Recall
 from services.scheduler.requests import admissions
+from services.scheduler.roster import Roster
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
@@ -61,6 +62,7 @@ class Scheduler:
         self._staff = Staff(
             launcher,
             settings,
+            roster=Roster(launcher, self._memories, self._leases, settings.max_workers),
             memories=self._memories,
             leases=self._leases,
             grants=grants,

@@ -101,7 +101,7 @@ class Conductor:
             if changed != known:
                 await self._memories.put(key, changed, revision)
         finally:
-            self._staff.release(key)
+            self._staff.roster.release(key)
         return await self._carry_out(key, changed, action)
 
     def _view(self, key: SessionKey, memory: Turns) -> View:
@@ -109,7 +109,7 @@ class Conductor:
             now=now(),
             held=self._leases.held(key),
             departed=self._leases.departed(key),
-            published=memory.open is not None and self._staff.published(key, memory.open),
+            published=memory.open is not None and self._staff.roster.published(key, memory.open),
         )
 
     async def _changed(self, key: SessionKey, memory: Turns, action: Action) -> Turns:
@@ -146,7 +146,7 @@ class Conductor:
                 self._starting.leave_line(key)
                 self._agenda.at(key, until)
                 if memory.open is None:
-                    self._staff.forget(key)
+                    self._staff.roster.forget(key)
         return isinstance(action, Release | Rest)
 
     async def _end(self, key: SessionKey, action: End) -> bool:

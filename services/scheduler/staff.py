@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
-from services.scheduler.capacity import Headcount, has_room, surplus, to_launch
+from services.scheduler.capacity import surplus, to_launch
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.grants import Grants
 from services.scheduler.launcher import Launcher, LaunchFailed
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
 from services.scheduler.metrics import HELD_UP, LAUNCHES
+from services.scheduler.roster import Roster
 from services.scheduler.settings import SchedulerSettings
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,7 @@ class Staff:
         launcher: Launcher,
         rules: SchedulerSettings,
         *,
+        roster: Roster,
         memories: Memories,
         leases: Leases,
         grants: Grants,
@@ -55,65 +56,39 @@ class Staff:
     ) -> None:
         self._launcher = launcher
         self._rules = rules
+        self.roster = roster
         self._memories = memories
         self._leases = leases
         self._grants = grants
         self._dismissal = dismissal
         self._on_exit = on_exit
         self._on_trouble = on_trouble
-        self._published: dict[SessionKey, tuple[int, int]] = {}
-        self._used: set[str] = set()
         self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
         self.trouble = ""
-        self._reserved: set[SessionKey] = set()
         self._wanted = asyncio.Event()
         self._failures = 0
         self._surplus_since: float | None = None
         self._last_start = -REPLACE_AFTER
         self.closed = False
 
-    def published(self, key: SessionKey, turn: OpenTurn) -> bool:
-        """Tell whether this replica published the start of `turn` that is under way."""
-        return self._published.get(key) == (turn.turn, turn.start)
-
     def started(self, key: SessionKey, turn: OpenTurn) -> None:
         """A start of `turn` was published here: see that a worker is there for it."""
-        self._published[key] = (turn.turn, turn.start)
+        self.roster.publish(key, turn)
         self._last_start = asyncio.get_running_loop().time()
         self._wanted.set()
 
-    def forget(self, key: SessionKey) -> None:
-        """No turn of the session is open."""
-        self._published.pop(key, None)
-
-    def is_drained(self) -> bool:
-        """Tell whether the next start has to wait for a worker that is still to be launched."""
-        count = self._count()
-        return count.spare < count.started_here
-
     def has_room(self) -> bool:
         """Tell whether one more turn may start."""
-        count, most = self._count(), self._rules.max_workers
-        if self._launcher.is_full():
-            most = min(most, count.busy + count.spare)
-        return not self.closed and has_room(count, most)
+        return not self.closed and self.roster.has_room()
+
+    def reserve(self, key: SessionKey) -> bool:
+        """Keep a place for a start of `key` until its memory says so; False when there is none."""
+        return not self.closed and self.roster.reserve(key)
 
     def is_coming(self) -> bool:
         """Tell whether a worker is on its way that only needs more time."""
         return self._launcher.is_coming()
-
-    def reserve(self, key: SessionKey) -> bool:
-        """Keep a place for a start of `key` until its memory says so; False when there is none."""
-        self._reserved.discard(key)
-        if self.has_room():
-            self._reserved.add(key)
-            return True
-        return False
-
-    def release(self, key: SessionKey) -> None:
-        """The place is taken by the memory now, or not needed."""
-        self._reserved.discard(key)
 
     def lease_changed(self, key: SessionKey) -> None:
         """Take notice of who works; a holder that is known to be dead has lost its lease."""
@@ -160,7 +135,7 @@ class Staff:
 
     async def _renew(self) -> None:
         """Let those that an earlier release launched leave before they take any work."""
-        while names := set(self._launcher.outdated()) - self._used - set(self._launcher.leaving()):
+        while names := set(self._launcher.outdated()) - self.roster.used - set(self._launcher.leaving()):
             await self._let_go(names)
             await asyncio.sleep(RENEW_AGAIN)
 
@@ -171,7 +146,7 @@ class Staff:
 
     def _working(self, key: SessionKey, holder: str) -> None:
         if holder in self._launcher.workers():
-            self._used.add(holder)
+            self.roster.used.add(holder)
             self._launcher.working(holder, key)
 
     async def _launching(self) -> None:
@@ -186,7 +161,7 @@ class Staff:
             if self._launcher.is_full():
                 asyncio.get_running_loop().call_later(FULL_AGAIN, self._wanted.set)
                 continue
-            if not self.closed and to_launch(self._count(), self._rules.max_workers, self._rules.warm):
+            if not self.closed and to_launch(self.roster.count(), self._rules.max_workers, self._rules.warm):
                 await self._launch()
                 self._wanted.set()
             else:
@@ -194,7 +169,7 @@ class Staff:
 
     async def _trim(self) -> None:
         """Let workers leave that nobody has needed for a while: there are to be fewer of them now, or two were made for one."""
-        loop, many = asyncio.get_running_loop(), surplus(self._count(), self._rules.warm)
+        loop, many = asyncio.get_running_loop(), surplus(self.roster.count(), self._rules.warm)
         if not many:
             self._surplus_since = None
         elif self._surplus_since is None:
@@ -203,12 +178,12 @@ class Staff:
         elif loop.time() >= self._surplus_since + SURPLUS_SECONDS:
             self._surplus_since = None
             # Every replica picks the same ones.
-            await self._let_go(sorted(self._spare())[:many])
+            await self._let_go(sorted(self.roster.spare())[:many])
 
     def _may_wait(self) -> bool:
         """Tell whether a start is under way that found its worker: only the warm one's replacement is missing."""
         since = asyncio.get_running_loop().time() - self._last_start
-        return since < REPLACE_AFTER and not self.is_drained()
+        return since < REPLACE_AFTER and not self.roster.is_drained()
 
     async def _launch(self) -> None:
         try:
@@ -224,7 +199,7 @@ class Staff:
             log.warning("workers do not come" if trouble else "workers come again", reason=trouble)
             self.trouble = trouble
             HELD_UP.set(bool(trouble))
-            for key, turn in self._starting():
+            for key, turn in self.roster.starting():
                 self._on_trouble(key, turn.turn)
 
     async def _burying(self) -> None:
@@ -233,7 +208,7 @@ class Staff:
             self._gone.append(name)
             if name in self._unproven:
                 self._failures = min(self._failures + 1, 10)
-            self._used.discard(name)
+            self.roster.used.discard(name)
             self._unproven.discard(name)
             self._dismissal.forget(name)
             for key, held in self._leases.by_workers():
@@ -245,30 +220,3 @@ class Staff:
                 await self._grants.end(name)
             except Unavailable as e:  # its credential ends with its time
                 log.warning("a worker's grant is not ended", worker=name, error=str(e))
-
-    def _count(self) -> Headcount:
-        holders = {held.holder for _, held in self._leases.by_workers()}
-        starting = self._starting()
-        running, told = set(self._launcher.workers()), set(self._launcher.leaving())
-        shared = self._launcher.shared
-        return Headcount(
-            busy=len(holders),
-            starting=len(self._reserved.union(key for key, _ in starting)),
-            started_here=sum(shared or self.published(key, turn) for key, turn in starting),
-            spare=len(self._spare()),
-            leaving=len((running & (self._used | told)) - holders),
-        )
-
-    def _spare(self) -> set[str]:
-        return set(self._launcher.workers()) - self._used - set(self._launcher.leaving())
-
-    def _starting(self) -> list[tuple[SessionKey, OpenTurn]]:
-        return [
-            (key, memory.open)
-            for key, memory in self._memories.active()
-            if memory.open and self._starts(key, memory.open)
-        ]
-
-    def _starts(self, key: SessionKey, turn: OpenTurn) -> bool:
-        until = turn.starting_until
-        return until is not None and until > now() and self._leases.held(key) is None

@@ -98,7 +98,7 @@ class Starting:
         if turn.start == 1 and turn.input_at:
             ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
         self._staff.started(key, turn)
-        if self._staff.is_drained():
+        if self._staff.roster.is_drained():
             self.tell_cold(key, turn.turn)
         self.leave_line(key)
         return False

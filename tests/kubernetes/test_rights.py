@@ -265,7 +265,9 @@ async def test_what_a_session_needs_lies_nowhere_but_where_the_scheduler_reads_i
     found = [
         path
         for path in story[0].cluster.folder.rglob("*")
-        if path.is_file() and not path.is_symlink() and AGENT["ANTHROPIC_API_KEY"].encode() in path.read_bytes()
+        if path.is_file()
+        and not path.is_symlink()
+        and AGENT["ANTHROPIC_API_KEY"].encode() in path.read_bytes()
     ]
     assert found
     assert {path.parts[-2:] for path in found} == {("agent", "ANTHROPIC_API_KEY")}
