@@ -1,4 +1,4 @@
-"""What a worker may do on the bus: first wait in its pool, then work on one session; and what its account borrows.
+"""What a worker may do on the bus: knock, wait in its pool, work on one session; and what its accounts borrow.
 
 Workers are users of an account of their own. Whoever asks chooses where the answer goes, and the broker checks no right
 on that: in the services' account a worker could have JetStream's answers stored in another session's log. Across
@@ -44,7 +44,6 @@ SHARED = (
             f"{DIRECT}.{FILES.name}.files.>",
             f"$JS.ACK.{WORK.name}.>",
             "dead.worker.work.*",
-            "scheduler.knock.*.*",
             "scheduler.enter.*",
             "scheduler.stay.*.*",
             f"scheduler.renew.{KEY}.*",
@@ -56,6 +55,9 @@ SHARED = (
     *(Shared(subject=f"{NEXT}.{stream.name}.*", many=True) for stream in (WORK, SESSIONS)),
     Shared(subject=CONTROL, heard=True),
 )
+
+# And to the account of those who knock.
+AT_THE_DOOR = (Shared(subject="scheduler.knock.*.*"),)
 
 # What a worker reads in order, by consumers that the scheduler makes for it.
 READINGS = {

@@ -26,5 +26,7 @@ def credentials(
     typer.echo(
         f"{keys.workers}  for the scheduler alone: THREADMILL_SIGNING_KEY, it makes the workers' credentials"
     )
-    typer.echo(f"{keys.services}  for nobody: keep it apart, it makes fresh credentials in this folder")
+    typer.echo(
+        f"{keys.services}, {keys.door}  for nobody: keep them apart, they make fresh credentials in this folder"
+    )
     err.print("keep the folder as secret as the sessions are; nothing in it can be made again if it is lost")

@@ -1,8 +1,8 @@
 """The keys of a broker that trusts nobody: made once, with a credential for each client that has no more than its rights.
 
 The operator's and the accounts' own keys sign once and are forgotten: what nobody has, nobody steals. What stays are the
-accounts' names and the keys that sign users: of the services' account, for fresh credentials, and of the workers', for
-the scheduler. What the broker includes is made anew each time, by a fresh operator, and users stay who they are.
+accounts' names and the keys that sign users: of the services' account and the door's, for fresh credentials, and of the
+workers', for the scheduler. What the broker includes is made anew each time, by a fresh operator, and users stay who they are.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.rights import CLIENTS, LOCAL, Client, rights
-from schemas.worker_rights import DOOR, SHARED
+from schemas.worker_rights import AT_THE_DOOR, DOOR, SHARED, Shared
 from services.local.errors import LocalError
 from services.runtime.claims import Account, account_jwt, operator_jwt
 from services.runtime.issuer import Issuer
@@ -23,8 +23,11 @@ CONTROL_LINE = 32 * 1024
 NOBODY = "$G"
 # Connections of all workers together; a worker has one, and for a moment two.
 WORKERS = 10_000
+# And of all that knock, each for a moment. An account of its own, since its credential lies where every agent can read it:
+# whoever takes all of these keeps nobody from working.
+KNOCKING = 1_000
 SYSTEM = "system_account: "
-BROKER, OF_SERVICES, OF_WORKERS = "broker.conf", "services.key", "workers.key"
+BROKER, OF_SERVICES, OF_WORKERS, OF_DOOR = "broker.conf", "services.key", "workers.key", "door.key"
 
 
 class KeysError(LocalError):
@@ -51,6 +54,11 @@ class Keys(msgspec.Struct, frozen=True):
         """The key that signs workers."""
         return self.folder / OF_WORKERS
 
+    @property
+    def door(self) -> Path:
+        """The key that signs whoever knocks."""
+        return self.folder / OF_DOOR
+
     def of(self, name: str) -> Path:
         """Return the creds file of the client `name`."""
         return self.folder / f"{name}.creds"
@@ -67,7 +75,10 @@ def made(folder: Path, clients: tuple[Client, ...] = CLIENTS) -> Keys:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not keys.broker.exists():
-            _found(keys)
+            _found(keys.services, keys.workers)
+        # A folder of an older version has none.
+        if not keys.door.exists():
+            _found(keys.door)
         _configure(keys)
         _issue(keys, clients)
     except OSError as e:
@@ -87,8 +98,8 @@ def adopted(keys: Keys, store: Path) -> None:
         nobodys.rename(ours)
 
 
-def _found(keys: Keys) -> None:
-    for path in (keys.services, keys.workers):
+def _found(*issuers: Path) -> None:
+    for path in issuers:
         _write(path, Issuer(NKey.generate("account").public, NKey.generate("account")).kept())
 
 
@@ -109,19 +120,28 @@ def _configure(keys: Keys) -> None:
 
 
 def _accounts(keys: Keys, system: str) -> tuple[Account, ...]:
-    services, workers = Issuer.read(keys.services), Issuer.read(keys.workers)
-    lender = services.account
+    services = Issuer.read(keys.services)
+    lends = (*SHARED, *AT_THE_DOOR)
     return (
         Account(public=system, name="SYS"),
-        Account(public=lender, name="THREADMILL", signing=services.public, stores=True, lends=SHARED),
         Account(
-            public=workers.account,
-            name="WORKERS",
-            signing=workers.public,
-            connections=WORKERS,
-            borrows=SHARED,
-            lender=lender,
+            public=services.account, name="THREADMILL", signing=services.public, stores=True, lends=lends
         ),
+        _borrower(Issuer.read(keys.workers), "WORKERS", WORKERS, SHARED, services.account),
+        _borrower(Issuer.read(keys.door), "DOOR", KNOCKING, AT_THE_DOOR, services.account),
+    )
+
+
+def _borrower(
+    issuer: Issuer, name: str, connections: int, borrows: tuple[Shared, ...], lender: str
+) -> Account:
+    return Account(
+        public=issuer.account,
+        name=name,
+        signing=issuer.public,
+        connections=connections,
+        borrows=borrows,
+        lender=lender,
     )
 
 
@@ -135,10 +155,10 @@ def _system(keys: Keys) -> str:
 
 
 def _issue(keys: Keys, clients: tuple[Client, ...]) -> None:
-    services, workers = Issuer.read(keys.services), Issuer.read(keys.workers)
+    services = Issuer.read(keys.services)
     for client in clients:
         _write(keys.of(client.name), services.creds(rights(client)))
-    _write(keys.of(DOOR.name), workers.creds(DOOR))
+    _write(keys.of(DOOR.name), Issuer.read(keys.door).creds(DOOR))
 
 
 def _write(path: Path, content: str) -> None:

@@ -15,6 +15,8 @@ from schemas.credentials import CREDENTIALS, Credential, Knock, Secrets
 from schemas.keys import SessionKey
 from schemas.rights import inbox
 from schemas.worker_rights import DOOR, KNOCK_BYTES, pool_rights, session_rights
+from services.local.broker import running_broker
+from services.local.keys import made
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
@@ -307,3 +309,42 @@ async def test_a_secret_in_an_answer_that_cannot_be_read_is_not_told(guarded, sc
         with pytest.raises(MalformedMessage) as told:
             CREDENTIALS.decode(payload)
         assert "sk-ant" not in str(told.value)
+
+
+async def test_whoever_stands_at_the_door_a_thousand_times_keeps_no_worker_from_its_bus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.local.keys.KNOCKING", 3)
+    keys = made(tmp_path / "keys")
+    async with (
+        running_broker(tmp_path / "broker", keys.broker.read_text()) as broker,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        guarded = Guarded(broker, keys)
+        for _ in range(3):
+            await stack.enter_async_context(at_the_door(guarded))
+        settings, mine = BusSettings(url=broker.url), door_of(guarded)
+        with pytest.raises(Unavailable, match="maximum account active connections"):
+            await open_connection(
+                settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=mine, patience=0.5
+            )
+        guarded.hire(session_rights(MINE, "w-1"))
+        async with guarded.client("w-1"):
+            pass
+
+
+async def test_a_credential_of_the_door_is_none_of_the_workers_account(guarded, scheduler) -> None:
+    """Nobody there could be heard by a worker, or hear one, whatever rights somebody gave by mistake."""
+    guarded.hire(pool_rights("default", "w-1"))
+    async with at_the_door(guarded) as client, guarded.client("w-1") as worker:
+        heard: list[bytes] = []
+
+        async def hear(message: Msg) -> None:
+            heard.append(message.data)
+
+        await worker.subscribe("_INBOX_w-1.x", cb=hear)
+        await worker.flush()
+        await client.publish("scheduler.knock.default.w-1", b"{}", reply="_INBOX_w-1.x")
+        await client.request("scheduler.knock.default.w-1", b"{}", timeout=PATIENCE)
+        await worker.flush()
+    assert heard == []

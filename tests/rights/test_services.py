@@ -147,6 +147,7 @@ def test_the_keys_are_their_owners_alone_and_stay_those_of_one_account(tmp_path:
         "broker.conf",
         "services.key",
         "workers.key",
+        "door.key",
         *(f"{each.name}.creds" for each in (*CLIENTS, DOOR)),
     }
     assert all(path.stat().st_mode & 0o077 == 0 for path in (keys.folder, *keys.folder.iterdir()))
@@ -179,6 +180,19 @@ async def test_a_folder_of_an_older_version_lends_what_this_one_does_to_whom_it_
         client = await open_connection(settings, "old", lambda: None, inbox=inbox("scheduler"))
         assert (await Bus(client).api("STREAM.INFO.KV_leases", None))["state"]["messages"] == 1
         await close_connection(client)
+
+
+async def test_a_folder_from_before_there_was_a_door_gets_one(tmp_path: Path) -> None:
+    keys = made(tmp_path / "keys")
+    keys.door.unlink()
+    before = {path: path.read_text() for path in (keys.services, keys.workers)}
+    made(tmp_path / "keys")
+    assert {path: path.read_text() for path in before} == before
+    async with running_broker(tmp_path / "broker", keys.broker.read_text()) as broker:
+        guarded = Guarded(broker, keys)
+        for name in ("scheduler", DOOR.name):
+            async with guarded.client(name):
+                pass
 
 
 def accounts(keys: Keys) -> list[str]:
