@@ -59,7 +59,7 @@ class Roster:
 
     def count(self) -> Headcount:
         """Return how many do what."""
-        holders = {held.holder for _, held in self._leases.by_workers()}
+        holders = self._holders()
         starting, shared = self.starting(), self._launcher.shared
         used = self.used | set(self._launcher.leaving())
         return Headcount(
@@ -72,7 +72,11 @@ class Roster:
 
     def spare(self) -> set[str]:
         """Return the workers that wait for an assignment, or will."""
-        return set(self._launcher.workers()) - self.used - set(self._launcher.leaving())
+        workers, leaving = set(self._launcher.workers()), set(self._launcher.leaving())
+        return workers - self.used - self._holders() - leaving
+
+    def _holders(self) -> set[str]:
+        return {held.holder for _, held in self._leases.by_workers()}
 
     def starting(self) -> list[tuple[SessionKey, OpenTurn]]:
         """Return the turns that wait for a worker to take them, with their sessions."""

@@ -63,6 +63,7 @@ class Staff:
         self._dismissal = dismissal
         self._on_exit = on_exit
         self._on_trouble = on_trouble
+        self._claims: asyncio.Queue[tuple[SessionKey, str]] = asyncio.Queue()
         self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
         self.trouble = ""
@@ -116,6 +117,7 @@ class Staff:
             tasks.create_task(self._launcher.run(), name="workers")
             await self._adopt()
             self._wanted.set()
+            tasks.create_task(self._proving(), name="claims")
             tasks.create_task(self._renew(), name="renewal")
             tasks.create_task(self._troubles(), name="troubles")
             tasks.create_task(self._launching(), name="launching")
@@ -135,7 +137,7 @@ class Staff:
 
     async def _renew(self) -> None:
         """Let those that an earlier release launched leave before they take any work."""
-        while names := set(self._launcher.outdated()) - self.roster.used - set(self._launcher.leaving()):
+        while names := set(self._launcher.outdated()) & self.roster.spare():
             await self._let_go(names)
             await asyncio.sleep(RENEW_AGAIN)
 
@@ -146,8 +148,22 @@ class Staff:
 
     def _working(self, key: SessionKey, holder: str) -> None:
         if holder in self._launcher.workers():
-            self.roster.used.add(holder)
-            self._launcher.working(holder, key)
+            self._claims.put_nowait((key, holder))
+
+    async def _proving(self) -> None:
+        """A lease gives its holder any name: who has had a session is known by where it was let in."""
+        while True:
+            key, holder = await self._claims.get()
+            try:
+                is_so = await self._grants.allow(holder, key)
+            except Unavailable:
+                loop = asyncio.get_running_loop()
+                loop.call_later(RENEW_AGAIN, self._claims.put_nowait, (key, holder))
+                continue
+            if is_so and holder in self._launcher.workers():
+                self.roster.used.add(holder)
+                self._launcher.working(holder, key)
+                self._wanted.set()
 
     async def _launching(self) -> None:
         while True:

@@ -23,6 +23,7 @@ class TaskLauncher:
         self.launched: list[str] = []
         self.killed: list[str] = []
         self.retired: list[str] = []
+        self.marked: list[tuple[str, SessionKey]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
@@ -107,7 +108,7 @@ class TaskLauncher:
         return self.coming
 
     def working(self, name: str, session: SessionKey) -> None:
-        pass
+        self.marked.append((name, session))
 
     async def troubles(self) -> AsyncIterator[str]:
         while True:

@@ -56,6 +56,19 @@ async def test_a_guessed_name_of_one_that_waits_in_the_pool_kills_nobody(bus, sc
     assert replica.launcher.killed == [hostiles]
 
 
+async def test_the_names_of_those_that_wait_take_no_place_and_mark_nobody(bus, scheduler, tmp_path) -> None:
+    issuer = Issuer.read(local_keys(tmp_path).workers)
+    replica = await scheduler(issuer=issuer, warm=2, max_workers=4)
+    hostile, innocent = Thread(bus), Thread(bus)
+    _, hostiles = await working(bus, hostile)
+    await until(lambda: len(replica.launcher.workers()) == 3)
+    waiting = set(replica.launcher.workers()) - {hostiles}
+    for name in (*waiting, hostiles):
+        await take_name(bus, hostile, name)
+    assert (await innocent.ended(await innocent.say("finish"))).outcome == "completed"
+    assert {name for name, key in replica.launcher.marked if key == hostile.key} <= {hostiles}
+
+
 async def test_a_schedulers_name_protects_nobody_for_long(bus, scheduler, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(core, "LONGEST_ENDING", timedelta(seconds=0.3))
     replica = await scheduler(issuer=Issuer.read(local_keys(tmp_path).workers))
