@@ -178,6 +178,21 @@ async def test_no_answer_that_it_asks_for_comes_where_it_would_be_stored(
     assert after == before
 
 
+@pytest.mark.parametrize("only", ["true", "false"])
+async def test_no_trace_that_it_asks_the_broker_for_comes_where_it_would_be_stored(
+    guarded: Guarded, hostile: Client, only: str
+) -> None:
+    refusals = Refusals(hostile)
+    before = await state(guarded, *STREAMS)
+    for target in TARGETS:
+        headers = {"Nats-Trace-Dest": target, "Nats-Trace-Only": only}
+        await hostile.publish(f"live.{MINE}", b"{}", headers=headers)
+    assert await refusals.publish("nobody.x")
+    # What traces there are come by the broker's own queue, a moment later.
+    await asyncio.sleep(0.3)
+    assert await state(guarded, *STREAMS) == before
+
+
 @pytest.mark.parametrize("payload", [b"", b"\xff\xfe", b"[" * 100_000, b"x" * (4 * 2**20)])
 async def test_what_it_writes_of_its_own_is_its_own_alone(
     guarded: Guarded, hostile: Client, payload: bytes

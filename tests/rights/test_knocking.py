@@ -26,12 +26,12 @@ from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.scheduler.credentials import Credentials
 from services.scheduler.grants import Grants
-from services.worker.assignment import take
-from services.worker.entering import Pool, SessionBus
+from services.worker.assignment import Spent, take
+from services.worker.entering import Entrance, Pool, SessionBus
 from services.worker.knocking import let_in
 from services.worker.settings import WorkerSettings
 from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
-from tests.rights.test_entering import MINE, assign
+from tests.rights.test_entering import MINE, assign, took
 from tests.rights.test_hostile_worker import STREAMS, TARGETS
 
 SECRETS = Secrets(
@@ -130,6 +130,27 @@ async def test_an_agent_that_finds_the_token_gets_nothing_for_it(guarded, schedu
         taken = await take(pool.bus, "default", "w-1", pool.enter)
         with pytest.raises(SettingsError, match="has its session already"):
             await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
+        await taken.bus.client.close()
+
+
+async def test_a_worker_whose_session_is_over_is_let_in_no_more_and_renewed_no_more(
+    guarded, scheduler, tmp_path
+) -> None:
+    await assign(scheduler, MINE)
+    grants = Grants(scheduler, required=True)
+    async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
+        taken = await take(pool.bus, "default", "w-1", pool.enter)
+        await grants.end("w-1")
+        with pytest.raises(SettingsError, match="has its session already"):
+            await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
+        assert pool.renewal
+        with pytest.raises(Unavailable, match="has its session already"):
+            await pool.renewal.renew()
+        # Nor by a second assignment, nor by its own again.
+        await assign(scheduler, SessionKey("T1", "C1", "3-3"))
+        again = Entrance(pool.bus, settings_of(guarded), lambda: None)
+        with pytest.raises(Spent):
+            await again.enter(taken.assignment, await took(pool.bus.client))
         await taken.bus.client.close()
 
 
