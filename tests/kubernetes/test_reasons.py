@@ -92,4 +92,6 @@ def test_why_there_is_no_pod():
     assert without_pod([quota]) == QUOTA
     assert without_pod([{"reason": "SuccessfulCreate"}, other]) == "violates PodSecurity"
     assert without_pod([other, quota]) == QUOTA
+    busy = "Operation cannot be fulfilled on resourcequotas: the object has been modified; please apply"
+    assert without_pod([quota, {"reason": "FailedCreate", "message": busy, "lastTimestamp": "3"}]) == ""
     assert without_pod([]) == ""

@@ -14,6 +14,8 @@ _WAITING = {
     "RunContainerError": "its container cannot be started",
 }
 QUOTA = "the quota of the workers' namespace is used up"
+# What the API server says to whoever was faster than another one; the controller tries again at once.
+_PASSING = "the object has been modified"
 _KILLED_BY_KERNEL = 137
 DISRUPTED = "DisruptionTarget"
 
@@ -66,6 +68,8 @@ def without_pod(events: Iterable[Mapping[str, Any]]) -> str:
     for event in sorted(events, key=_told_at, reverse=True):
         if event.get("reason") == "FailedCreate":
             message = str(event.get("message", ""))
+            if _PASSING in message:
+                return ""
             return QUOTA if is_quota(message) else _shortened(message)
     return ""
 
