@@ -35,6 +35,7 @@ class Cluster:
         self._mirrors: dict[str, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
+        self._listeners: list[Callable[[Object, bool], None]] = []
         self._pods = self._mirror("pods", self._heard)
         nodes = self._mirror("nodes", lambda *_: self.scheduler.wake())
         self.scheduler = Scheduler(self.api, self._pods, nodes)
@@ -60,6 +61,12 @@ class Cluster:
         if node := self.nodes.get(pod["spec"].get("nodeName", "")):
             node.heard(pod, there)
         self.scheduler.wake()
+        for listener in self._listeners:
+            listener(pod, there)
+
+    def listen(self, heard: Callable[[Object, bool], None]) -> None:
+        """Have `heard` called with each Pod as it changes, and whether it is still there."""
+        self._listeners.append(heard)
 
     async def stop(self) -> None:
         """End every process, and forget the nodes. Raises what went wrong in the cluster itself."""
