@@ -12,19 +12,16 @@ from schemas.ends import TurnEnd
 from schemas.operations import Audited
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
-from tests.kubernetes.api import Object
+from tests.kubernetes.census import Census
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.kubelet.placement import is_over
 from tests.kubernetes.overlay import overlay
 from tests.kubernetes.recordings import writes
 from tests.kubernetes.stage import Stage, stage
-from tests.kubernetes.town import WORKERS
 
 SESSIONS_OF_EACH, PEOPLE = 100, ("U1", "U2")
 # What the quota of the base lets in, and what its schedulers are told.
 MOST = 20
-WARM = 2
 PATIENCE = 400.0
 
 pytestmark = pytest.mark.timeout(500)
@@ -39,21 +36,6 @@ async def deployed(plane: ControlPlane, cluster: Cluster, tmp_path: Path) -> Asy
     )
     async with stage(plane, cluster, tmp_path, changed) as running:
         yield running
-
-
-class Census:
-    """Counts the workers' Pods as they come and go: `most` at a time, `ever` by their uids."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self.most = 0
-        self.ever: set[str] = set()
-
-    def heard(self, pod: Object, there: bool) -> None:
-        if pod["metadata"]["namespace"] == WORKERS:
-            living = [each for each in self._cluster.pods(WORKERS) if not is_over(each)]
-            self.most = max(self.most, len(living))
-            self.ever.add(pod["metadata"]["uid"])
 
 
 async def ask(stage: Stage, user: str) -> list[str]:
@@ -81,8 +63,7 @@ async def started(bus: Bus) -> list[str]:
 
 
 async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(stage: Stage) -> None:
-    census, count = Census(stage.cluster), SESSIONS_OF_EACH * len(PEOPLE)
-    stage.cluster.listen(census.heard)
+    census, count = await Census.begin(stage.cluster), SESSIONS_OF_EACH * len(PEOPLE)
     stage.plays(writes("work.md"))
     asked = await asyncio.gather(*(ask(stage, user) for user in PEOPLE))
     async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
@@ -93,6 +74,6 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
     assert census.most == MOST
     # Each worker works on one session, and none is started for nothing: but where the machine is so busy that a worker
     # takes longer than the broker waits for it, another one is given the same.
-    assert len(census.ever) <= count * 1.05 + WARM
+    assert len(census.pods) <= count * 1.05
     for sessions in asked:
         assert [each for each in order if each in sessions] == sessions
