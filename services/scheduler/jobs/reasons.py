@@ -63,6 +63,15 @@ def is_quota(message: str) -> bool:
     return "exceeded quota" in message
 
 
+def refused(message: str) -> str:
+    """Return why a Job cannot be made, from what the API server said; empty where it does not answer."""
+    if is_quota(message):
+        return QUOTA
+    return (
+        f"the cluster refuses its job ({_shortened(message)})" if message else "the cluster does not answer"
+    )
+
+
 def without_pod(events: Iterable[Mapping[str, Any]]) -> str:
     """Return why a Job has no Pod, from its `events`; empty where the controller just takes its time."""
     for event in sorted(events, key=_told_at, reverse=True):
