@@ -19,7 +19,12 @@ def _held(cluster: Cluster, namespace: str, name: str) -> Pod:
 
 def out_of_memory(cluster: Cluster, namespace: str, name: str) -> None:
     """Have the kernel kill a Pod's containers for their memory."""
-    _held(cluster, namespace, name).out_of_memory()
+    _held(cluster, namespace, name).kill("OOMKilled")
+
+
+def killed(cluster: Cluster, namespace: str, name: str) -> None:
+    """Have somebody kill a Pod's containers."""
+    _held(cluster, namespace, name).kill("Error")
 
 
 def pressed_out(cluster: Cluster, namespace: str, name: str) -> None:

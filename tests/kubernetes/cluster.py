@@ -35,6 +35,7 @@ class Cluster:
         self._mirrors: dict[str, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
+        self._listeners: dict[str, list[Callable[[Object, bool], None]]] = {}
         self._pods = self._mirror("pods", self._heard)
         nodes = self._mirror("nodes", lambda *_: self.scheduler.wake())
         self.scheduler = Scheduler(self.api, self._pods, nodes)
@@ -43,7 +44,13 @@ class Cluster:
         self._run(self.scheduler.run())
 
     def _mirror(self, kind: str, heard: Callable[[Object, bool], None]) -> Mirror:
-        self._mirrors[kind] = Mirror(self.api, path_of(kind), heard)
+        listeners = self._listeners[kind] = []
+
+        def tell(obj: Object, there: bool) -> None:
+            for each in (heard, *listeners):
+                each(obj, there)
+
+        self._mirrors[kind] = Mirror(self.api, path_of(kind), tell)
         self._run(self._mirrors[kind].run())
         return self._mirrors[kind]
 
@@ -60,6 +67,14 @@ class Cluster:
         if node := self.nodes.get(pod["spec"].get("nodeName", "")):
             node.heard(pod, there)
         self.scheduler.wake()
+
+    def listen(self, kind: str, heard: Callable[[Object, bool], None]) -> None:
+        """Have `heard` called with each object of a kind as it changes, and whether it is still there."""
+        self._mirrored(kind)
+        self._listeners[kind].append(heard)
+
+    def _mirrored(self, kind: str) -> Mirror:
+        return self._mirrors.get(kind) or self._mirror(kind, lambda *_: None)
 
     async def stop(self) -> None:
         """End every process, and forget the nodes. Raises what went wrong in the cluster itself."""
@@ -96,7 +111,7 @@ class Cluster:
         seconds: float = PATIENCE,
     ) -> Object:
         """Return an object, empty where it is not there, as soon as `holds` for it."""
-        mirror = self._mirrors.get(kind) or self._mirror(kind, lambda *_: None)
+        mirror = self._mirrored(kind)
 
         def it() -> Object:
             return mirror.objects.get((namespace, name), {})
@@ -109,21 +124,24 @@ class Cluster:
             raise BaseExceptionGroup("the test's cluster failed", self._errors)
         return it()
 
-    async def until_pods(
-        self, namespace: str, holds: Callable[[list[Object]], object], seconds: float = PATIENCE
+    async def until_all(
+        self,
+        kind: str,
+        namespace: str,
+        holds: Callable[[list[Object]], object],
+        seconds: float = PATIENCE,
     ) -> list[Object]:
-        """Return the Pods of a namespace as soon as `holds` for them."""
+        """Return the objects of a namespace as soon as `holds` for them."""
+        mirror = self._mirrored(kind)
 
-        def come() -> bool:
-            return bool(self._errors or holds(self.pods(namespace)))
+        def they() -> list[Object]:
+            return [obj for (place, _), obj in mirror.objects.items() if place == namespace]
 
         try:
-            await asyncio.wait_for(self._pods.until(come), seconds)
+            await asyncio.wait_for(mirror.until(lambda: bool(self._errors or holds(they()))), seconds)
         except TimeoutError as e:
-            raise AssertionError(
-                f"the pods never came to that; they are {json.dumps(self.pods(namespace))}"
-            ) from e
-        return self.pods(namespace)
+            raise AssertionError(f"the {kind} never came to that; they are {json.dumps(they())}") from e
+        return they()
 
     def all_pods(self) -> list[Object]:
         return list(self._pods.objects.values())

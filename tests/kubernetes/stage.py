@@ -55,7 +55,7 @@ class Stage:
         def its(pods: list[Object]) -> list[Object]:
             return [pod for pod in pods if _session(pod) == key and pod["metadata"]["name"] != former]
 
-        return its(await self.cluster.until_pods(WORKERS, its))[0]
+        return its(await self.cluster.until_all("pods", WORKERS, its))[0]
 
     async def until_workers(
         self, holds: Callable[[list[Object]], object], seconds: float = 60.0
@@ -65,7 +65,9 @@ class Stage:
         def living(pods: list[Object]) -> list[Object]:
             return [pod for pod in pods if not is_over(pod)]
 
-        return living(await self.cluster.until_pods(WORKERS, lambda pods: holds(living(pods)), seconds))
+        return living(
+            await self.cluster.until_all("pods", WORKERS, lambda pods: holds(living(pods)), seconds)
+        )
 
     async def ends(self, ts: str) -> list[TurnEnd]:
         """Return the ends in the session's log."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.scheduler.jobs.reasons import QUOTA, farewell, may_come, trouble, without_pod
+from services.scheduler.jobs.reasons import QUOTA, farewell, may_come, refused, trouble, without_pod
 
 
 def waiting(reason: str, message: str = "") -> dict:
@@ -108,4 +108,12 @@ def test_why_there_is_no_pod():
     assert without_pod([quota]) == QUOTA
     assert without_pod([{"reason": "SuccessfulCreate"}, other]) == "violates PodSecurity"
     assert without_pod([other, quota]) == QUOTA
+    busy = "Operation cannot be fulfilled on resourcequotas: the object has been modified; please apply"
+    assert without_pod([quota, {"reason": "FailedCreate", "message": busy, "lastTimestamp": "3"}]) == ""
     assert without_pod([]) == ""
+
+
+def test_a_job_that_cannot_be_made() -> None:
+    assert refused("") == "the cluster does not answer"
+    assert refused('jobs "a" is forbidden: exceeded quota: workers') == QUOTA
+    assert refused("jobs.batch is  forbidden") == "the cluster refuses its job (jobs.batch is forbidden)"

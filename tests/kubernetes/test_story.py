@@ -84,8 +84,8 @@ def component(pod: Object) -> str:
 
 async def gone(stage: Stage, pod: Object) -> None:
     name = name_of(pod)
-    await stage.cluster.until_pods(
-        WORKERS, lambda pods: all(is_over(each) for each in pods if name_of(each) == name)
+    await stage.cluster.until_all(
+        "pods", WORKERS, lambda pods: all(is_over(each) for each in pods if name_of(each) == name)
     )
 
 

@@ -14,7 +14,7 @@ from services.scheduler.jobs.mirror import Mirror, uid_of
 from services.scheduler.jobs.naming import next_name, uid_of_worker, worker_of
 from services.scheduler.jobs.pods import Pods
 from services.scheduler.jobs.pools import Pools
-from services.scheduler.jobs.reasons import QUOTA, farewell, is_quota
+from services.scheduler.jobs.reasons import farewell, is_quota
 from services.scheduler.jobs.state import has_ended, is_leaving
 from services.scheduler.jobs.waiting import Waiting
 from services.scheduler.launcher import Exit, LaunchFailed
@@ -66,6 +66,7 @@ class JobLauncher:
         try:
             job = await self._made(name, pool)
         except (Refused, Unavailable) as e:
+            self._waiting.not_made(str(e) if isinstance(e, Refused) else "")
             raise LaunchFailed(f"a worker's job could not be made: {e}") from e
         self._jobs.take_in(job)
         return worker_of(uid_of(job))
@@ -133,7 +134,6 @@ class JobLauncher:
         except Refused as e:
             if is_quota(str(e)):
                 self._waiting.filled()
-                raise Refused(e.status, QUOTA) from e
             if e.status != CONFLICT:
                 raise
             if job := await self._cluster.job(name):

@@ -14,6 +14,8 @@ _WAITING = {
     "RunContainerError": "its container cannot be started",
 }
 QUOTA = "the quota of the workers' namespace is used up"
+# What the API server says to whoever was faster than another one; the controller tries again at once.
+_PASSING = "the object has been modified"
 _KILLED_BY_KERNEL = 137
 DISRUPTED = "DisruptionTarget"
 
@@ -73,11 +75,22 @@ def is_quota(message: str) -> bool:
     return "exceeded quota" in message
 
 
+def refused(message: str) -> str:
+    """Return why a Job cannot be made, from what the API server said; empty where it does not answer."""
+    if is_quota(message):
+        return QUOTA
+    return (
+        f"the cluster refuses its job ({_shortened(message)})" if message else "the cluster does not answer"
+    )
+
+
 def without_pod(events: Iterable[Mapping[str, Any]]) -> str:
     """Return why a Job has no Pod, from its `events`; empty where the controller just takes its time."""
     for event in sorted(events, key=_told_at, reverse=True):
         if event.get("reason") == "FailedCreate":
             message = str(event.get("message", ""))
+            if _PASSING in message:
+                return ""
             return QUOTA if is_quota(message) else _shortened(message)
     return ""
 

@@ -7,7 +7,7 @@ import structlog
 
 from services.runtime.errors import Unavailable
 from services.scheduler.jobs.cluster import Cluster, Object, Refused
-from services.scheduler.jobs.reasons import QUOTA, may_come, trouble, without_pod
+from services.scheduler.jobs.reasons import QUOTA, may_come, refused, trouble, without_pod
 from services.scheduler.jobs.state import has_ended, is_leaving
 
 log = structlog.get_logger(__name__)
@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 LOOK_AFTER, LOOK_AGAIN = 1.0, 5.0
 # After the quota was used up, this long passes until it is tried again.
 FULL_SECONDS = 5.0
+# In place of a Job's uid: one that could not be made.
+UNMADE = ""
 
 
 class Waiting:
@@ -43,12 +45,17 @@ class Waiting:
         """Tell whether a Job waits for its Pod, a node or its image, and nothing says that it waits in vain."""
         return any(may_come(self._pod_of(uid)) for uid in self._jobs)
 
+    def not_made(self, refusal: str) -> None:
+        """A Job could not be made: the API server gave that `refusal`, or no answer where it is empty."""
+        self._trouble(UNMADE, refused(refusal))
+
     def job_changed(self, job: Object | None, uid: str) -> None:
         """Hear of a Job, None where it is gone."""
         if job is None or has_ended(job) or is_leaving(job):
             self._jobs.pop(uid, None)
             self._trouble(uid, "")
         else:
+            self._trouble(UNMADE, "")
             if uid not in self._jobs:
                 self._look_later(uid, LOOK_AFTER)
             self._jobs[uid] = job

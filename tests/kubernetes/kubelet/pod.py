@@ -44,10 +44,10 @@ class Pod:
         if "deletionTimestamp" in pod["metadata"]:
             self._deleted.set()
 
-    def out_of_memory(self) -> None:
-        """Have the kernel kill what runs."""
+    def kill(self, reason: str) -> None:
+        """Have the kernel kill what runs, for `reason`."""
         for runner in self._runners:
-            runner.kill("OOMKilled")
+            runner.kill(reason)
 
     def press(self, message: str) -> None:
         """Put it out, as a node does that runs out of something; its object stays."""

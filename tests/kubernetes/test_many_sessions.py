@@ -1,0 +1,79 @@
+"""Far more sessions than workers: all come to their end, in the order in which each person asked, within the quota."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from schemas.bus import AUDIT, SESSIONS
+from schemas.ends import TurnEnd
+from schemas.operations import Audited
+from services.runtime.bus import Bus
+from services.runtime.follow import Follow, read
+from tests.kubernetes.census import Census
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.control_plane import ControlPlane
+from tests.kubernetes.overlay import overlay
+from tests.kubernetes.recordings import writes
+from tests.kubernetes.stage import Stage, stage
+
+SESSIONS_OF_EACH, PEOPLE = 100, ("U1", "U2")
+# What the quota of the base lets in, and what its schedulers are told.
+MOST = 20
+PATIENCE = 400.0
+
+pytestmark = pytest.mark.timeout(500)
+
+
+@pytest.fixture(name="stage")
+async def deployed(plane: ControlPlane, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Stage]:
+    changed = overlay(
+        tmp_path / "overlay",
+        scheduler={"turns_per_window": SESSIONS_OF_EACH},
+        pool={"environment": {"THREADMILL_IDLE_SECONDS": "0"}},
+    )
+    async with stage(plane, cluster, tmp_path, changed) as running:
+        yield running
+
+
+async def ask(stage: Stage, user: str) -> list[str]:
+    """Ask for one thing after the other in threads of their own; return their sessions."""
+    asked = [await stage.town.say(f"thing {n} of {user}", user=user) for n in range(SESSIONS_OF_EACH)]
+    return [str(stage.key(ts)) for ts in asked]
+
+
+async def ends(bus: Bus, count: int) -> list[TurnEnd]:
+    """Return the ends of all sessions once there are so many."""
+    found: list[TurnEnd] = []
+    async for delivery in Follow(bus, SESSIONS.name, ["session.*.*.*.end.*"]).deliveries():
+        if delivery:
+            found.append(TurnEnd.decode(delivery.data))
+        if len(found) == count:
+            break
+    return found
+
+
+async def started(bus: Bus) -> list[str]:
+    """Return the sessions in the order in which they were handed out, as the audit trail has it."""
+    entries = [Audited.decode(each.data) for each in await read(bus, AUDIT.name, [])]
+    told = [entry.session for entry in entries if entry.did == "started"]
+    return [session for session, _ in groupby(told)]
+
+
+async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(stage: Stage) -> None:
+    census, count = await Census.begin(stage.cluster), SESSIONS_OF_EACH * len(PEOPLE)
+    stage.plays(writes("work.md"))
+    asked = await asyncio.gather(*(ask(stage, user) for user in PEOPLE))
+    async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
+        found = await ends(bus, count)
+        order = await started(bus)
+    assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
+    assert len({end.turn for end in found}) == count
+    assert census.most == MOST
+    # Each worker works on one session, and none is started for nothing: but where the machine is so busy that a worker
+    # takes longer than the broker waits for it, another one is given the same.
+    assert len(census.pods) <= count * 1.05
+    for sessions in asked:
+        assert [each for each in order if each in sessions] == sessions
