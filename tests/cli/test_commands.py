@@ -53,7 +53,7 @@ def test_an_unknown_command_and_a_key_that_is_none_are_told(cli: Cli) -> None:
         (("dev", "--repo", "nowhere/at/all"), 1, "there is no repository at"),
         (("sim", "--host", "192.168.1.1"), 1, "not a loopback address"),
         (("run", "ingress"), 2, "set SLACK_BOT_TOKEN"),
-        (("run", "scheduler"), 2, "THREADMILL_DATA is missing"),
+        (("run", "scheduler"), 2, "set either THREADMILL_DATA"),
         (("run", "worker"), 2, "THREADMILL_WORKER is missing"),
         (("run", "archiver"), 2, "set either THREADMILL_FOLDER or THREADMILL_BUCKET"),
     ],
