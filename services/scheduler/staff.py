@@ -47,7 +47,7 @@ class Staff:
         grants: Grants,
         dismissal: Dismissal,
         on_exit: Callable[[], None],
-        on_trouble: Callable[[SessionKey, int], None],
+        on_trouble: Callable[[SessionKey, OpenTurn], None],
     ) -> None:
         self._launcher = launcher
         self._rules = rules
@@ -191,7 +191,7 @@ class Staff:
             self.trouble = trouble
             HELD_UP.set(bool(trouble))
             for key, turn in self._starting():
-                self._on_trouble(key, turn.turn)
+                self._on_trouble(key, turn)
 
     async def _burying(self) -> None:
         async for gone in self._launcher.exited():

@@ -99,15 +99,15 @@ class Starting:
             ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
         self._staff.started(key, turn)
         if self._staff.is_drained():
-            self.tell_cold(key, turn.turn)
+            self.tell_cold(key, turn)
         self.leave_line(key)
         return False
 
-    def tell_cold(self, key: SessionKey, turn: int) -> None:
+    def tell_cold(self, key: SessionKey, turn: OpenTurn) -> None:
         """Show in the thread that the turn waits for a worker that is being started, and what is in its way."""
         trouble = self._staff.trouble
         text = f"is starting a worker: {trouble}" if trouble else "is starting a worker..."
-        self._bus.live(Live.subject(key), Status(lease=0, turn=turn, text=text[:200]))
+        self._bus.live(Live.subject(key), Status(lease=turn.lost, turn=turn.turn, text=text[:200]))
 
     def leave_line(self, key: SessionKey) -> None:
         """The session waits for no worker any more; the next in line may find room."""
@@ -121,7 +121,7 @@ class Starting:
                 self._agenda.soon(key)
 
     async def _stand_in_line(self, key: SessionKey, turn: OpenTurn) -> None:
-        self._line.join(key, turn.turn)
+        self._line.join(key, turn)
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
 
