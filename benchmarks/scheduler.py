@@ -68,6 +68,10 @@ class Nobody:
         """There are none."""
         return ()
 
+    def coming(self) -> Collection[str]:
+        """Return none: they run at once."""
+        return ()
+
     def is_full(self) -> bool:
         """Return False: only the rules say how many there may be."""
         return False

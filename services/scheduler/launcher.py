@@ -54,6 +54,9 @@ class Launcher(Protocol):
     def leaving(self) -> Collection[str]:
         """Return those of `workers` that were told to leave."""
 
+    def coming(self) -> Collection[str]:
+        """Return those of `workers` that do not run yet, for all that is known."""
+
     def is_full(self) -> bool:
         """Tell whether no more workers fit for now, whatever the rules say."""
 

@@ -127,6 +127,10 @@ class ProcessLauncher:
         """Return nobody: who is asked to leave had a session, and takes no other."""
         return ()
 
+    def coming(self) -> Collection[str]:
+        """Return none: they run at once."""
+        return ()
+
     def is_full(self) -> bool:
         """Return False: only the rules say how many there may be."""
         return False

@@ -83,9 +83,10 @@ class Staff:
         self._published.pop(key, None)
 
     def is_drained(self) -> bool:
-        """Tell whether the next start has to wait for a worker that is still to be launched."""
+        """Tell whether the next start has to wait for a worker that is still to be launched, or to come."""
         count = self._count()
-        return count.spare < count.started_here
+        coming = set(self._launcher.coming()) - self._used - set(self._launcher.leaving())
+        return count.spare - len(coming) < count.started_here
 
     def has_room(self) -> bool:
         """Tell whether one more turn may start."""

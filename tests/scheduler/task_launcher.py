@@ -100,6 +100,9 @@ class TaskLauncher:
     def leaving(self) -> list[str]:
         return []
 
+    def coming(self) -> list[str]:
+        return []
+
     def is_full(self) -> bool:
         return self.full
 

@@ -15,7 +15,7 @@ from services.scheduler.jobs.naming import next_name, uid_of_worker, worker_of
 from services.scheduler.jobs.pods import Pods
 from services.scheduler.jobs.pools import Pools
 from services.scheduler.jobs.reasons import farewell, is_quota
-from services.scheduler.jobs.state import has_ended, is_leaving
+from services.scheduler.jobs.state import has_begun, has_ended, is_leaving
 from services.scheduler.jobs.waiting import Waiting
 from services.scheduler.launcher import Exit, LaunchFailed
 
@@ -104,6 +104,10 @@ class JobLauncher:
     def leaving(self) -> Collection[str]:
         """Return those whose Job was deleted."""
         return {worker_of(uid) for uid, job in self._running().items() if is_leaving(job)}
+
+    def coming(self) -> Collection[str]:
+        """Return those whose Pod is not there yet, or waits for something."""
+        return {worker_of(uid) for uid in self._running() if not has_begun(self._pods_of.of(uid))}
 
     def is_full(self) -> bool:
         """Tell whether the quota was used up a moment ago."""

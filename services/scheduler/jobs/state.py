@@ -22,6 +22,11 @@ def job_uid_of(pod: Object) -> str:
     return str(pod["metadata"].get("labels", {}).get(UID_LABEL, ""))
 
 
+def has_begun(pod: Object | None) -> bool:
+    """Tell whether the containers of `pod` run, or did; None where there is no Pod."""
+    return bool(((pod or {}).get("status") or {}).get("phase", "Pending") != "Pending")
+
+
 def pod_has_ended(pod: Object) -> bool:
     """Tell whether no container of `pod` runs any more."""
     return (pod.get("status") or {}).get("phase") in ENDED
