@@ -68,9 +68,17 @@ class Nobody:
         """There are none."""
         return ()
 
+    def coming(self) -> Collection[str]:
+        """Return none: they run at once."""
+        return ()
+
     def is_full(self) -> bool:
         """Return False: only the rules say how many there may be."""
         return False
+
+    def may_try(self) -> bool:
+        """Return True: it costs nothing."""
+        return True
 
     def is_coming(self) -> bool:
         """Return False: who is meant to run runs."""

@@ -34,10 +34,6 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __repr__(self) -> str:
         return "Secrets(...)"
 
-    def values(self) -> list[str]:
-        """Return what nobody may read."""
-        return [*self.environ.values(), *([self.git_password] if self.git_password else [])]
-
 
 class Enter(Message, frozen=True, kw_only=True):
     """A worker took the assignment that `ack` acknowledges, and asks for its session's credential.

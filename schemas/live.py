@@ -5,7 +5,10 @@ from schemas.keys import SessionKey
 
 
 class Live(Message, frozen=True, kw_only=True):
-    """What is happening this moment: losing one loses nothing. Readers drop those of an older `lease`."""
+    """What is happening this moment: losing one loses nothing. Readers drop those of an older `lease`.
+
+    0 is the scheduler's word of a turn that nobody had yet; of one that was lost, it names the lease that it was lost with.
+    """
 
     lease: int
     turn: int

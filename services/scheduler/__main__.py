@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.credentials import Secrets
 from services.runtime.bus import Bus
-from services.runtime.errors import SettingsError
+from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
 from services.runtime.lifecycle import ProcessSettings, Service, main, serve_until_told
@@ -82,8 +82,10 @@ async def staffed(loaded: SchedulerProcess, issuer: Issuer | None) -> AsyncItera
 
 
 def _secrets_in(folder: Path) -> Callable[[], Secrets]:
-    if not folder.is_dir():
-        raise SettingsError(f"THREADMILL_SECRETS: there is no folder {folder}")
+    try:
+        read_secrets(folder)
+    except Unavailable as e:
+        raise SettingsError(f"THREADMILL_SECRETS: {e}") from e
     return partial(read_secrets, folder)
 
 

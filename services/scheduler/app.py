@@ -5,7 +5,7 @@ from collections.abc import Callable
 from secrets import token_hex
 
 from schemas.base import now
-from schemas.buckets import Lease, Turns
+from schemas.buckets import Lease, OpenTurn, Turns
 from schemas.bus import SCHEDULER
 from schemas.credentials import Secrets
 from schemas.keys import SessionKey
@@ -144,7 +144,7 @@ class Scheduler:
         self._agenda.soon(key)
         self._starting.look_for_room()
 
-    def _workers_do_not_come(self, key: SessionKey, turn: int) -> None:
+    def _workers_do_not_come(self, key: SessionKey, turn: OpenTurn) -> None:
         self._starting.tell_cold(key, turn)
 
     def _worker_left(self) -> None:

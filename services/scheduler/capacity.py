@@ -6,7 +6,8 @@ import msgspec
 class Headcount(msgspec.Struct, frozen=True, kw_only=True):
     """Workers by what they do: `busy` hold a lease, `starting` are turns that wait for one of the `spare`.
 
-    `leaving` have given their lease back and still run. `started_here` of the starting turns are this replica's.
+    `leaving` have given their lease back and still run. `started_here` of the starting turns are this replica's to find a
+    worker for: its own, or all of them where replicas share the workers.
     """
 
     busy: int = 0
@@ -17,8 +18,10 @@ class Headcount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def has_room(count: Headcount, most: int) -> bool:
-    """Tell whether one more turn may start."""
-    return count.busy + count.starting < most
+    """Tell whether one more turn may start: one of the spare takes it, or one more worker has room."""
+    if count.starting < count.spare:
+        return count.busy + count.starting < most
+    return count.busy + count.leaving + max(count.spare, count.starting) < most
 
 
 def to_launch(count: Headcount, most: int, warm: int) -> int:

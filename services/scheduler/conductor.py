@@ -124,7 +124,7 @@ class Conductor:
                 return await self._lost(key, memory, action)
             case Unclaimed(turn):
                 # It is nobody's failure that all workers are busy, or that a node takes its time to come.
-                blame = self._staff.has_room() and not self._staff.is_coming()
+                blame = self._staff.has_room() and not self._staff.is_held_up()
                 missed = transitions.unclaimed(turn, attempted=blame, why=self._staff.trouble)
                 return replace(memory, open=missed)
         return memory

@@ -209,7 +209,8 @@ def verdict_on(turn: OpenTurn, now: datetime, rules: SchedulerSettings) -> Verdi
         minutes = rules.turn_seconds / 60
         return Verdict(outcome="timed_out", reason=f"It took longer than {minutes:g} minutes.")
     if turn.start >= MAX_STARTS and turn.starting_until is None:
-        return Verdict(outcome="failed", reason="No worker could go on with it.", ours=True)
+        reason = " ".join(filter(None, ("No worker could go on with it.", turn.trouble)))
+        return Verdict(outcome="failed", reason=reason, ours=True)
     return None
 
 

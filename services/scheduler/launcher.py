@@ -54,8 +54,14 @@ class Launcher(Protocol):
     def leaving(self) -> Collection[str]:
         """Return those of `workers` that were told to leave."""
 
+    def coming(self) -> Collection[str]:
+        """Return those of `workers` that do not run yet, for all that is known."""
+
     def is_full(self) -> bool:
         """Tell whether no more workers fit for now, whatever the rules say."""
+
+    def may_try(self) -> bool:
+        """Tell whether a worker may be launched: where it is full, one now and then."""
 
     def is_coming(self) -> bool:
         """Tell whether a worker is on its way that only needs more time, such as that of a node that is being added."""

@@ -1,5 +1,6 @@
 """The line for a free worker: turns in the order in which they were said, each thread told where it stands."""
 
+from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from schemas.live import Live, Status
 from services.runtime.bus import Bus
@@ -12,7 +13,7 @@ class Line:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._turns: dict[SessionKey, int] = {}
+        self._turns: dict[SessionKey, OpenTurn] = {}
         self._told: dict[SessionKey, int] = {}
 
     def __len__(self) -> int:
@@ -20,16 +21,17 @@ class Line:
 
     def first(self, count: int) -> list[SessionKey]:
         """Return the sessions at the head of the line."""
-        return sorted(self._turns, key=self._turns.__getitem__)[:count]
+        return sorted(self._turns, key=lambda key: self._turns[key].turn)[:count]
 
     def is_ahead(self, turn: int) -> bool:
         """Tell whether somebody stands in line before `turn`."""
-        return any(other < turn for other in self._turns.values())
+        return any(other.turn < turn for other in self._turns.values())
 
-    def join(self, key: SessionKey, turn: int) -> None:
+    def join(self, key: SessionKey, turn: OpenTurn) -> None:
         """Let `turn` stand in line."""
-        if self._turns.get(key) != turn:
-            self._turns[key] = turn
+        known = self._turns.get(key)
+        self._turns[key] = turn
+        if known is None or known.turn != turn.turn:
             self._tell()
 
     def leave(self, key: SessionKey) -> None:
@@ -43,6 +45,6 @@ class Line:
         for place, key in enumerate(self.first(len(self._turns)), start=1):
             if self._told.get(key) != place:
                 self._told[key] = place
-                self._bus.live(
-                    Live.subject(key), Status(lease=0, turn=self._turns[key], text=waiting_text(place))
-                )
+                turn = self._turns[key]
+                status = Status(lease=turn.lost, turn=turn.turn, text=waiting_text(place))
+                self._bus.live(Live.subject(key), status)

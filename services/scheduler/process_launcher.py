@@ -127,9 +127,17 @@ class ProcessLauncher:
         """Return nobody: who is asked to leave had a session, and takes no other."""
         return ()
 
+    def coming(self) -> Collection[str]:
+        """Return none: they run at once."""
+        return ()
+
     def is_full(self) -> bool:
         """Return False: only the rules say how many there may be."""
         return False
+
+    def may_try(self) -> bool:
+        """Return True."""
+        return True
 
     def is_coming(self) -> bool:
         """Return False: a process is there at once, or never."""

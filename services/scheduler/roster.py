@@ -49,13 +49,16 @@ class Roster:
         """Tell whether one more turn may start."""
         count, most = self.count(), self._most
         if self._launcher.is_full():
-            most = min(most, count.busy + count.spare)
+            # Whoever is there may work; another one may never come.
+            most = min(most, count.busy + self._there())
         return has_room(count, most)
 
     def is_drained(self) -> bool:
-        """Tell whether the next start has to wait for a worker that is still to be launched."""
-        count = self.count()
-        return count.spare < count.started_here
+        """Tell whether the next start has to wait for a worker that is still to be launched, or to come."""
+        return self._there() < self.count().started_here
+
+    def _there(self) -> int:
+        return len(self.spare() - set(self._launcher.coming()))
 
     def count(self) -> Headcount:
         """Return how many do what."""

@@ -14,9 +14,11 @@ def read_secrets(folder: Path) -> Secrets:
     Raises `Unavailable`: it may come back, and was there when we began.
     """
     try:
-        found = {file.name: file.read_text().strip() for file in sorted(folder.iterdir()) if _counts(file)}
+        read = {file.name: file.read_text().strip() for file in sorted(folder.iterdir()) if _counts(file)}
     except (OSError, ValueError) as e:
         raise Unavailable(f"the secrets in {folder} cannot be read ({e})") from e
+    # An empty one is none: it would stand in the place of what the worker has.
+    found = {name: value for name, value in read.items() if value}
     user, password = found.pop(USER, ""), found.pop(PASSWORD, "")
     return Secrets(environ=found, git_user=user, git_password=password)
 

@@ -30,8 +30,8 @@ REPLACE_AFTER = 2.0
 SURPLUS_SECONDS = 30.0
 # How often it is looked whether a place that was full has room again.
 FULL_AGAIN = 1.0
-# A cluster that cannot be asked to end a worker is asked again after this many seconds.
-RENEW_AGAIN = 1.0
+# How often it is looked for workers of an earlier release, and a holder's name asked after that could not be proved.
+RENEW_SECONDS = PROVE_AGAIN = 1.0
 
 
 class Staff:
@@ -52,7 +52,7 @@ class Staff:
         grants: Grants,
         dismissal: Dismissal,
         on_exit: Callable[[], None],
-        on_trouble: Callable[[SessionKey, int], None],
+        on_trouble: Callable[[SessionKey, OpenTurn], None],
     ) -> None:
         self._launcher = launcher
         self._rules = rules
@@ -67,6 +67,7 @@ class Staff:
         self._unproven: set[str] = set()
         self._gone: deque[str] = deque(maxlen=1000)
         self.trouble = ""
+        self._in_line = 0
         self._wanted = asyncio.Event()
         self._failures = 0
         self._surplus_since: float | None = None
@@ -87,9 +88,15 @@ class Staff:
         """Keep a place for a start of `key` until its memory says so; False when there is none."""
         return not self.closed and self.roster.reserve(key)
 
-    def is_coming(self) -> bool:
-        """Tell whether a worker is on its way that only needs more time."""
-        return self._launcher.is_coming()
+    def is_held_up(self) -> bool:
+        """Tell whether no worker could come yet, for no fault of one: no room for it, or more time is needed."""
+        return self._launcher.is_full() or self._launcher.is_coming()
+
+    def stand_in_line(self, turns: int) -> None:
+        """So many turns wait for room now."""
+        if turns != self._in_line:
+            self._in_line = turns
+            self._wanted.set()
 
     def lease_changed(self, key: SessionKey) -> None:
         """Take notice of who works; a holder that is known to be dead has lost its lease."""
@@ -137,9 +144,9 @@ class Staff:
 
     async def _renew(self) -> None:
         """Let those that an earlier release launched leave before they take any work."""
-        while names := set(self._launcher.outdated()) & self.roster.spare():
-            await self._let_go(names)
-            await asyncio.sleep(RENEW_AGAIN)
+        while True:
+            await self._let_go(set(self._launcher.outdated()) & self.roster.spare())
+            await asyncio.sleep(RENEW_SECONDS)
 
     async def _let_go(self, names: Iterable[str]) -> None:
         for name in names:
@@ -158,7 +165,7 @@ class Staff:
                 is_so = await self._grants.allow(holder, key)
             except Unavailable:
                 loop = asyncio.get_running_loop()
-                loop.call_later(RENEW_AGAIN, self._claims.put_nowait, (key, holder))
+                loop.call_later(PROVE_AGAIN, self._claims.put_nowait, (key, holder))
                 continue
             if is_so and holder in self._launcher.workers():
                 self.roster.used.add(holder)
@@ -174,14 +181,20 @@ class Staff:
             if self._may_wait():
                 asyncio.get_running_loop().call_later(REPLACE_AFTER, self._wanted.set)
                 continue
-            if self._launcher.is_full():
+            if not self._launcher.may_try():
                 asyncio.get_running_loop().call_later(FULL_AGAIN, self._wanted.set)
                 continue
-            if not self.closed and to_launch(self.roster.count(), self._rules.max_workers, self._rules.warm):
+            if not self.closed and self._missing():
                 await self._launch()
                 self._wanted.set()
             else:
                 await self._trim()
+
+    def _missing(self) -> int:
+        """Return how many workers to launch; where it is full turns only wait in line, and one is tried for them."""
+        count, rules = self.roster.count(), self._rules
+        tried = 1 if self._launcher.is_full() and self._in_line else 0
+        return to_launch(count, rules.max_workers, max(rules.warm, tried))
 
     async def _trim(self) -> None:
         """Let workers leave that nobody has needed for a while: there are to be fewer of them now, or two were made for one."""
@@ -193,8 +206,10 @@ class Staff:
             loop.call_later(SURPLUS_SECONDS, self._wanted.set)
         elif loop.time() >= self._surplus_since + SURPLUS_SECONDS:
             self._surplus_since = None
-            # Every replica picks the same ones.
-            await self._let_go(sorted(self.roster.spare())[:many])
+            # Every replica picks the same ones, first those that are not there yet.
+            coming = set(self._launcher.coming())
+            spare = sorted(self.roster.spare(), key=lambda name: (name not in coming, name))
+            await self._let_go(spare[:many])
 
     def _may_wait(self) -> bool:
         """Tell whether a start is under way that found its worker: only the warm one's replacement is missing."""
@@ -207,22 +222,23 @@ class Staff:
             LAUNCHES.labels("made").inc()
         except LaunchFailed as e:
             LAUNCHES.labels("failed").inc()
-            self._failures += 1
+            self._failures = min(self._failures + 1, 10)
             log.warning("no worker could be launched", error=str(e))
 
     async def _troubles(self) -> None:
         async for trouble in self._launcher.troubles():
             log.warning("workers do not come" if trouble else "workers come again", reason=trouble)
             self.trouble = trouble
+            self._on_exit()
             HELD_UP.set(bool(trouble))
             for key, turn in self.roster.starting():
-                self._on_trouble(key, turn.turn)
+                self._on_trouble(key, turn)
 
     async def _burying(self) -> None:
         async for gone in self._launcher.exited():
             name = gone.name
             self._gone.append(name)
-            if name in self._unproven:
+            if name in self._unproven and not self._launcher.is_full():
                 self._failures = min(self._failures + 1, 10)
             self.roster.used.discard(name)
             self._unproven.discard(name)

@@ -99,19 +99,20 @@ class Starting:
             ASSIGNED.observe(max(0.0, (now() - turn.input_at).total_seconds()))
         self._staff.started(key, turn)
         if self._staff.roster.is_drained():
-            self.tell_cold(key, turn.turn)
+            self.tell_cold(key, turn)
         self.leave_line(key)
         return False
 
-    def tell_cold(self, key: SessionKey, turn: int) -> None:
+    def tell_cold(self, key: SessionKey, turn: OpenTurn) -> None:
         """Show in the thread that the turn waits for a worker that is being started, and what is in its way."""
         trouble = self._staff.trouble
         text = f"is starting a worker: {trouble}" if trouble else "is starting a worker..."
-        self._bus.live(Live.subject(key), Status(lease=0, turn=turn, text=text[:200]))
+        self._bus.live(Live.subject(key), Status(lease=turn.lost, turn=turn.turn, text=text[:200]))
 
     def leave_line(self, key: SessionKey) -> None:
         """The session waits for no worker any more; the next in line may find room."""
         self._line.leave(key)
+        self._staff.stand_in_line(len(self._line))
         self.look_for_room()
 
     def look_for_room(self) -> None:
@@ -121,7 +122,8 @@ class Starting:
                 self._agenda.soon(key)
 
     async def _stand_in_line(self, key: SessionKey, turn: OpenTurn) -> None:
-        self._line.join(key, turn.turn)
+        self._line.join(key, turn)
+        self._staff.stand_in_line(len(self._line))
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
 

@@ -91,7 +91,8 @@ async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.
     if taking.done():
         return taking.result()
     await cancel(taking)
-    return None
+    # What was begun came to its end all the same: the session is handed over at once.
+    return None if taking.cancelled() else taking.result()
 
 
 async def _work(session: Session, bus: Bus, leaving: asyncio.Event) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -72,10 +73,21 @@ async def _until_renewal(
         bus.client, consumer.stream, consumer.name, batch=1, ahead=False, gives_back=True
     ) as pull:
         while delivery := await _next(pull, renewal.left() if renewal else None):
-            taken = await _consider(bus, delivery, worker, enter)
+            taken = await _to_its_end(_consider(bus, delivery, worker, enter))
             if taken:
                 return taken
     return None
+
+
+async def _to_its_end(considering: Coroutine[Any, Any, Taken | None]) -> Taken | None:
+    """Await `considering`, even when cancelled meanwhile: a lease that is half taken would count as a death."""
+    task = asyncio.create_task(considering, name="consider")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if taken := await task:
+            return taken
+        raise
 
 
 async def _next(pull: Pull, within: float | None) -> Delivery | None:

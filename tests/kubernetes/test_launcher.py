@@ -316,3 +316,14 @@ async def test_a_job_is_what_the_api_server_takes_in_a_restricted_namespace(fiel
     (container,) = pod["spec"]["containers"]
     uid = next(each for each in container["env"] if each["name"] == "JOB_UID")
     assert UID_LABEL in json.dumps(uid)
+
+
+async def test_a_worker_is_coming_until_its_pod_runs(field: Field) -> None:
+    launcher = await field.launcher()
+    worker = await launcher.launch("default")
+    assert set(launcher.coming()) == {worker}
+    await field.says(await field.pod_of(worker), {"phase": "Running"})
+    async with asyncio.timeout(PATIENCE):
+        while launcher.coming():  # noqa: ASYNC110 (nobody is told: the scheduler looks when it has to know)
+            await asyncio.sleep(0.05)
+    assert set(launcher.workers()) == {worker}

@@ -27,7 +27,7 @@ class TaskLauncher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
-        self.full = self.away = self.coming = False
+        self.full = self.away = self.patient = False
         self._away: list[str] = []
         self.reason = ""
         self.trouble: asyncio.Queue[str] = asyncio.Queue()
@@ -101,11 +101,17 @@ class TaskLauncher:
     def leaving(self) -> list[str]:
         return []
 
+    def coming(self) -> list[str]:
+        return []
+
     def is_full(self) -> bool:
         return self.full
 
+    def may_try(self) -> bool:
+        return not self.full
+
     def is_coming(self) -> bool:
-        return self.coming
+        return self.patient
 
     def working(self, name: str, session: SessionKey) -> None:
         self.marked.append((name, session))

@@ -156,7 +156,7 @@ async def test_workers_that_nobody_has_needed_for_a_while_leave(bus, scheduler, 
 
 async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, scheduler) -> None:
     replica = await scheduler(max_attempts=1, launch_timeout=0.5, warm=0)
-    replica.launcher.away = replica.launcher.coming = True
+    replica.launcher.away = replica.launcher.patient = True
     thread = Thread(bus)
     turn = await thread.say("finish")
     memories = Bucket(bus, TURNS.name, Turns)
@@ -166,7 +166,7 @@ async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, schedu
         return memory is not None and memory.open is not None and memory.open.start >= 3
 
     await until(started_again)
-    replica.launcher.away = replica.launcher.coming = False
+    replica.launcher.away = replica.launcher.patient = False
     await replica.launcher.launch("default")
     end = await thread.ended(turn)
     assert (end.outcome, end.attempt) == ("completed", 1)

@@ -11,7 +11,7 @@ from schemas.base import Unknown
 from schemas.ends import TurnEnd
 from schemas.inputs import Said, Withdrawn
 from schemas.keys import SessionKey
-from schemas.live import TextDelta
+from schemas.live import Status, TextDelta
 from schemas.people import Person
 from services.ingress.writer import acts, blocks, closing, questions
 from services.ingress.writer.holds import Holds
@@ -50,6 +50,28 @@ def test_a_turn_ends_once_and_stays_ended() -> None:
     assert view.hear(TextDelta(lease=5, turn=1, block=0, offset=0, text="late")) == []
     assert view.idle
     assert (view.status, view.session_status) == ("", "active")
+
+
+def test_of_a_turn_that_waits_the_scheduler_speaks_whoever_had_the_one_before() -> None:
+    view = opened()
+    view.fold(4, TurnEnd(turn=1, outcome="completed", inputs=(1,), user=ADA, text="done"))
+    view.fold(5, Said(id="1-2", user=ADA, text="y"))
+    assert view.hear(Status(lease=0, turn=5, text="is waiting for a free worker (next in line)")) == []
+    assert view.status == "is waiting for a free worker (next in line)"
+    view.hear(Status(lease=4, turn=5, text="is of an older lease"))
+    assert view.status == "is waiting for a free worker (next in line)"
+
+
+def test_of_a_turn_that_was_lost_the_scheduler_speaks_until_the_next_worker_does() -> None:
+    view = opened()
+    view.hear(Status(lease=0, turn=1, text="is late"))
+    assert view.status == "is working..."
+    view.hear(Status(lease=5, turn=1, text="is starting a worker..."))
+    assert view.status == "is starting a worker..."
+    view.fold(4, events.Claimed(turn=1, lease=6, holder="w2"))
+    view.hear(Status(lease=6, turn=1, text="is preparing the workspace..."))
+    view.hear(Status(lease=5, turn=1, text="is late again"))
+    assert view.status == "is preparing the workspace..."
 
 
 def test_what_is_not_finished_begins_at_the_oldest_message_without_an_end() -> None:

@@ -99,13 +99,18 @@ class View:
 
     def hear(self, message: Message | Unknown) -> list[Act]:
         """Take a live message; what comes from an older lease or a turn that ended is dropped."""
-        if not isinstance(message, live.Live) or message.turn <= self._ended or message.lease < self.lease:
+        if not isinstance(message, live.Live) or message.turn <= self._ended or self._is_of_old(message):
             return []
         if isinstance(message, live.Status):
             self._busy = message.text[:MOST_STATUS]
         if isinstance(message, live.TextDelta) and self.turn and self.turn.number == message.turn:
             return self.turn.hear(message)
         return []
+
+    def _is_of_old(self, message: live.Live) -> bool:
+        begun = self.turn is not None and self.turn.number >= message.turn
+        # Until somebody begins a turn the scheduler speaks of it, which holds no lease; an earlier turn's counts no more.
+        return message.lease < self.lease and (begun or message.lease > 0)
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Objects are plain dicts, as the API server's JSON has them.
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -78,7 +78,9 @@ class Cluster:
                 return found, page["metadata"]["resourceVersion"]
             going_on = {"_continue": token}
 
-    async def watch(self, kind: Kind, selector: str, version: str) -> AsyncIterator[tuple[str, Object]]:
+    async def watch(
+        self, kind: Kind, selector: str, version: str
+    ) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield what happens after `version`, until the server ends it: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`.
 
         Raises `Refused` with status 410 where the version is too old.

@@ -22,6 +22,8 @@ from services.scheduler.jobs.state import (
 ALGORITHMS = ["RS256", "ES256", "ES384", "ES512"]
 # Whoever shows tokens of unknown keys may not have us ask the cluster more often than this, nor one that is away.
 ASK_AGAIN_SECONDS, AFTER_FAILURE_SECONDS = 10.0, 1.0
+# Clocks of two machines differ; as much as the API server itself allows.
+LEEWAY_SECONDS = 60
 # A Pod knocks once, and again after an answer that was lost; one that knocks all the time costs no more than this.
 KNOCK_SECONDS = 2.0
 
@@ -101,6 +103,7 @@ class JobGate:
             algorithms=ALGORITHMS,
             audience=self._pools.audience,
             issuer=self._issuer,
+            leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud"]},
         )
         return msgspec.convert(claims.get("kubernetes.io"), _Bearer)

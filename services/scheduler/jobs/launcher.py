@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator, Collection
 
 import structlog
 
+from schemas.base import now
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
 from services.scheduler.jobs.cluster import CONFLICT, Cluster, Object, Refused
-from services.scheduler.jobs.job import TEMPLATE_LABEL, job_of, labels_of
+from services.scheduler.jobs.deletions import Deletions
+from services.scheduler.jobs.job import job_of, labels_of
 from services.scheduler.jobs.marks import Marks
 from services.scheduler.jobs.mirror import Mirror, uid_of
 from services.scheduler.jobs.naming import next_name, uid_of_worker, worker_of
 from services.scheduler.jobs.pods import Pods
 from services.scheduler.jobs.pools import Pools
-from services.scheduler.jobs.reasons import farewell, is_quota
-from services.scheduler.jobs.state import has_ended, is_leaving
+from services.scheduler.jobs.reasons import farewell
+from services.scheduler.jobs.state import has_begun, has_ended, is_leaving, is_older
 from services.scheduler.jobs.waiting import Waiting
 from services.scheduler.launcher import Exit, LaunchFailed
 
@@ -37,30 +39,27 @@ class JobLauncher:
         self._pods_of = Pods()
         self._waiting = Waiting(cluster, self._pods_of.of)
         self._marks = Marks(cluster, self._pods_of.of)
-        self._outdated: set[str] = set()
+        self._since = now().isoformat()
+        self._deletions = Deletions(cluster, self._running)
         self._ended: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Follow the cluster for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for each in (self._jobs, self._pods, self._waiting, self._marks):
+            for each in (self._jobs, self._pods, self._waiting, self._marks, self._deletions):
                 tasks.create_task(each.run(), name=type(each).__name__)
 
     async def recover(self) -> None:
-        """Adopt the Jobs that there are; those of another template are outdated."""
+        """Adopt the Jobs that there are."""
         await self._pods.loaded.wait()
         await self._jobs.loaded.wait()
-        self._outdated = {
-            uid
-            for uid, job in self._running().items()
-            if job["metadata"]["labels"].get(TEMPLATE_LABEL) != self._template
-        }
 
     async def launch(self, pool: str) -> str:
         """Make a Job for one more worker of `pool` and return the worker's name. Raises `LaunchFailed`.
 
         Where another replica was faster it is its Job, and one all the same.
         """
+        self._waiting.tried()
         known = {job["metadata"]["name"] for job in self._jobs.objects.values()}
         name = next_name(pool, self._template, known)
         try:
@@ -72,22 +71,16 @@ class JobLauncher:
         return worker_of(uid_of(job))
 
     async def kill(self, name: str) -> bool:
-        """Delete the worker's Job: its node ends the Pod, and nobody here sees when."""
+        """Have the worker's Job deleted: its node ends the Pod, and nobody here sees when."""
         await self.retire(name)
         return False
 
     async def retire(self, name: str) -> bool:
-        """Delete the worker's Job: its Pod is told to end, and hands over within its grace period."""
+        """Have the worker's Job deleted: its Pod is told to end, and hands over within its grace period."""
         uid = uid_of_worker(name)
-        job = self._running().get(uid)
-        if job is None:
+        if uid not in self._running():
             return False
-        if not is_leaving(job):
-            try:
-                await self._cluster.delete_job(job["metadata"]["name"], uid)
-            except (Refused, Unavailable) as e:
-                log.warning("a worker's job cannot be deleted", worker=name, error=str(e))
-                return False
+        self._deletions.want(uid)
         return True
 
     async def terminate_all(self, grace: float) -> None:
@@ -98,16 +91,25 @@ class JobLauncher:
         return {worker_of(uid) for uid in self._running()}
 
     def outdated(self) -> Collection[str]:
-        """Return those that another template made before this process began."""
-        return {worker_of(uid) for uid in self._running().keys() & self._outdated}
+        """Return those of another template that a scheduler made which began before this one."""
+        jobs = self._running().items()
+        return {worker_of(uid) for uid, job in jobs if is_older(job, self._template, self._since)}
 
     def leaving(self) -> Collection[str]:
         """Return those whose Job was deleted."""
         return {worker_of(uid) for uid, job in self._running().items() if is_leaving(job)}
 
+    def coming(self) -> Collection[str]:
+        """Return those whose Pod is not there yet, or waits for something."""
+        return {worker_of(uid) for uid in self._running() if not has_begun(self._pods_of.of(uid))}
+
     def is_full(self) -> bool:
-        """Tell whether the quota was used up a moment ago."""
+        """Tell whether the quota is used up, for all that is known."""
         return self._waiting.is_full()
+
+    def may_try(self) -> bool:
+        """Tell whether a Job may be made: while the quota is used up, one now and then."""
+        return self._waiting.may_try()
 
     def is_coming(self) -> bool:
         """Tell whether a Job's Pod is not up yet, and may be with more time."""
@@ -130,10 +132,8 @@ class JobLauncher:
 
     async def _made(self, name: str, pool: str) -> Object:
         try:
-            return await self._cluster.create_job(job_of(name, pool, self._pools))
+            return await self._cluster.create_job(job_of(name, pool, self._pools, self._since))
         except Refused as e:
-            if is_quota(str(e)):
-                self._waiting.filled()
             if e.status != CONFLICT:
                 raise
             if job := await self._cluster.job(name):

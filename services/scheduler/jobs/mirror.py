@@ -1,6 +1,7 @@
 """What the cluster has of one kind, kept at hand by a list and a watch from there; nothing is asked again and again."""
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -56,23 +57,27 @@ class Mirror:
             self._put(thing)
 
     async def _list(self) -> None:
+        # What is made meanwhile may be missing from the list, and is there.
+        before = set(self.objects)
         found, version = await self._cluster.listed(self._kind, self._selector)
         for thing in found:
             self._put(thing)
-        for uid in self.objects.keys() - {uid_of(thing) for thing in found}:
+        for uid in before - {uid_of(thing) for thing in found}:
             self._remove(uid)
         self._version, self._failures = version, 0
         self.loaded.set()
 
     async def _watch(self) -> None:
-        async for event, thing in self._cluster.watch(self._kind, self._selector, self._version):
-            self._failures = 0
-            if event == DELETED:
-                self._put(thing)
-                self._remove(uid_of(thing))
-            elif event != BOOKMARK:
-                self._put(thing)
-            self._version = thing["metadata"]["resourceVersion"]
+        watch = self._cluster.watch(self._kind, self._selector, self._version)
+        async with contextlib.aclosing(watch) as events:
+            async for event, thing in events:
+                self._failures = 0
+                if event == DELETED:
+                    self._put(thing)
+                    self._remove(uid_of(thing))
+                elif event != BOOKMARK:
+                    self._put(thing)
+                self._version = thing["metadata"]["resourceVersion"]
 
     def _put(self, thing: Object) -> None:
         before = self.objects.get(uid_of(thing))

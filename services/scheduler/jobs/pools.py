@@ -1,8 +1,10 @@
 """The pools of workers, as a file tells them: what a Job of each asks of the cluster."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -75,7 +77,17 @@ class Pools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise SettingsError(
                 f"the pool {missing[0]} in {path} names no image, nor does THREADMILL_WORKER_IMAGE"
             )
+        if problems := [word for name, pool in pools.items() for word in _problems(name, pool)]:
+            raise SettingsError(f"the pools in {path} cannot be used: {'; '.join(problems)}")
         return msgspec.structs.replace(found, pools=pools)
+
+
+def _problems(name: str, pool: Pool) -> Iterator[str]:
+    if pool.life_seconds <= pool.grace_seconds:
+        yield f"the workers of {name} would leave at once: life_seconds is no longer than grace_seconds"
+    for variable, value in pool.environment.items():
+        if "://" in value and urlsplit(value).password:
+            yield f"{variable} of {name} holds a password, which every Job would tell: it belongs into THREADMILL_SECRETS"
 
 
 def _with_image(pool: Pool, image: str) -> Pool:

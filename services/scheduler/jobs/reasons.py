@@ -13,6 +13,14 @@ _WAITING = {
     "CreateContainerError": "its container cannot be made",
     "RunContainerError": "its container cannot be started",
 }
+# Of a Pod that is placed, by its events: the status tells nothing of these.
+_HELD_UP = {
+    "FailedMount": "a ConfigMap or Secret that it needs is missing, or a volume",
+    "FailedAttachVolume": "a volume of its cannot be attached",
+    "FailedCreatePodSandBox": "its node cannot make room for it",
+}
+NO_NODE = "no node has room for it"
+AWAY = "the cluster does not answer"
 QUOTA = "the quota of the workers' namespace is used up"
 # What the API server says to whoever was faster than another one; the controller tries again at once.
 _PASSING = "the object has been modified"
@@ -27,7 +35,7 @@ def trouble(pod: Mapping[str, Any]) -> str:
         return stuck
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        return f"no node has room for it{_detail(scheduled)}"
+        return f"{NO_NODE}{_detail(scheduled)}"
     return ""
 
 
@@ -79,19 +87,27 @@ def refused(message: str) -> str:
     """Return why a Job cannot be made, from what the API server said; empty where it does not answer."""
     if is_quota(message):
         return QUOTA
-    return (
-        f"the cluster refuses its job ({_shortened(message)})" if message else "the cluster does not answer"
-    )
+    return f"the cluster refuses its job ({_shortened(message)})" if message else AWAY
 
 
 def without_pod(events: Iterable[Mapping[str, Any]]) -> str:
     """Return why a Job has no Pod, from its `events`; empty where the controller just takes its time."""
     for event in sorted(events, key=_told_at, reverse=True):
+        if event.get("reason") == "SuccessfulCreate":
+            return ""
         if event.get("reason") == "FailedCreate":
             message = str(event.get("message", ""))
             if _PASSING in message:
                 return ""
             return QUOTA if is_quota(message) else _shortened(message)
+    return ""
+
+
+def not_begun(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return why a Pod that is placed does not begin, from its `events`; empty where it just takes its time."""
+    for event in sorted(events, key=_told_at, reverse=True):
+        if sentence := _HELD_UP.get(str(event.get("reason"))):
+            return f"{sentence}{_detail(event)}"
     return ""
 
 

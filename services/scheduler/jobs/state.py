@@ -1,7 +1,13 @@
 """What state a Job or Pod is in, from its object. Pure."""
 
 from services.scheduler.jobs.cluster import Object
-from services.scheduler.jobs.job import POOL_LABEL, SESSION_ANNOTATION, UID_LABEL
+from services.scheduler.jobs.job import (
+    POOL_LABEL,
+    SESSION_ANNOTATION,
+    SINCE_ANNOTATION,
+    TEMPLATE_LABEL,
+    UID_LABEL,
+)
 
 ENDED = {"Succeeded", "Failed"}
 
@@ -32,6 +38,20 @@ def owner_of(pod: Object) -> str:
 def pool_of(thing: Object) -> str:
     """Return the pool of a Job or Pod."""
     return str((thing["metadata"].get("labels") or {}).get(POOL_LABEL, ""))
+
+
+def is_older(job: Object, template: str, since: str) -> bool:
+    """Tell whether `job` is of another `template`, and of a scheduler that began before `since`.
+
+    The last one that began is right: an earlier release that still runs lets the later one's workers be.
+    """
+    marks, notes = job["metadata"].get("labels") or {}, job["metadata"].get("annotations") or {}
+    return marks.get(TEMPLATE_LABEL) != template and str(notes.get(SINCE_ANNOTATION, "")) < since
+
+
+def has_begun(pod: Object | None) -> bool:
+    """Tell whether the containers of `pod` run, or did; None where there is no Pod."""
+    return bool(((pod or {}).get("status") or {}).get("phase", "Pending") != "Pending")
 
 
 def pod_has_ended(pod: Object) -> bool:
