@@ -144,12 +144,18 @@ class Staff:
         await self._launcher.terminate_all(grace)
 
     async def _adopt(self) -> None:
-        """Take over what there is; whoever was launched by an earlier release leaves, unless it works."""
+        """Take over what there is."""
         await self._launcher.recover()
         for key, held in self._leases.by_workers():
             self._working(key, held.holder)
-        for name in set(self._launcher.outdated()) - self._used:
-            await self._launcher.retire(name)
+
+    async def _renew(self) -> None:
+        """Ask whoever was launched by an earlier release to leave, unless it works."""
+        for name in set(self._launcher.outdated()) - self._used - set(self._launcher.leaving()):
+            try:
+                await self._launcher.retire(name)
+            except Unavailable as e:  # it is asked again at whatever happens next
+                log.warning("a worker of an earlier release stays for now", worker=name, error=str(e))
 
     def _working(self, key: SessionKey, holder: str) -> None:
         if holder in self._launcher.workers():
@@ -160,6 +166,7 @@ class Staff:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            await self._renew()
             if self._failures:
                 await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
             if self._may_wait():

@@ -8,6 +8,8 @@ from services.scheduler.jobs.pools import Pool, Pools
 
 DOMAIN = "threadmill.dev"
 POOL_LABEL, TEMPLATE_LABEL = f"{DOMAIN}/pool", f"{DOMAIN}/template"
+# When whoever made the Job began itself: of two templates, the newer one is that of whoever began later.
+MAKER_ANNOTATION = f"{DOMAIN}/maker-began"
 SESSION_ANNOTATION = f"{DOMAIN}/session"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 COMPONENT = "worker"
@@ -54,8 +56,8 @@ def labels_of(pool: str) -> dict[str, str]:
     }
 
 
-def job_of(name: str, pool_name: str, pools: Pools) -> dict[str, Any]:
-    """Return the Job `name` of one worker.
+def job_of(name: str, pool_name: str, pools: Pools, maker_began: str = "") -> dict[str, Any]:
+    """Return the Job `name` of one worker, made by whoever began then.
 
     It runs once: whether a session is worked on again is the scheduler's to say, not the Job controller's.
     """
@@ -64,7 +66,12 @@ def job_of(name: str, pool_name: str, pools: Pools) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": pools.namespace, "labels": marks},
+        "metadata": {
+            "name": name,
+            "namespace": pools.namespace,
+            "labels": marks,
+            "annotations": {MAKER_ANNOTATION: maker_began},
+        },
         "spec": {
             "backoffLimit": 0,
             "completions": 1,

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from datetime import UTC, datetime
 
 import structlog
 
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
 from services.scheduler.jobs.cluster import CONFLICT, Cluster, Object, Refused
-from services.scheduler.jobs.job import TEMPLATE_LABEL, job_of, labels_of
+from services.scheduler.jobs.job import MAKER_ANNOTATION, TEMPLATE_LABEL, job_of, labels_of
 from services.scheduler.jobs.marks import Marks
 from services.scheduler.jobs.mirror import Mirror, uid_of
 from services.scheduler.jobs.naming import next_name, uid_of_worker, worker_of
@@ -37,7 +38,7 @@ class JobLauncher:
         self._pods_of = Pods()
         self._waiting = Waiting(cluster, self._pods_of.of)
         self._marks = Marks(cluster, self._pods_of.of)
-        self._outdated: set[str] = set()
+        self._began = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._ended: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -47,14 +48,9 @@ class JobLauncher:
                 tasks.create_task(each.run(), name=type(each).__name__)
 
     async def recover(self) -> None:
-        """Adopt the Jobs that there are; those of another template are outdated."""
+        """Adopt the Jobs that there are."""
         await self._pods.loaded.wait()
         await self._jobs.loaded.wait()
-        self._outdated = {
-            uid
-            for uid, job in self._running().items()
-            if job["metadata"]["labels"].get(TEMPLATE_LABEL) != self._template
-        }
 
     async def launch(self, pool: str) -> str:
         """Make a Job for one more worker of `pool` and return the worker's name. Raises `LaunchFailed`.
@@ -98,8 +94,11 @@ class JobLauncher:
         return {worker_of(uid) for uid in self._running()}
 
     def outdated(self) -> Collection[str]:
-        """Return those that another template made before this process began."""
-        return {worker_of(uid) for uid in self._running().keys() & self._outdated}
+        """Return those of another template that somebody made who began before this process did.
+
+        While a new release comes, those of an earlier one go on and launch theirs.
+        """
+        return {worker_of(uid) for uid, job in self._running().items() if self._is_outdated(job)}
 
     def leaving(self) -> Collection[str]:
         """Return those whose Job was deleted."""
@@ -130,7 +129,7 @@ class JobLauncher:
 
     async def _made(self, name: str, pool: str) -> Object:
         try:
-            return await self._cluster.create_job(job_of(name, pool, self._pools))
+            return await self._cluster.create_job(job_of(name, pool, self._pools, self._began))
         except Refused as e:
             if is_quota(str(e)):
                 self._waiting.filled()
@@ -139,6 +138,11 @@ class JobLauncher:
             if job := await self._cluster.job(name):
                 return job
             raise
+
+    def _is_outdated(self, job: Object) -> bool:
+        metadata = job["metadata"]
+        began = (metadata.get("annotations") or {}).get(MAKER_ANNOTATION, "")
+        return bool(metadata["labels"].get(TEMPLATE_LABEL) != self._template and began < self._began)
 
     def _running(self) -> dict[str, Object]:
         return {uid: job for uid, job in self._jobs.objects.items() if not has_ended(job)}
