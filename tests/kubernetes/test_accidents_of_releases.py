@@ -48,7 +48,9 @@ def other_pool(folder: Path, image: str) -> Path:
     """
     rules = RULES | {"launch_timeout": 10, "max_attempts": 1}
     return overlay(
-        folder / "other-pool", scheduler=rules, pool={"image": image, "life_seconds": 30, "grace_seconds": 20}
+        folder / "other-pool",
+        scheduler=rules,
+        pool={"image": image, "life_seconds": 120, "grace_seconds": 110},
     )
 
 

@@ -245,6 +245,11 @@ async def test_workers_of_another_release_are_outdated(field: Field) -> None:
     assert set(new.outdated()) == {worker}
     assert set(old.outdated()) == set()
     assert {worker, fresh} == set(new.workers())
+    late = await old.launch("default")
+    async with asyncio.timeout(PATIENCE):
+        while set(new.outdated()) != {worker, late}:  # noqa: ASYNC110 (nobody is told: it looks whenever it acts)
+            await asyncio.sleep(0.05)
+    assert set(old.outdated()) == set()
 
 
 async def test_draining_deletes_no_job(field: Field) -> None:
