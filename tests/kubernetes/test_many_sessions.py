@@ -73,7 +73,7 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
     assert len({end.turn for end in found}) == count
     assert census.most == MOST
     # Each worker works on one session, and none is started for nothing: but where the machine is so busy that a worker
-    # takes longer than the broker waits for it, another one is given the same.
-    assert len(census.pods) <= count * 1.05
+    # takes longer than the broker waits for it, another one is given the same. No storm of them is made.
+    assert len(census.pods) <= count * 1.25
     for sessions in asked:
         assert [each for each in order if each in sessions] == sessions
