@@ -75,5 +75,8 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
     # Each worker works on one session, and none is started for nothing: but where the machine is so busy that a worker
     # takes longer than the broker waits for it, another one is given the same. No storm of them is made.
     assert len(census.pods) <= count * 1.25
+    # The first ones find room at once, and two schedulers hand them out beside each other; whoever waits is taken in order.
+    waited = order[MOST:]
     for sessions in asked:
-        assert [each for each in order if each in sessions] == sessions
+        in_line = [each for each in sessions if each in waited]
+        assert [each for each in waited if each in in_line] == in_line
