@@ -7,14 +7,13 @@ import msgspec
 import uvloop
 
 from benchmarks.child import tell, told, until_ended
-from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
 from services.scheduler.app import wire
-from services.scheduler.launcher import Exit
+from services.scheduler.launcher import Exit, OwnWorkers
 from services.scheduler.settings import SchedulerSettings
 
 MANY = 100_000
@@ -26,16 +25,11 @@ class Schedule(msgspec.Struct, kw_only=True):
     nats_url: str
 
 
-class Nobody:
+class Nobody(OwnWorkers):
     """Launches nothing: what is measured has its holders already."""
-
-    shared = False
 
     def __init__(self) -> None:
         self._names: list[str] = []
-
-    async def run(self) -> None:
-        """There is nothing to follow."""
 
     async def recover(self) -> None:
         """Nothing was left behind."""
@@ -60,42 +54,10 @@ class Nobody:
         """Return what is meant to run."""
         return self._names
 
-    def outdated(self) -> Collection[str]:
-        """There are none."""
-        return ()
-
-    def leaving(self) -> Collection[str]:
-        """There are none."""
-        return ()
-
-    def coming(self) -> Collection[str]:
-        """Return none: they run at once."""
-        return ()
-
-    def is_full(self) -> bool:
-        """Return False: only the rules say how many there may be."""
-        return False
-
-    def may_try(self) -> bool:
-        """Return True: it costs nothing."""
-        return True
-
-    def is_coming(self) -> bool:
-        """Return False: who is meant to run runs."""
-        return False
-
-    def working(self, name: str, session: SessionKey) -> None:
-        """Who works where stands in the leases."""
-
     async def exited(self) -> AsyncIterator[Exit]:
         """Yield none, for ever."""
         await asyncio.Event().wait()
         yield Exit("")
-
-    async def troubles(self) -> AsyncIterator[str]:
-        """Yield none, for ever."""
-        await asyncio.Event().wait()
-        yield ""
 
 
 async def _main(schedule: Schedule) -> None:

@@ -74,8 +74,7 @@ async def staffed(loaded: SchedulerProcess, issuer: Issuer | None) -> AsyncItera
         extra = shared_settings(os.environ) | {"THREADMILL_NATS_URL": loaded.nats.url}
         yield Staffing(ProcessLauncher(loaded.data, extra, issuer=issuer))
         return
-    # A scheduler on a laptop needs none of it.
-    from services.scheduler.jobs.staffing import jobs_in  # noqa: PLC0415
+    from services.scheduler.jobs.staffing import jobs_in  # noqa: PLC0415 (a scheduler on a laptop needs none of it)
 
     async with jobs_in(loaded.pools, loaded.worker_image, loaded.cluster, loaded.scheduler.pool) as jobs:
         yield Staffing(jobs.launcher, jobs.gate, _secrets_in(loaded.secrets) if loaded.secrets else Secrets)

@@ -1,5 +1,6 @@
 """What the scheduler asks of whatever runs workers: processes on this machine, or Jobs in a cluster."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
@@ -74,3 +75,44 @@ class Launcher(Protocol):
 
     def troubles(self) -> AsyncIterator[str]:
         """Yield why workers do not come, for ever: a clause at each change, empty once they do."""
+
+
+class OwnWorkers:
+    """What a launcher answers whose workers are its own, run as soon as they are launched, and end with it."""
+
+    shared = False
+
+    async def run(self) -> None:
+        """Return: each worker is followed from its launch."""
+
+    def outdated(self) -> Collection[str]:
+        """Return nobody: none outlives the release that launched it."""
+        return ()
+
+    def leaving(self) -> Collection[str]:
+        """Return nobody: who is asked to leave had a session, and takes no other."""
+        return ()
+
+    def coming(self) -> Collection[str]:
+        """Return nobody: they run at once."""
+        return ()
+
+    def is_full(self) -> bool:
+        """Return False: only the rules say how many there may be."""
+        return False
+
+    def may_try(self) -> bool:
+        """Return True, for the same reason."""
+        return True
+
+    def is_coming(self) -> bool:
+        """Return False: a worker is there at once, or never."""
+        return False
+
+    def working(self, name: str, session: SessionKey) -> None:
+        """Do nothing: who works where stands in the leases."""
+
+    async def troubles(self) -> AsyncIterator[str]:
+        """Yield nothing, for ever: what cannot be launched says so at once."""
+        await asyncio.Event().wait()
+        yield ""

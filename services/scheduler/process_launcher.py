@@ -12,11 +12,10 @@ from pathlib import Path
 
 import structlog
 
-from schemas.keys import SessionKey
 from services.runtime.issuer import Issuer
 from services.runtime.tether import tethered
 from services.scheduler.environment import DATA, worker_environment
-from services.scheduler.launcher import Exit, LaunchFailed
+from services.scheduler.launcher import Exit, LaunchFailed, OwnWorkers
 from services.scheduler.processes import kill_leftovers, kill_worker
 from services.scheduler.worker_files import WorkerFiles
 
@@ -27,10 +26,8 @@ REMOVAL_SECONDS = 3.0
 COMMAND = (sys.executable, "-m", "services.worker")
 
 
-class ProcessLauncher:
+class ProcessLauncher(OwnWorkers):
     """Launches `command` with little more environment than `extra`. Only one launcher may use a `data` folder."""
-
-    shared = False
 
     def __init__(
         self,
@@ -49,9 +46,6 @@ class ProcessLauncher:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()
-
-    async def run(self) -> None:
-        """Return: each process is followed from its launch."""
 
     async def recover(self) -> None:
         """Kill what an earlier run with the same data folder left behind; all of its workers are gone then."""
@@ -119,42 +113,10 @@ class ProcessLauncher:
         """Return the names of the workers that run."""
         return self._running.keys()
 
-    def outdated(self) -> Collection[str]:
-        """Return nobody: workers end with the process that launched them."""
-        return ()
-
-    def leaving(self) -> Collection[str]:
-        """Return nobody: who is asked to leave had a session, and takes no other."""
-        return ()
-
-    def coming(self) -> Collection[str]:
-        """Return none: they run at once."""
-        return ()
-
-    def is_full(self) -> bool:
-        """Return False: only the rules say how many there may be."""
-        return False
-
-    def may_try(self) -> bool:
-        """Return True."""
-        return True
-
-    def is_coming(self) -> bool:
-        """Return False: a process is there at once, or never."""
-        return False
-
-    def working(self, name: str, session: SessionKey) -> None:
-        """Do nothing: who works where stands in the leases."""
-
     async def exited(self) -> AsyncIterator[Exit]:
         """Yield each worker that is gone, for ever."""
         while True:
             yield await self._exits.get()
-
-    async def troubles(self) -> AsyncIterator[str]:
-        """Yield nothing: a process that cannot be started says so at once."""
-        await asyncio.Event().wait()
-        yield ""
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()

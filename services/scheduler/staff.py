@@ -71,6 +71,7 @@ class Staff:
         self._wanted = asyncio.Event()
         self._failures = 0
         self._surplus_since: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._last_start = -REPLACE_AFTER
         self.closed = False
 
@@ -179,16 +180,26 @@ class Staff:
             if self._failures:
                 await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
             if self._may_wait():
-                asyncio.get_running_loop().call_later(REPLACE_AFTER, self._wanted.set)
+                self._look_again(REPLACE_AFTER)
                 continue
             if not self._launcher.may_try():
-                asyncio.get_running_loop().call_later(FULL_AGAIN, self._wanted.set)
+                self._look_again(FULL_AGAIN)
                 continue
             if not self.closed and self._missing():
                 await self._launch()
                 self._wanted.set()
             else:
                 await self._trim()
+
+    def _look_again(self, seconds: float) -> None:
+        """Look again by then; one alarm is enough for all who ask."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        if self._alarm and loop.time() < self._alarm.when() <= due:
+            return
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(due, self._wanted.set)
 
     def _missing(self) -> int:
         """Return how many workers to launch; where it is full turns only wait in line, and one is tried for them."""
@@ -203,7 +214,7 @@ class Staff:
             self._surplus_since = None
         elif self._surplus_since is None:
             self._surplus_since = loop.time()
-            loop.call_later(SURPLUS_SECONDS, self._wanted.set)
+            self._look_again(SURPLUS_SECONDS)
         elif loop.time() >= self._surplus_since + SURPLUS_SECONDS:
             self._surplus_since = None
             # Every replica picks the same ones, first those that are not there yet.

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -12,7 +13,9 @@ from schemas.credentials import Secrets
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
+from services.runtime.log import configure_logging
 from services.runtime.proof import Proof
+from services.runtime.redact import Redaction, secrets_in
 from services.worker.access import Access
 from services.worker.agents.factory import preload
 from services.worker.assignment import Spent, Taken, take
@@ -48,12 +51,19 @@ async def run(settings: WorkerSettings) -> None:
             warm = taken.assignment.issued_at > ready_at
             secrets = taken.bus.secrets if isinstance(taken.bus, SessionBus) else Secrets()
             access = Access.of(os.environ, secrets)
+            _hide(access.secrets(settings.repo), settings)
             await _work(Session(taken.bus, settings, taken, access, warm=warm), taken.bus, leaving)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
     finally:
         await pool.leave()
         await close_connection(taken.bus.client if taken else pool.bus.client)
+
+
+def _hide(secrets: Sequence[str], settings: WorkerSettings) -> None:
+    """Keep what came with the session out of this process's log, as what its environment holds."""
+    known = Redaction([*secrets_in(os.environ), *secrets])
+    configure_logging("worker", form=settings.log_form, level=settings.log_level, redaction=known)
 
 
 async def _pool_or_leave(settings: WorkerSettings, leaving: asyncio.Event) -> Pool | None:

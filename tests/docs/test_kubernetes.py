@@ -213,7 +213,7 @@ def test_slack_is_told_of_the_doors_that_there_are() -> None:
     served = (ROOT / "services" / "ingress" / "http.py").read_text()
     told = set(re.findall(r"https://HOST(/[\w/]+)", TEXT))
     assert told == set(re.findall(r'web\.post\("(/slack/\w+)"', served))
-    assert build_manifest("x")["settings"]["socket_mode_enabled"]  # type: ignore[index]
+    assert build_manifest("x")["settings"]["socket_mode_enabled"]
 
 
 def test_every_link_within_the_page_leads_to_a_heading() -> None:

@@ -22,7 +22,7 @@ UNITS = {
 
 def amount(text: str | int) -> Fraction:
     """Return what Kubernetes understands by `500m`, `2`, `4Gi`."""
-    number, unit = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(text)).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(text)).groups()
     return Fraction(number) * UNITS[unit]
 
 

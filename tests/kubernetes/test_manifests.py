@@ -177,7 +177,7 @@ BROKEN: list[tuple[str, Change, str]] = [
     ("hardened", lambda f: _pod(f)["securityContext"].update(runAsUser=0), "runAsUser"),
     ("hardened", lambda f: _container(f)["resources"]["limits"].pop("memory"), "limits"),
     ("hardened", lambda f: _pod(f)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}), "volumes"),
-    ("hardened", lambda f: named(f, "Namespace", WORKERS, None)["metadata"]["labels"].clear(), "more than restricted"),  # type: ignore[arg-type]
+    ("hardened", lambda f: named(f, "Namespace", WORKERS, None)["metadata"]["labels"].clear(), "more than restricted"),
     ("rights", lambda f: named(f, "Role", "launcher", WORKERS)["rules"][1]["verbs"].append("create"), "grants"),
     ("rights", lambda f: named(f, "RoleBinding", "launcher", WORKERS)["subjects"][0].update(name="worker"), "binds"),
     ("rights", lambda f: named(f, "ServiceAccount", "archiver").pop("automountServiceAccountToken"), "token"),

@@ -348,3 +348,48 @@ async def test_only_a_reading_that_there_is_is_opened(guarded: Guarded, schedule
         assert isinstance(
             CREDENTIALS.decode(await taken.bus.request(Renew.subject(MINE, "w-1"), Renew(user=">"))), Denied
         )
+
+
+async def test_a_worker_that_has_to_go_while_it_comes_in_has_what_it_took(
+    guarded: Guarded, scheduler: Bus
+) -> None:
+    """It hands the session over: a lease that is half taken would count as a death."""
+    entering, may_enter = asyncio.Event(), asyncio.Event()
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as waiting, asyncio.timeout(PATIENCE):
+
+        async def slowly(assignment: Assignment, delivery: Delivery) -> Bus | None:
+            entering.set()
+            await may_enter.wait()
+            assert waiting.enter
+            return await waiting.enter(assignment, delivery)
+
+        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly))
+        await entering.wait()
+        taking.cancel()
+        await asyncio.sleep(0)
+        may_enter.set()
+        taken = await taking
+        assert taken.assignment.key == MINE
+        await close_connection(taken.bus.client)
+
+
+async def test_a_worker_that_has_to_go_while_nobody_lets_it_in_takes_nothing(
+    guarded: Guarded, scheduler: Bus
+) -> None:
+    entering, may_answer = asyncio.Event(), asyncio.Event()
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as waiting, asyncio.timeout(PATIENCE):
+
+        async def nobody(assignment: Assignment, delivery: Delivery) -> Bus | None:
+            entering.set()
+            await may_answer.wait()
+            return None
+
+        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", nobody))
+        await entering.wait()
+        taking.cancel()
+        await asyncio.sleep(0)
+        may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking

@@ -9,15 +9,13 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict
-from services.scheduler.launcher import Exit
+from services.scheduler.launcher import Exit, OwnWorkers
 from tests.scheduler.scripted_worker import Died, ScriptedWorker
 
 _numbers = itertools.count(1)
 
 
-class TaskLauncher:
-    shared = False
-
+class TaskLauncher(OwnWorkers):
     def __init__(self, url: str) -> None:
         self.url = url
         self.launched: list[str] = []
@@ -32,9 +30,6 @@ class TaskLauncher:
         self.reason = ""
         self.trouble: asyncio.Queue[str] = asyncio.Queue()
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()
-
-    async def run(self) -> None:
-        pass
 
     async def recover(self) -> None:
         for name in self.launched:
@@ -94,15 +89,6 @@ class TaskLauncher:
 
     def workers(self) -> list[str]:
         return [*self._tasks, *self._away]
-
-    def outdated(self) -> list[str]:
-        return []
-
-    def leaving(self) -> list[str]:
-        return []
-
-    def coming(self) -> list[str]:
-        return []
 
     def is_full(self) -> bool:
         return self.full

@@ -32,6 +32,13 @@ def test_workers_are_launched_for_starts_and_warm_places_and_never_too_many() ->
     assert not has_room(Headcount(busy=3, starting=1), 4)
 
 
+def test_workers_that_leave_keep_their_places_until_they_are_gone() -> None:
+    assert not has_room(Headcount(busy=3, leaving=1), 4)
+    assert has_room(Headcount(busy=2, leaving=1), 4)
+    assert has_room(Headcount(busy=2, leaving=1, spare=1), 4)
+    assert not has_room(Headcount(busy=2, leaving=1, spare=1, starting=1), 4)
+
+
 def test_those_are_too_many_that_neither_a_start_nor_a_warm_place_needs() -> None:
     assert surplus(Headcount(spare=3, starting=1), 1) == 1
     assert surplus(Headcount(spare=2, starting=1), 1) == 0

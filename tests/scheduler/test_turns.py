@@ -4,8 +4,8 @@ import asyncio
 from functools import partial
 
 from schemas.base import now
-from schemas.buckets import Lease
-from schemas.bus import DEADLETTER, LEASES
+from schemas.buckets import Lease, Turns
+from schemas.bus import DEADLETTER, LEASES, TURNS
 from schemas.inputs import Said
 from schemas.people import Person
 from schemas.work import Assignment
@@ -58,7 +58,15 @@ async def test_a_turn_that_has_ended_is_handed_out_to_nobody(bus, scheduler) -> 
     turns = [await thread.say("finish") for thread in threads]
     for thread, turn in zip(threads, turns, strict=True):
         await thread.ended(turn)
-    await asyncio.sleep(1)
+    memories = Bucket(bus, TURNS.name, Turns)
+
+    async def idle() -> bool:
+        known = [(await memories.get(str(thread.key))).value for thread in threads]
+        return all(memory is not None and memory.idle for memory in known)
+
+    # From then on nobody has anything to hand out.
+    await until(idle)
+    await bus.client.flush()
     assert sorted(handed_out) == sorted(str(thread.key) for thread in threads)
 
 

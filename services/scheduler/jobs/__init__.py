@@ -1,6 +1,8 @@
 """Workers as Jobs of a Kubernetes cluster.
 
-What belongs here: what a Job looks like (`job`, `pools`: pure), what went wrong with one in a person's words (`reasons`:
-pure), following the cluster's Jobs and Pods (`watch`), the calls (`cluster`, the one place that knows the client library),
-and the launcher made of them. What never does: sessions, turns, prompts, or a secret: whatever can read Jobs could read it.
+What belongs here: what a Job looks like and is called (`job`, `pools`, `naming`), what state one is in and what went wrong with it
+in a person's words (`state`, `reasons`: pure); the calls (`cluster`, the one place that knows the client library), what the
+cluster has, kept at hand (`mirror`, `pods`), what is done about it behind everybody's back (`waiting`, `marks`, `deletions`); the
+launcher made of them, and the gate at which workers show who they are. What never does: sessions, turns, prompts, or a secret:
+whoever may read Jobs could read it.
 """

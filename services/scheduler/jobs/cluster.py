@@ -13,8 +13,8 @@ from aiohttp import ClientError, ClientResponse
 from kubernetes_asyncio import client, config
 
 from services.runtime.errors import SettingsError, Unavailable
+from services.scheduler.jobs.objects import Object
 
-Object = dict[str, Any]
 Kind = Literal["jobs", "pods"]
 # Of the client library: it says that it returns its own models, which we never ask for.
 Method = Callable[..., Awaitable[Any]]

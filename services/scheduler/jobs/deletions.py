@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import Cluster, Object, Refused
+from services.scheduler.jobs.cluster import Cluster, Refused
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.state import is_leaving
 
 log = structlog.get_logger(__name__)

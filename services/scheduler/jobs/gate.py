@@ -6,8 +6,9 @@ import jwt
 import msgspec
 
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import Cluster, Object, Refused
+from services.scheduler.jobs.cluster import Cluster, Refused
 from services.scheduler.jobs.naming import uid_of_worker, worker_of
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.pools import Pools
 from services.scheduler.jobs.state import (
     has_ended,

@@ -8,12 +8,13 @@ import structlog
 from schemas.base import now
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import CONFLICT, Cluster, Object, Refused
+from services.scheduler.jobs.cluster import CONFLICT, Cluster, Refused
 from services.scheduler.jobs.deletions import Deletions
 from services.scheduler.jobs.job import job_of, labels_of
 from services.scheduler.jobs.marks import Marks
 from services.scheduler.jobs.mirror import Mirror, uid_of
 from services.scheduler.jobs.naming import next_name, uid_of_worker, worker_of
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.pods import Pods
 from services.scheduler.jobs.pools import Pools
 from services.scheduler.jobs.reasons import farewell

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import structlog
 
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import Cluster, Object, Refused
+from services.scheduler.jobs.cluster import Cluster, Refused
 from services.scheduler.jobs.job import SAFE_TO_EVICT, SESSION_ANNOTATION
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.state import session_of
 
 log = structlog.get_logger(__name__)

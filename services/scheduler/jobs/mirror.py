@@ -9,7 +9,8 @@ from collections.abc import Callable
 import structlog
 
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import GONE, Cluster, Kind, Object, Refused
+from services.scheduler.jobs.cluster import GONE, Cluster, Kind, Refused
+from services.scheduler.jobs.objects import Object
 
 log = structlog.get_logger(__name__)
 

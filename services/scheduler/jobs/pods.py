@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from services.scheduler.jobs.cluster import Object
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.state import job_uid_of, pod_has_ended
 
 # A Job ends after its Pod, and the word of it may come by the other watch first.

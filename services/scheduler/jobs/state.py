@@ -1,6 +1,5 @@
 """What state a Job or Pod is in, from its object. Pure."""
 
-from services.scheduler.jobs.cluster import Object
 from services.scheduler.jobs.job import (
     POOL_LABEL,
     SESSION_ANNOTATION,
@@ -8,6 +7,7 @@ from services.scheduler.jobs.job import (
     TEMPLATE_LABEL,
     UID_LABEL,
 )
+from services.scheduler.jobs.objects import Object
 
 ENDED = {"Succeeded", "Failed"}
 

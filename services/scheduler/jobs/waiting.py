@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from services.runtime.errors import Unavailable
-from services.scheduler.jobs.cluster import Cluster, Object, Refused
+from services.scheduler.jobs.cluster import Cluster, Refused
+from services.scheduler.jobs.objects import Object
 from services.scheduler.jobs.reasons import (
     AWAY,
     NO_NODE,

@@ -1,0 +1,199 @@
+"""Workers that do not come: what is told of them, when a place counts as full, and when that is over. Events are scripted."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.runtime.errors import Unavailable
+from services.scheduler.jobs import waiting as waitings
+from services.scheduler.jobs.deletions import Deletions
+from services.scheduler.jobs.objects import Object
+from services.scheduler.jobs.reasons import AWAY, QUOTA
+from services.scheduler.jobs.waiting import Waiting
+from tests.scheduler.until import until
+
+OVER = {"reason": "FailedCreate", "message": "exceeded quota: workers"}
+REFUSED = {"reason": "FailedCreate", "message": "violates PodSecurity"}
+MOUNT = {"reason": "FailedMount", "message": 'secret "door" not found'}
+PENDING: Object = {"metadata": {"uid": "p-1"}, "status": {"phase": "Pending"}}
+RUNNING: Object = {"metadata": {"uid": "p-1"}, "status": {"phase": "Running"}}
+
+
+def job(uid: str, **more: str) -> Object:
+    return {"metadata": {"name": f"job-{uid}", "uid": uid, **more}}
+
+
+class Played:
+    """An API server that tells `events` of whatever it is asked after; `away` it answers nothing."""
+
+    def __init__(self) -> None:
+        self.events: list[Object] = []
+        self.asked = 0
+        self.deleted: list[str] = []
+        self.away = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def events_of(self, uid: str) -> list[Object]:
+        self.asked += 1
+        await self.may_answer.wait()
+        return self.events
+
+    async def delete_job(self, name: str, uid: str) -> None:
+        self.asked += 1
+        if self.away:
+            raise Unavailable("it is away")
+        self.deleted.append(uid)
+
+
+@pytest.fixture
+def cluster() -> Played:
+    return Played()
+
+
+@pytest.fixture
+def pods() -> dict[str, Object]:
+    return {}
+
+
+@pytest.fixture
+async def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def waiting(cluster, pods, told, monkeypatch) -> AsyncIterator[Waiting]:
+    for name in ("LOOK_AFTER", "LOOK_AGAIN", "LOOK_AT_POD"):
+        monkeypatch.setattr(waitings, name, 0.01)
+    waiting = Waiting(cluster, pods.get)
+
+    async def hear() -> None:
+        async with contextlib.aclosing(waiting.troubles()) as troubles:
+            async for trouble in troubles:
+                told.append(trouble)
+
+    tasks = [asyncio.create_task(each) for each in (waiting.run(), hear())]
+    yield waiting
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def comes(waiting: Waiting, pods: dict[str, Object], uid: str, pod: Object) -> None:
+    pods[uid] = pod
+    waiting.pod_changed(pod, uid)
+
+
+async def test_a_quota_that_is_used_up_is_told_until_a_pod_comes(waiting, cluster, pods, told) -> None:
+    cluster.events = [OVER]
+    waiting.job_changed(job("a"), "a")
+    await until(lambda: cluster.deleted == ["a"])
+    waiting.job_changed(None, "a")
+    assert waiting.is_full()
+    assert not waiting.may_try()
+    await until(lambda: told == [QUOTA])
+    cluster.events = []
+    waiting.job_changed(job("b"), "b")
+    assert waiting.is_full()
+    comes(waiting, pods, "b", PENDING)
+    assert not waiting.is_full()
+    await until(lambda: told == [QUOTA, ""])
+
+
+async def test_a_full_place_is_tried_now_and_then(waiting, monkeypatch) -> None:
+    assert waiting.may_try()
+    monkeypatch.setattr(waitings, "FULL_SECONDS", 0.05)
+    waiting.filled()
+    assert not waiting.may_try()
+    await until(waiting.may_try)
+    waiting.tried()
+    assert not waiting.may_try()
+    assert waiting.is_full()
+
+
+async def test_a_pod_that_came_while_its_events_were_read_keeps_its_job(waiting, cluster, pods) -> None:
+    cluster.events = [OVER]
+    cluster.may_answer.clear()
+    waiting.job_changed(job("a"), "a")
+    await until(lambda: cluster.asked == 1)
+    comes(waiting, pods, "a", RUNNING)
+    cluster.may_answer.set()
+    waiting.job_changed(job("b"), "b")
+    await until(lambda: cluster.deleted == ["b"])
+
+
+async def test_a_job_that_is_gone_is_no_trouble_whatever_its_events_say(waiting, cluster, told) -> None:
+    cluster.events = [REFUSED]
+    cluster.may_answer.clear()
+    waiting.job_changed(job("a"), "a")
+    await until(lambda: cluster.asked == 1)
+    waiting.job_changed(job("a", deletionTimestamp="now"), "a")
+    cluster.may_answer.set()
+    waiting.job_changed(job("b"), "b")
+    await until(lambda: told == ["violates PodSecurity"])
+    waiting.job_changed(None, "b")
+    await until(lambda: told == ["violates PodSecurity", ""])
+
+
+async def test_a_pod_that_is_refused_is_not_on_its_way(waiting, cluster, told) -> None:
+    waiting.job_changed(job("a"), "a")
+    assert waiting.is_coming()
+    cluster.events = [REFUSED]
+    await until(lambda: told == ["violates PodSecurity"])
+    assert not waiting.is_coming()
+
+
+async def test_what_only_a_pods_events_tell_is_told(waiting, cluster, pods, told) -> None:
+    waiting.job_changed(job("a"), "a")
+    comes(waiting, pods, "a", PENDING)
+    assert waiting.is_coming()
+    cluster.events = [MOUNT]
+    await until(lambda: told != [])
+    assert told == ['a ConfigMap or Secret that it needs is missing, or a volume (secret "door" not found)']
+    assert not waiting.is_coming()
+
+
+async def test_a_worker_that_has_not_come_for_long_is_not_on_its_way(waiting, monkeypatch) -> None:
+    waiting.job_changed(job("a"), "a")
+    assert waiting.is_coming()
+    monkeypatch.setattr(waitings, "COMING_SECONDS", 0)
+    assert not waiting.is_coming()
+
+
+async def test_an_api_server_that_is_away_only_needs_time_and_is_not_told_for_ever(
+    waiting, told, monkeypatch
+) -> None:
+    monkeypatch.setattr(waitings, "UNMADE_SECONDS", 0.05)
+    waiting.not_made("")
+    assert waiting.is_coming()
+    await until(lambda: told == [AWAY])
+    await until(lambda: told == [AWAY, ""])
+    assert not waiting.is_coming()
+
+
+async def test_a_refusal_is_no_matter_of_time(waiting) -> None:
+    waiting.not_made("jobs.batch is forbidden")
+    assert not waiting.is_coming()
+
+
+async def test_whoever_ends_a_worker_waits_for_no_api_server_and_it_is_tried_until_done(
+    cluster, monkeypatch
+) -> None:
+    monkeypatch.setattr("services.scheduler.jobs.deletions.AGAIN_SECONDS", 0.01)
+    running = {"a": job("a")}
+    deletions = Deletions(cluster, lambda: running)
+    task = asyncio.create_task(deletions.run())
+    cluster.away = True
+    deletions.want("a")
+    deletions.want("a")
+    await until(lambda: cluster.asked >= 3)
+    cluster.away = False
+    await until(lambda: cluster.deleted != [])
+    running["a"] = job("a", deletionTimestamp="now")
+    done = len(cluster.deleted)
+    await until(lambda: not deletions._wanted)
+    assert len(cluster.deleted) <= done + 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
