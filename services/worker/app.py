@@ -51,7 +51,7 @@ async def run(settings: WorkerSettings) -> None:
             warm = taken.assignment.issued_at > ready_at
             secrets = taken.bus.secrets if isinstance(taken.bus, SessionBus) else Secrets()
             access = Access.of(os.environ, secrets)
-            _hide(access.secrets(settings.repo), settings)
+            hide(access.secrets(settings.repo), settings)
             await _work(Session(taken.bus, settings, taken, access, warm=warm), taken.bus, leaving)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
@@ -60,7 +60,7 @@ async def run(settings: WorkerSettings) -> None:
         await close_connection(taken.bus.client if taken else pool.bus.client)
 
 
-def _hide(secrets: Sequence[str], settings: WorkerSettings) -> None:
+def hide(secrets: Sequence[str], settings: WorkerSettings) -> None:
     """Keep what came with the session out of this process's log, as what its environment holds."""
     known = Redaction([*secrets_in(os.environ), *secrets])
     configure_logging("worker", form=settings.log_form, level=settings.log_level, redaction=known)
