@@ -1,6 +1,7 @@
 """The ground of a local mode on three nodes, every stream and bucket replicated on each."""
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -25,11 +26,11 @@ class _First:
 
 @contextlib.asynccontextmanager
 async def on_three_nodes(settings: DevSettings) -> AsyncIterator[Ground]:
-    """Stand on three nodes for the body."""
+    """Stand on three nodes for the body, whose streams are on the disk wherever `settings.data` is."""
     home, choice = Home(settings.data), choose(settings.agent, settings.environ, Path.home())
-    with home.occupied():
+    with home.occupied(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as disk:
         keys = made(home.keys, (*CLIENTS, LOCAL, CAMPAIGN))
-        nodes = Nodes(home.path, NODES, keys)
+        nodes = Nodes(Path(disk), NODES, keys)
         try:
             await nodes.start()
             first = cast("Broker", _First(nodes))

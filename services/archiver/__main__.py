@@ -6,7 +6,7 @@ from services.archiver.app import wire
 from services.archiver.settings import ArchiverSettings, load_settings
 from services.runtime.bus import Bus
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import Service, main, serve_until_told
+from services.runtime.service import Service, main, serve_until_told
 
 
 def settings() -> ArchiverSettings:

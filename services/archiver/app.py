@@ -22,7 +22,7 @@ from services.archiver.stream import SessionsStream
 from services.archiver.trigger import Trigger
 from services.runtime.bus import Bus
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import Service
+from services.runtime.service import Service
 
 DRAIN_SECONDS = 10.0
 

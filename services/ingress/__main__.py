@@ -6,7 +6,7 @@ from services.ingress.app import wire
 from services.ingress.settings import IngressSettings, load_settings
 from services.runtime.bus import Bus
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import Service, main, serve_until_told
+from services.runtime.service import Service, main, serve_until_told
 
 
 def settings() -> IngressSettings:

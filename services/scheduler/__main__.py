@@ -13,7 +13,8 @@ from services.runtime.bus import Bus
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import ProcessSettings, Service, main, serve_until_told
+from services.runtime.lifecycle import ProcessSettings
+from services.runtime.service import Service, main, serve_until_told
 from services.runtime.settings import load
 from services.scheduler.app import wire
 from services.scheduler.credentials import Gate

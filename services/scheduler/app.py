@@ -13,8 +13,8 @@ from services.runtime.bus import Bus
 from services.runtime.consume import Consume
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import Service
 from services.runtime.pings import Pings
+from services.runtime.service import Service
 from services.scheduler.admission import Desk
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor

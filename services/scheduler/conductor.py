@@ -2,7 +2,9 @@
 
 import asyncio
 import weakref
+from collections.abc import Coroutine
 from datetime import datetime
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -99,10 +101,17 @@ class Conductor:
         try:
             changed = await self._changed(key, memory, action)
             if changed != known:
-                await self._memories.put(key, changed, revision)
+                await self._remember(key, changed, revision, action)
         finally:
             self._staff.roster.release(key)
         return await self._carry_out(key, changed, action)
+
+    async def _remember(self, key: SessionKey, memory: Turns, revision: int, action: Action) -> None:
+        """Write `memory`. What begins is in the audit trail before a worker hears of it, even where a conflict undoes it."""
+        writing: list[Coroutine[Any, Any, object]] = [self._memories.put(key, memory, revision)]
+        if isinstance(action, OpenNext | Start):
+            writing.append(self._starting.audit_start(key, memory))
+        await asyncio.gather(*writing)
 
     def _view(self, key: SessionKey, memory: Turns) -> View:
         return View(
@@ -132,7 +141,11 @@ class Conductor:
     async def _carry_out(self, key: SessionKey, memory: Turns, action: Action) -> bool:
         """Act; True when there is nothing more to do for now."""
         match action:
-            case OpenNext() | Start() | Publish():
+            case OpenNext() | Start():
+                return await self._starting.publish(key, memory)
+            case Publish():
+                # Whoever began it may have died before the trail had it.
+                await self._starting.audit_start(key, memory)
                 return await self._starting.publish(key, memory)
             case End():
                 return await self._end(key, action)

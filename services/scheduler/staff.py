@@ -3,9 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import timedelta
+from itertools import chain
 
 import structlog
 
+from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
 from services.runtime.errors import Unavailable
@@ -25,7 +28,7 @@ log = structlog.get_logger(__name__)
 MOST_BACKOFF = 10.0
 FIRST_BACKOFF = 0.25
 # A warm worker that was just taken is replaced this many seconds later: on one machine both want the same processors.
-REPLACE_AFTER = 2.0
+REPLACE_AFTER = timedelta(seconds=2)
 # A worker too many is kept for so long: it may be wanted in a moment.
 SURPLUS_SECONDS = 30.0
 # How often it is looked whether a place that was full has room again.
@@ -72,13 +75,11 @@ class Staff:
         self._failures = 0
         self._surplus_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._last_start = -REPLACE_AFTER
         self.closed = False
 
     def started(self, key: SessionKey, turn: OpenTurn) -> None:
         """A start of `turn` was published here: see that a worker is there for it."""
         self.roster.publish(key, turn)
-        self._last_start = asyncio.get_running_loop().time()
         self._wanted.set()
 
     def has_room(self) -> bool:
@@ -180,7 +181,7 @@ class Staff:
             if self._failures:
                 await asyncio.sleep(min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** (self._failures - 1)))
             if self._may_wait():
-                self._look_again(REPLACE_AFTER)
+                self._look_again(REPLACE_AFTER.total_seconds())
                 continue
             if not self._launcher.may_try():
                 self._look_again(FULL_AGAIN)
@@ -223,9 +224,12 @@ class Staff:
             await self._let_go(spare[:many])
 
     def _may_wait(self) -> bool:
-        """Tell whether a start is under way that found its worker: only the warm one's replacement is missing."""
-        since = asyncio.get_running_loop().time() - self._last_start
-        return since < REPLACE_AFTER and not self.roster.is_drained()
+        """Tell whether the starts of a moment ago, whoever published them, have their workers: only replacements are missing."""
+        moment_ago = now() - REPLACE_AFTER
+        launch = self._rules.launch
+        began = (turn.starting_until - launch for _, turn in self.roster.starting() if turn.starting_until)
+        taken = (held.seen for _, held in self._leases.by_workers())
+        return not self.roster.is_drained() and any(at > moment_ago for at in chain(began, taken))
 
     async def _launch(self) -> None:
         try:

@@ -2,28 +2,21 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
 
-from schemas.credentials import Secrets
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
-from services.runtime.log import configure_logging
 from services.runtime.proof import Proof
-from services.runtime.redact import Redaction, secrets_in
-from services.worker.access import Access
-from services.worker.agents.factory import preload
+from services.worker.agents.factory import Kind, load_adapter
 from services.worker.assignment import Spent, Taken, take
-from services.worker.entering import Pool, SessionBus
+from services.worker.entering import Pool
 from services.worker.knocking import let_in
-from services.worker.lease import LeaseLost
 from services.worker.sealing import seal
-from services.worker.session import Session
 from services.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -37,33 +30,45 @@ async def run(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, leaving.set)
     if settings.life_seconds is not None:
         loop.call_later(settings.life_seconds, leaving.set)
-    pool = await _pool_or_leave(settings, leaving)
-    if pool is None:
-        return
-    preload(settings.agent)
+    # Importing all of it takes longer than the way into the pool, which is waiting for others.
+    loading = asyncio.create_task(_load(settings.agent), name="load")
+    try:
+        pool = await _pool_or_leave(settings, leaving)
+        if pool is not None:
+            await _serve(pool, settings, leaving)
+    finally:
+        await asyncio.gather(loading, return_exceptions=True)
+
+
+def _working() -> Callable[..., Awaitable[None]]:
+    from services.worker.working import work  # noqa: PLC0415 (imported beside the way into the pool)
+
+    return work
+
+
+async def _load(agent: Kind) -> None:
+    """Import what a session needs; whoever needs it does so again, and tells what is wrong with it."""
+    await asyncio.to_thread(_working)
+    await load_adapter(agent)
+
+
+async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> None:
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
     taken: Taken | None = None
+    left: asyncio.Task[None] | None = None
     try:
         taken = await _take_or_leave(pool, settings, leaving)
         if taken is not None:
-            await pool.leave()
+            left = asyncio.create_task(pool.leave(), name="leave pool")
             warm = taken.assignment.issued_at > ready_at
-            secrets = taken.bus.secrets if isinstance(taken.bus, SessionBus) else Secrets()
-            access = Access.of(os.environ, secrets)
-            hide(access.secrets(settings.repo), settings)
-            await _work(Session(taken.bus, settings, taken, access, warm=warm), taken.bus, leaving)
+            work = await asyncio.to_thread(_working)
+            await work(taken, settings, leaving, warm=warm)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
     finally:
-        await pool.leave()
+        await (left or pool.leave())
         await close_connection(taken.bus.client if taken else pool.bus.client)
-
-
-def hide(secrets: Sequence[str], settings: WorkerSettings) -> None:
-    """Keep what came with the session out of this process's log, as what its environment holds."""
-    known = Redaction([*secrets_in(os.environ), *secrets])
-    configure_logging("worker", form=settings.log_form, level=settings.log_level, redaction=known)
 
 
 async def _pool_or_leave(settings: WorkerSettings, leaving: asyncio.Event) -> Pool | None:
@@ -103,18 +108,3 @@ async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.
     await cancel(taking)
     # What was begun came to its end all the same: the session is handed over at once.
     return None if taking.cancelled() else taking.result()
-
-
-async def _work(session: Session, bus: Bus, leaving: asyncio.Event) -> None:
-    working = asyncio.create_task(session.run(), name="session")
-    gone = asyncio.create_task(leaving.wait(), name="leave")
-    renewing = asyncio.create_task(bus.renewal.run(), name="renewal") if isinstance(bus, SessionBus) else gone
-    await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
-    if not working.done():
-        session.drain()
-    try:
-        await working
-    except LeaseLost:
-        log.info("another worker holds the session now")
-    finally:
-        await cancel(gone, renewing)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,9 +38,10 @@ class Spent(Exception):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """An assignment whose lease is ours; `bus` is the session's."""
+    """An assignment whose lease is ours, with the `headers` that it came with; `bus` is the session's."""
 
     assignment: Assignment
+    headers: Mapping[str, str]
     lease: HeldLease
     bus: Bus
 
@@ -126,7 +127,7 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | No
         raise Spent(str(key))
     # If we die from here on, the lease tells: nobody needs the assignment any more.
     await delivery.ack()
-    return Taken(assignment, lease, session)
+    return Taken(assignment, delivery.headers, lease, session)
 
 
 async def _leave(session: Bus, pool: Bus) -> None:

@@ -9,8 +9,8 @@ import sys
 
 from services.archiver.__main__ import settings, start
 from services.archiver.store import Store
-from services.runtime.lifecycle import main
 from services.runtime.pull import Delivery
+from services.runtime.service import main
 
 
 def die_at(kind, name, before, n):

@@ -347,10 +347,12 @@ async def test_whoever_stands_at_the_door_a_thousand_times_keeps_no_worker_from_
         for _ in range(3):
             await stack.enter_async_context(at_the_door(guarded))
         settings, mine = BusSettings(url=broker.url), door_of(guarded)
-        with pytest.raises(Unavailable, match="maximum account active connections"):
+        # Where the broker hangs up before its word is read, the last try fails by another one.
+        with pytest.raises(Unavailable), structlog.testing.capture_logs() as logged:
             await open_connection(
                 settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=mine, patience=0.5
             )
+        assert "maximum account active connections" in str(logged)
         guarded.hire(session_rights(MINE, "w-1"))
         async with guarded.client("w-1"):
             pass

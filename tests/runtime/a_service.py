@@ -6,7 +6,8 @@ import sys
 
 from services.runtime.bus import Bus
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import ProcessSettings, Service, main, serve_until_told
+from services.runtime.lifecycle import ProcessSettings
+from services.runtime.service import Service, main, serve_until_told
 from services.runtime.settings import load
 
 

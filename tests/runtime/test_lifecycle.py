@@ -17,7 +17,8 @@ import pytest
 from services.local.broker import Broker
 from services.runtime import lifecycle
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel, run_service
+from services.runtime.lifecycle import cancel
+from services.runtime.service import run_service
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0

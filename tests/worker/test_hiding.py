@@ -8,8 +8,8 @@ import structlog
 
 from schemas.credentials import Secrets
 from services.worker.access import Access
-from services.worker.app import hide
 from services.worker.settings import WorkerSettings
+from services.worker.working import hide
 
 # Of no shape that anybody knows.
 PASSWORD, KEY = "correct horse battery", "staple-of-the-proxy"

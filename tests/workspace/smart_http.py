@@ -19,6 +19,7 @@ class Server:
 
     root: Path
     url: str = ""
+    user: str = USER
     token: str = TOKEN
     redirect: str = ""
     # Of whoever has shown the token.
@@ -45,7 +46,7 @@ class Server:
             return False
         user, _, password = base64.b64decode(value).decode().partition(":")
         self.seen.append((user, password))
-        return (user, password) == (USER, self.token)
+        return (user, password) == (self.user, self.token)
 
     async def _backend(self, request: web.Request) -> web.Response:
         env = {
@@ -53,20 +54,23 @@ class Server:
             "GIT_PROJECT_ROOT": str(self.root),
             "GIT_HTTP_EXPORT_ALL": "1",
             "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
-            "REMOTE_USER": USER,
+            "REMOTE_USER": self.user,
             "REQUEST_METHOD": request.method,
             "PATH_INFO": request.path,
             "QUERY_STRING": request.query_string,
             "CONTENT_TYPE": request.content_type,
         }
+        body = await request.read()
+        # It may have ended before it is given nothing, which uvloop takes for an error.
+        stdin = asyncio.subprocess.PIPE if body else asyncio.subprocess.DEVNULL
         backend = await asyncio.create_subprocess_exec(
-            "git", "http-backend", env=env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            "git", "http-backend", env=env, stdin=stdin, stdout=asyncio.subprocess.PIPE
         )
-        answer, _ = await backend.communicate(await request.read())
-        head, _, body = answer.partition(b"\r\n\r\n")
+        answer, _ = await backend.communicate(body or None)
+        head, _, content = answer.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
         status = int(headers.pop("Status", "200").split()[0])
-        return web.Response(status=status, headers=headers, body=body)
+        return web.Response(status=status, headers=headers, body=content)
 
 
 @asynccontextmanager

@@ -1,0 +1,48 @@
+"""Working on the session of one assignment, until it is over or this worker has to leave."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import structlog
+
+from schemas.credentials import Secrets
+from services.runtime.lifecycle import cancel
+from services.runtime.log import configure_logging
+from services.runtime.redact import Redaction, secrets_in
+from services.runtime.tracing import within
+from services.worker.access import Access
+from services.worker.assignment import Taken
+from services.worker.entering import SessionBus
+from services.worker.lease import LeaseLost
+from services.worker.session import Session
+from services.worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+async def work(taken: Taken, settings: WorkerSettings, leaving: asyncio.Event, *, warm: bool) -> None:
+    """Work on the session; with `leaving` it is handed over. `warm` tells that this worker waited for it."""
+    bus = taken.bus
+    access = Access.of(os.environ, bus.secrets if isinstance(bus, SessionBus) else Secrets())
+    hide(access.secrets(settings.repo), settings)
+    session = Session(bus, settings, taken, access, warm=warm)
+    with within(taken.headers):
+        working = asyncio.create_task(session.run(), name="session")
+    gone = asyncio.create_task(leaving.wait(), name="leave")
+    renewing = asyncio.create_task(bus.renewal.run(), name="renewal") if isinstance(bus, SessionBus) else gone
+    await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        session.drain()
+    try:
+        await working
+    except LeaseLost:
+        log.info("another worker holds the session now")
+    finally:
+        await cancel(gone, renewing)
+
+
+def hide(secrets: Sequence[str], settings: WorkerSettings) -> None:
+    """Keep what came with the session out of this process's log, as what its environment holds."""
+    known = Redaction([*secrets_in(os.environ), *secrets])
+    configure_logging("worker", form=settings.log_form, level=settings.log_level, redaction=known)
