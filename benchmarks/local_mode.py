@@ -31,7 +31,7 @@ from services.scheduler.settings import SchedulerSettings
 POOL = "default"
 DATA = "data"
 # Brokers that are three have the disk to themselves, as they have on machines of their own; all else lies here.
-MEMORY = next(filter(Path.is_dir, [Path("/dev/shm")]), None)
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 WARM_SECONDS = 60.0
 TURN_SECONDS = 90.0
 

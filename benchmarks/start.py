@@ -43,7 +43,8 @@ async def run(quick: bool) -> Section:
             f" person's own repository, {WARM} warm workers waiting before each. Bare is what cannot be left out:"
             f" {WRITES} JetStream publishes one after the other, each on disk, and `git clone` and `git checkout -b` of the"
             " same repository. The worker that takes the warm one's place is launched two seconds after a start. Where there"
-            " are three brokers they have the disk to themselves, as on machines of their own, and all else is in memory."
+            " are three brokers they have the disk to themselves, as on machines of their own, and all else is in memory: clones there are not to be"
+            " compared with those of one broker."
         ),
     )
     for agent, nodes, count in (

@@ -16,8 +16,9 @@ from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
 from services.archiver.metrics import WAITING
 from services.runtime.bus import Bus
-from services.runtime.consume import bury
+from services.runtime.dead_letters import bury
 from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.pull import Delivery, Pull, Silent
 
 log = structlog.get_logger(__name__)
@@ -154,4 +155,5 @@ class Trigger:
         except (StreamFull, Unavailable):
             await delivery.retry(1.0)
         else:
+            DEAD_LETTERS.labels("archiver").inc()
             await delivery.terminate()

@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 
 from schemas.base import HEADER_SCHEMA, Message
 from services.runtime.errors import Unavailable
-from services.runtime.tracing import inject
+from services.runtime.traceparent import inject
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from schemas.bus import stream_of
 from services.runtime.asking import ATTEMPT_SECONDS, CAUGHT_UP_SECONDS, DEFAULT_DEADLINE, LAG_SECONDS, Asking
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.readers import OwnReaders, Readers
-from services.runtime.tracing import inject
+from services.runtime.traceparent import inject
 
 EXPECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECT_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from schemas.bus import MAX_PAYLOAD, Consumer
-from schemas.operations import DeadLetter
-from services.runtime.bus import Bus, Draft
+from schemas.bus import Consumer
+from services.runtime.bus import Bus
+from services.runtime.dead_letters import bury
 from services.runtime.errors import Reject, Retry, StreamFull, Unavailable
 from services.runtime.metrics import DEAD_LETTERS, HANDLED
 from services.runtime.pull import Delivery, Pull, Silent
@@ -19,9 +19,6 @@ log = structlog.get_logger(__name__)
 # A message that failed this often will fail again: it becomes a dead letter.
 MAX_DELIVERIES = 5
 RETRY_SECONDS = 1.0
-# JSON writes a control character as six bytes, and the letter has headers and a reason of its own.
-MAX_LETTER = MAX_PAYLOAD // 8
-MAX_REASON = 2000
 
 Handler = Callable[[Delivery], Awaitable[None]]
 LaneOf = Callable[[Delivery], str]
@@ -121,37 +118,5 @@ class Consume:
             log.warning("no dead letter yet", sequence=delivery.sequence, error=str(e))
             await delivery.retry(RETRY_SECONDS)
         else:
+            DEAD_LETTERS.labels(self._service).inc()
             await delivery.terminate()
-
-
-async def bury(bus: Bus, service: str, delivery: Delivery, reason: str) -> None:
-    """Store `delivery` as a dead letter with its reason. Raises `Unavailable` and `StreamFull`."""
-    letter = dead_letter(service, delivery, reason)
-    once = f"dead/{service}/{delivery.subject}/{delivery.sequence}"
-    await bus.publish(Draft(subject=letter.subject(), message=letter, id=once))
-    DEAD_LETTERS.labels(service).inc()
-    log.error("dead letter", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
-
-
-def dead_letter(service: str, delivery: Delivery, reason: str) -> DeadLetter:
-    """Return the dead letter of `delivery`; one too large for a letter stays where it is, and the reason says so."""
-    reason = reason[:MAX_REASON]
-    text: str | None = None
-    raw: bytes | None = None
-    if len(delivery.data) > MAX_LETTER:
-        reason += f" (its {len(delivery.data)} bytes are too many for a letter: read {delivery.subject} at {delivery.sequence})"
-    else:
-        try:
-            text = delivery.data.decode()
-        except UnicodeDecodeError:
-            raw = delivery.data
-    return DeadLetter(
-        service=service,
-        origin=delivery.subject,
-        reason=reason,
-        sequence=delivery.sequence,
-        deliveries=delivery.deliveries,
-        headers=dict(delivery.headers),
-        payload=text,
-        payload_base64=raw,
-    )

@@ -23,6 +23,7 @@ from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
 from services.scheduler.grants import Grants
 from services.scheduler.handlers import LogHandler, lane_of
+from services.scheduler.hiring import Hiring
 from services.scheduler.instructions import Instructions
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
@@ -59,10 +60,11 @@ class Scheduler:
         self._leases = Leases(bus, token_hex(4), self._lease_changed)
         grants = Grants(bus, required=issuer is not None)
         dismissal = Dismissal(launcher, grants, self._leases, settings.deadline_grace)
+        roster = Roster(launcher, self._memories, self._leases, settings.max_workers)
         self._staff = Staff(
             launcher,
-            settings,
-            roster=Roster(launcher, self._memories, self._leases, settings.max_workers),
+            hiring=Hiring(launcher, settings, roster=roster, leases=self._leases),
+            roster=roster,
             memories=self._memories,
             leases=self._leases,
             grants=grants,
@@ -116,6 +118,10 @@ class Scheduler:
         """Tell whether it knows all sessions and leases."""
         return self._memories.loaded.is_set() and self._leases.loaded.is_set()
 
+    def has_adopted(self) -> bool:
+        """Tell whether it knows the workers that there are."""
+        return self._staff.adopted.is_set()
+
     def _is_stuck(self, key: SessionKey, memory: Turns) -> bool:
         held = self._leases.held(key)
         lease = Lease(holder=held.holder, since=held.since) if held else None
@@ -161,11 +167,12 @@ async def wire(
     gate: Gate | None = None,
     secrets: Callable[[], Secrets] = Secrets,
 ) -> Service:
-    """Return the scheduler; it is ready when it knows all sessions and leases. `issuer` signs workers.
+    """Return the scheduler; it is ready when it knows all sessions, leases and workers. `issuer` signs workers.
 
     Where their launcher can give them no credential, they show at the `gate` who they are; `secrets` are
     read anew for each session.
     """
     scheduler = Scheduler(bus, settings, launcher, issuer=issuer, gate=gate, secrets=secrets)
     readiness.add("memory", scheduler.is_loaded)
+    readiness.add("workers", scheduler.has_adopted)
     return scheduler

@@ -2,9 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Coroutine
 from datetime import datetime
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -101,17 +99,10 @@ class Conductor:
         try:
             changed = await self._changed(key, memory, action)
             if changed != known:
-                await self._remember(key, changed, revision, action)
+                await self._memories.put(key, changed, revision)
         finally:
             self._staff.roster.release(key)
         return await self._carry_out(key, changed, action)
-
-    async def _remember(self, key: SessionKey, memory: Turns, revision: int, action: Action) -> None:
-        """Write `memory`. What begins is in the audit trail before a worker hears of it, even where a conflict undoes it."""
-        writing: list[Coroutine[Any, Any, object]] = [self._memories.put(key, memory, revision)]
-        if isinstance(action, OpenNext | Start):
-            writing.append(self._starting.audit_start(key, memory))
-        await asyncio.gather(*writing)
 
     def _view(self, key: SessionKey, memory: Turns) -> View:
         return View(
@@ -141,11 +132,7 @@ class Conductor:
     async def _carry_out(self, key: SessionKey, memory: Turns, action: Action) -> bool:
         """Act; True when there is nothing more to do for now."""
         match action:
-            case OpenNext() | Start():
-                return await self._starting.publish(key, memory)
-            case Publish():
-                # Whoever began it may have died before the trail had it.
-                await self._starting.audit_start(key, memory)
+            case OpenNext() | Start() | Publish():
                 return await self._starting.publish(key, memory)
             case End():
                 return await self._end(key, action)
@@ -153,6 +140,10 @@ class Conductor:
                 return await self._evict(key, action)
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
+            case Unclaimed(turn):
+                await self._staff.replace_idlers(key, turn)
+            case Note(turn, held):
+                await self._staff.replace_idlers(key, turn, taken_by=held.holder)
             case Release(held):
                 await self._dismissal.retire(key, held.holder)
             case Rest(until):

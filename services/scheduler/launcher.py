@@ -90,7 +90,7 @@ class OwnWorkers:
         return ()
 
     def leaving(self) -> Collection[str]:
-        """Return nobody: who is asked to leave had a session, and takes no other."""
+        """Return nobody: who is asked to leave is gone in a moment."""
         return ()
 
     def coming(self) -> Collection[str]:

@@ -48,6 +48,10 @@ class Leases:
         """Return the last lease of `key` that went, if it is known how."""
         return self._departed.get(key)
 
+    def missed_since(self, at: datetime) -> bool:
+        """Tell whether the broker was away at some time after `at`, which is one of this process."""
+        return self.patient_until > at + timedelta(seconds=LEASE_LIFE)
+
     def by_workers(self) -> list[tuple[SessionKey, Held]]:
         """Return the leases that workers hold."""
         return [(key, held) for key, held in self._held.items() if not held.ours]

@@ -1,5 +1,9 @@
 """Who is there: the workers by what they do, the turns that wait for one, and the places that are promised."""
 
+from datetime import datetime, timedelta
+
+import msgspec
+
 from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.keys import SessionKey
@@ -7,6 +11,18 @@ from services.scheduler.capacity import Headcount, has_room
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
+
+# Whoever waits takes a start within milliseconds.
+TAKES = timedelta(seconds=1)
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A start of a turn that was handed out here, when that was, and who was there to take it."""
+
+    turn: int
+    start: int
+    at: datetime
+    there: frozenset[str]
 
 
 class Roster:
@@ -17,17 +33,27 @@ class Roster:
         self._memories = memories
         self._leases = leases
         self._most = most
-        self._published: dict[SessionKey, tuple[int, int]] = {}
+        self._published: dict[SessionKey, Published] = {}
         self._reserved: set[SessionKey] = set()
         self.used: set[str] = set()
 
     def published(self, key: SessionKey, turn: OpenTurn) -> bool:
         """Tell whether this replica published the start of `turn` that is under way."""
-        return self._published.get(key) == (turn.turn, turn.start)
+        known = self._published.get(key)
+        return known is not None and (known.turn, known.start) == (turn.turn, turn.start)
 
     def publish(self, key: SessionKey, turn: OpenTurn) -> None:
         """Note that a start of `turn` was published here."""
-        self._published[key] = (turn.turn, turn.start)
+        self._published[key] = Published(turn.turn, turn.start, now(), frozenset(self._there()))
+
+    def idlers(self, key: SessionKey, turn: OpenTurn, taken_by: str) -> set[str]:
+        """Return who was there for the start of `turn` and still waits, though another one took it later, or nobody did."""
+        start = self._published.get(key)
+        if start is None or not self.published(key, turn) or taken_by in start.there:
+            return set()
+        if now() < start.at + TAKES or self._leases.missed_since(start.at):
+            return set()
+        return self._there() & start.there
 
     def forget(self, key: SessionKey) -> None:
         """No turn of the session is open."""
@@ -50,15 +76,15 @@ class Roster:
         count, most = self.count(), self._most
         if self._launcher.is_full():
             # Whoever is there may work; another one may never come.
-            most = min(most, count.busy + self._there())
+            most = min(most, count.busy + len(self._there()))
         return has_room(count, most)
 
     def is_drained(self) -> bool:
         """Tell whether the next start has to wait for a worker that is still to be launched, or to come."""
-        return self._there() < self.count().started_here
+        return len(self._there()) < self.count().started_here
 
-    def _there(self) -> int:
-        return len(self.spare() - set(self._launcher.coming()))
+    def _there(self) -> set[str]:
+        return self.spare() - set(self._launcher.coming())
 
     def count(self) -> Headcount:
         """Return how many do what."""

@@ -72,15 +72,19 @@ class Starting:
         return replace(memory, open=transitions.starting(turn, now(), self._rules))
 
     async def publish(self, key: SessionKey, memory: Turns) -> bool:
-        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`."""
+        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`.
+
+        What is handed out is in the audit trail by then.
+        """
         turn = memory.open
         if turn is None or turn.refusal:
             return False
         if turn.starting_until is None:
             await self._stand_in_line(key, turn)
             return True
-        summary, instructions = await asyncio.gather(
-            self._summaries.of(key), self._instructions.of(key, turn.user)
+        self._staff.look()
+        summary, instructions, _ = await asyncio.gather(
+            self._summaries.of(key), self._instructions.of(key, turn.user), self.audit(key, turn)
         )
         assignment = self._assignment(key, turn, summary, instructions)
         draft = Draft(
@@ -123,11 +127,6 @@ class Starting:
         self._staff.stand_in_line(len(self._line))
         self._agenda.after(key, 5.0)
         await self._staff.make_room(len(self._line))
-
-    async def audit_start(self, key: SessionKey, memory: Turns) -> None:
-        """Have the start that is under way in the audit trail. Raises `Unavailable`."""
-        if memory.open and memory.open.starting_until:
-            await self.audit(key, memory.open)
 
     async def audit(self, key: SessionKey, turn: OpenTurn) -> None:
         """Have it in the audit trail that `turn` may run, unless it is refused. Raises `Unavailable`.

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
@@ -12,7 +12,7 @@ from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.lifecycle import cancel
 from services.runtime.proof import Proof
-from services.worker.agents.factory import Kind, load_adapter
+from services.worker.agents.factory import Kind, preload
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool
 from services.worker.knocking import let_in
@@ -30,44 +30,46 @@ async def run(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, leaving.set)
     if settings.life_seconds is not None:
         loop.call_later(settings.life_seconds, leaving.set)
-    # Importing all of it takes longer than the way into the pool, which is waiting for others.
-    loading = asyncio.create_task(_load(settings.agent), name="load")
+    # It takes longer than the way into the pool, which is waiting for others.
+    loading = asyncio.create_task(asyncio.to_thread(_load, settings.agent), name="load")
     try:
         pool = await _pool_or_leave(settings, leaving)
-        if pool is not None:
-            await _serve(pool, settings, leaving)
     finally:
-        await asyncio.gather(loading, return_exceptions=True)
+        work = await loading
+    if pool is not None:
+        await _serve(pool, work, settings, leaving)
 
 
-def _working() -> Callable[..., Awaitable[None]]:
-    from services.worker.working import work  # noqa: PLC0415 (imported beside the way into the pool)
+class Work(Protocol):
+    """`working.work`, which is imported beside the way into the pool."""
 
+    async def __call__(
+        self, taken: Taken, settings: WorkerSettings, leaving: asyncio.Event, *, warm: bool
+    ) -> None:
+        """Work on the session."""
+
+
+def _load(agent: Kind) -> Work:
+    """Import all that a session needs: who could not work on one takes none."""
+    from services.worker.working import work  # noqa: PLC0415
+
+    preload(agent)
     return work
 
 
-async def _load(agent: Kind) -> None:
-    """Import what a session needs; whoever needs it does so again, and tells what is wrong with it."""
-    await asyncio.to_thread(_working)
-    await load_adapter(agent)
-
-
-async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> None:
+async def _serve(pool: Pool, work: Work, settings: WorkerSettings, leaving: asyncio.Event) -> None:
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
     taken: Taken | None = None
-    left: asyncio.Task[None] | None = None
     try:
         taken = await _take_or_leave(pool, settings, leaving)
         if taken is not None:
-            left = asyncio.create_task(pool.leave(), name="leave pool")
-            warm = taken.assignment.issued_at > ready_at
-            work = await asyncio.to_thread(_working)
-            await work(taken, settings, leaving, warm=warm)
+            await pool.leave()
+            await work(taken, settings, leaving, warm=taken.assignment.issued_at > ready_at)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
     finally:
-        await (left or pool.leave())
+        await pool.leave()
         await close_connection(taken.bus.client if taken else pool.bus.client)
 
 

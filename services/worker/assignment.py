@@ -16,7 +16,7 @@ from schemas.keys import InvalidKey
 from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection
-from services.runtime.consume import bury
+from services.runtime.dead_letters import bury
 from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull, Silent
 from services.worker.lease import HeldLease, acquire

@@ -1,5 +1,7 @@
 """What a worker is told."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -38,6 +40,8 @@ AGENT_NAMES = frozenset(
         "GCLOUD_PROJECT",
     ]
 )
+# Where our own programs are, in an environment of their own: a Python without pip, and with our libraries.
+VENV = Path(sys.executable).parent if sys.prefix != sys.base_prefix else None
 AGENT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_CONFIG_DIR", "AWS_", "VERTEX_")
 
 
@@ -68,13 +72,17 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     health_port: int = 0
 
 
-def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of `environ` the agent may see."""
-    return {
+def agent_environment(environ: Mapping[str, str], ours: Path | None = VENV) -> dict[str, str]:
+    """Return what of `environ` the agent may see. Its `python` is the machine's: programs of `ours` are looked for last."""
+    seen = {
         name: value
         for name, value in environ.items()
         if name in AGENT_NAMES or name.startswith(AGENT_PREFIXES)
     }
+    if "PATH" in seen and ours:
+        folders = seen["PATH"].split(os.pathsep)
+        seen["PATH"] = os.pathsep.join(sorted(folders, key=lambda each: Path(each) == ours))
+    return seen
 
 
 class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):

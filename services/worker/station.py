@@ -15,7 +15,7 @@ from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.lifecycle import cancel
 from services.worker.access import Access
-from services.worker.agents.factory import AgentSettings, load_adapter, make_agent
+from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
 from services.worker.happenings import Said as AgentSaid
@@ -149,7 +149,6 @@ class Station:
         self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools
     ) -> None:
         settings, store = self._settings, self._recall.store
-        await load_adapter(settings.agent)
         agent = make_agent(settings.agent, _adapter(settings), store, tools)
         launch = Launch(
             cwd=workspace.path,

@@ -10,7 +10,7 @@ from schemas.credentials import Secrets
 from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
 from services.runtime.redact import Redaction, secrets_in
-from services.runtime.tracing import within
+from services.runtime.traceparent import within
 from services.worker.access import Access
 from services.worker.assignment import Taken
 from services.worker.entering import SessionBus

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.agents.factory import AgentSettings, Kind, load_adapter, make_agent
+from services.worker.agents.factory import AgentSettings, Kind, make_agent, preload
 from services.worker.agents.protocol import AgentError
 from tests.agents.stories import MemoryState
 
@@ -12,8 +12,8 @@ from tests.agents.stories import MemoryState
 @pytest.mark.parametrize(
     ("kind", "name"), [("claude", "ClaudeAgent"), ("acp", "AcpAgent"), ("recorded", "RecordedAgent")]
 )
-async def test_each_kind_has_its_adapter(kind: Kind, name: str):
-    await load_adapter(kind)
+def test_each_kind_has_its_adapter(kind: Kind, name: str):
+    preload(kind)
     agent = make_agent(kind, AgentSettings(acp_command=("agent",)), MemoryState())
     assert type(agent).__name__ == name
     assert agent.state_complete

@@ -123,6 +123,18 @@ def test_an_agent_finds_its_tools(engine: Engine, image: str, tool: str) -> None
 
 
 @pytest.mark.parametrize("image", ["worker", "all-in-one"])
+def test_an_agents_python_has_pip_and_none_of_our_libraries(engine: Engine, image: str) -> None:
+    shown = (
+        "import os, subprocess; from services.worker.settings import agent_environment;"
+        " subprocess.run(['python', '-c', 'import importlib.util as u; print(*map(u.find_spec, (\"pip\", \"nats\")))'],"
+        " env=agent_environment(os.environ))"
+    )
+    found = engine.run(image, "python", "-c", shown).out
+    assert found.startswith("ModuleSpec(name='pip'")
+    assert found.strip().endswith("None")
+
+
+@pytest.mark.parametrize("image", ["worker", "all-in-one"])
 def test_claude_code_is_the_one_that_was_checked(engine: Engine, image: str) -> None:
     told = engine.run(image, "claude", "--version").out.strip()
     assert f"version {told.removesuffix(' (Claude Code)')}\n" in SUMS.read_text()

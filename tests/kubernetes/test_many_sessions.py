@@ -12,16 +12,19 @@ from schemas.ends import TurnEnd
 from schemas.operations import Audited
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
+from tests.kubernetes.api import path_of
 from tests.kubernetes.census import Census
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.overlay import overlay
 from tests.kubernetes.recordings import writes
 from tests.kubernetes.stage import Stage, stage
+from tests.kubernetes.town import WORKERS
 
 SESSIONS_OF_EACH, PEOPLE = 100, ("U1", "U2")
 # What the quota of the base lets in, and what its schedulers are told.
 MOST = 20
+FEW = 3
 PATIENCE = 400.0
 
 pytestmark = pytest.mark.timeout(500)
@@ -38,9 +41,9 @@ async def deployed(plane: ControlPlane, cluster: Cluster, tmp_path: Path) -> Asy
         yield running
 
 
-async def ask(stage: Stage, user: str) -> list[str]:
+async def ask(stage: Stage, user: str, count: int = SESSIONS_OF_EACH) -> list[str]:
     """Ask for one thing after the other in threads of their own; return their sessions."""
-    asked = [await stage.town.say(f"thing {n} of {user}", user=user) for n in range(SESSIONS_OF_EACH)]
+    asked = [await stage.town.say(f"thing {n} of {user}", user=user) for n in range(count)]
     return [str(stage.key(ts)) for ts in asked]
 
 
@@ -80,3 +83,19 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
     for sessions in asked:
         in_line = [each for each in sessions if each in waited]
         assert [each for each in waited if each in in_line] == in_line
+
+
+async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wait(stage: Stage) -> None:
+    quota = path_of("resourcequotas", WORKERS, "workers")
+    await stage.cluster.api.patch(quota, {"spec": {"hard": {"pods": str(FEW)}}})
+    await stage.cluster.until(
+        "resourcequotas", WORKERS, "workers", lambda it: it["status"]["hard"]["pods"] == str(FEW)
+    )
+    census, count = await Census.begin(stage.cluster), 4 * FEW
+    stage.plays(writes("work.md"))
+    await asyncio.gather(*(ask(stage, user, 2 * FEW) for user in PEOPLE))
+    async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
+        found = await ends(bus, count)
+    assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
+    assert len({end.turn for end in found}) == count
+    assert census.most == FEW

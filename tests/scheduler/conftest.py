@@ -26,13 +26,14 @@ class Replica:
         self.launcher = launcher
         self.issuer = issuer
         self.service: Service | None = None
+        self.readiness = Readiness({})
         self._bus: Bus | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, settings: SchedulerSettings) -> None:
         client = await open_connection(BusSettings(url=self.broker.url), "scheduler", lambda: None)
         self._bus = Bus(client)
-        self.service = await wire(self._bus, Readiness({}), settings, self.launcher, self.issuer)
+        self.service = await wire(self._bus, self.readiness, settings, self.launcher, self.issuer)
         self._running = asyncio.create_task(self.service.run())
 
     async def crash(self) -> None:

@@ -44,6 +44,10 @@ class ScriptedWorker:
         self.taken: set[int] = set()
         self.leaving = asyncio.Event()
 
+    async def until_told(self) -> None:
+        """Be there and take nothing, until told to leave."""
+        await self.leaving.wait()
+
     async def run(self) -> None:
         async with Pull(self.bus.client, WORK.name, f"pool-{self.pool}", batch=1, ahead=False) as pull:
             async for delivery in pull:

@@ -25,7 +25,7 @@ class TaskLauncher(OwnWorkers):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._workers: dict[str, ScriptedWorker] = {}
-        self.full = self.away = self.patient = False
+        self.full = self.away = self.patient = self.deaf = False
         self._away: list[str] = []
         self.reason = ""
         self.trouble: asyncio.Queue[str] = asyncio.Queue()
@@ -42,13 +42,13 @@ class TaskLauncher(OwnWorkers):
         if self.away:
             self._away.append(name)
             return name
-        self._tasks[name] = asyncio.create_task(self._run(name, pool))
+        self._tasks[name] = asyncio.create_task(self._run(name, pool, deaf=self.deaf))
         return name
 
-    async def _run(self, name: str, pool: str) -> None:
+    async def _run(self, name: str, pool: str, *, deaf: bool) -> None:
         client = await open_connection(BusSettings(url=self.url), name, lambda: None)
-        self._workers[name] = ScriptedWorker(Bus(client), name, pool)
-        self._lives[name] = asyncio.create_task(self._workers[name].run())
+        worker = self._workers[name] = ScriptedWorker(Bus(client), name, pool)
+        self._lives[name] = asyncio.create_task(worker.until_told() if deaf else worker.run())
         if name in self.killed:
             self._lives[name].cancel()
         await asyncio.wait([self._lives[name]])

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from schemas.buckets import Turns
 from schemas.bus import END, SESSIONS, TURNS
 from schemas.live import LIVES, Live, Status
@@ -9,6 +11,7 @@ from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
+from services.scheduler.roster import TAKES
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
@@ -153,7 +156,7 @@ async def test_a_thread_is_told_why_its_worker_was_lost(bus, scheduler) -> None:
 
 
 async def test_workers_that_nobody_has_needed_for_a_while_leave(bus, scheduler, monkeypatch) -> None:
-    monkeypatch.setattr("services.scheduler.staff.SURPLUS_SECONDS", 0.2)
+    monkeypatch.setattr("services.scheduler.hiring.SURPLUS_SECONDS", 0.2)
     launcher = TaskLauncher(bus.client.connected_url.geturl())
     for _ in range(3):
         await launcher.launch("default")
@@ -177,3 +180,16 @@ async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, schedu
     await replica.launcher.launch("default")
     end = await thread.ended(turn)
     assert (end.outcome, end.attempt) == ("completed", 1)
+
+
+@pytest.mark.parametrize("launch_timeout", [0.5 + TAKES.total_seconds(), 60])
+async def test_a_worker_that_takes_no_work_is_replaced(bus, scheduler, launch_timeout: float) -> None:
+    """Whether nobody takes the turn in its time, or the next worker does that comes."""
+    launcher = TaskLauncher(bus.client.connected_url.geturl())
+    launcher.deaf = True
+    await scheduler(launcher, warm=1, launch_timeout=launch_timeout)
+    await until(lambda: launcher.launched)
+    launcher.deaf = False
+    thread = Thread(bus)
+    assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
+    await until(lambda: launcher.killed == launcher.launched[:1])

@@ -1,6 +1,7 @@
 """Several replicas, and schedulers that are killed anywhere: nothing is forgotten, nothing ends twice."""
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from services.scheduler.settings import SchedulerSettings
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 TEXTS = ["finish", "idle", "die 1", "die 9", "hand over", "finish", "idle"]
 
@@ -53,6 +55,41 @@ async def test_a_replica_goes_on_where_another_one_died(bus, scheduler) -> None:
     assert (await waiting.ended(queued)).outcome == "completed"
     await busy.stop()
     assert (await busy.ended(turn)).outcome == "cancelled"
+
+
+class Shared(TaskLauncher):
+    """One launcher that all replicas have, as a cluster is; it knows its workers once `known` is set."""
+
+    shared = True
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.known = asyncio.Event()
+
+    async def recover(self) -> None:
+        await self.known.wait()
+
+
+async def test_a_warm_worker_that_was_taken_is_replaced_later_by_all_replicas(
+    bus, scheduler, monkeypatch
+) -> None:
+    monkeypatch.setattr("services.scheduler.hiring.REPLACE_AFTER", timedelta(seconds=60))
+    cluster = Shared(bus.client.connected_url.geturl())
+    cluster.known.set()
+    for _ in range(3):
+        await scheduler(cluster, warm=2)
+    await until(lambda: len(cluster.workers()) == 2)
+    thread = Thread(bus)
+    await thread.ended(await thread.say("idle"))
+    assert len(cluster.launched) == 2
+
+
+async def test_a_replica_is_ready_when_it_knows_the_workers(bus, scheduler) -> None:
+    cluster = Shared(bus.client.connected_url.geturl())
+    replica = await scheduler(cluster)
+    await until(lambda: replica.readiness.failing() == ["workers"])
+    cluster.known.set()
+    await until(lambda: not replica.readiness.failing())
 
 
 class DyingBus(Bus):

@@ -1,9 +1,12 @@
 """Where a session's credential for git goes: to the configured host as it is configured, whatever a thread remembers."""
 
+from pathlib import Path
+
 import pytest
 
 from schemas.credentials import Credential, Secrets
 from services.worker.access import ANY_USER, Access
+from services.worker.settings import agent_environment
 from services.worker.workspace import BasicAuth, WorkspaceError
 
 CONFIGURED = "https://git.example.com/team/a.git"
@@ -65,3 +68,11 @@ def test_what_is_shown_of_it_by_mistake_is_no_secret() -> None:
     shown = f"{ACCESS!r} {ACCESS.git!r} {SECRETS!r} {SECRETS} {Credential(jwt='j', secrets=SECRETS)!r}"
     assert "sk-ant" not in shown
     assert "of-the-host" not in shown
+
+
+def test_the_agents_python_is_the_machines_and_not_ours() -> None:
+    ours = Path("/opt/threadmill/bin")
+    seen = agent_environment({"PATH": "/opt/threadmill/bin:/usr/local/bin:/usr/bin"}, ours)
+    assert seen == {"PATH": "/usr/local/bin:/usr/bin:/opt/threadmill/bin"}
+    assert agent_environment({"PATH": "/usr/bin:/bin"}, ours) == {"PATH": "/usr/bin:/bin"}
+    assert agent_environment({"HOME": "/data"}, ours) == {"HOME": "/data"}

@@ -1,6 +1,5 @@
 """Makes the agent that the settings name."""
 
-import asyncio
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -24,9 +23,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recording_speed: float = 1.0
 
 
-async def load_adapter(kind: Kind) -> None:
-    """Import the adapter of `kind`, beside everything else: it takes up to a second the first time."""
-    await asyncio.to_thread(import_module, f".{kind}", __package__)
+def preload(kind: Kind) -> None:
+    """Import the adapter of `kind`, which takes up to a second: for a worker that waits for its assignment."""
+    import_module(f".{kind}", __package__)
 
 
 def make_agent(

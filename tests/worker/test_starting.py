@@ -1,0 +1,71 @@
+"""A worker that comes up: what it loads for that, and whose trace its work belongs to."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+
+from services.runtime.follow import read
+from services.runtime.traceparent import within
+from services.worker.assignment import take
+from services.worker.working import work
+
+ROOT = Path(__file__).parents[2]
+# Pages, tables, spans, metrics that nobody reads, an event loop that forks slowly, and what only a session needs.
+NOT_NEEDED = (
+    "aiohttp",
+    "rich",
+    "opentelemetry",
+    "prometheus_client",
+    "uvloop",
+    "claude_agent_sdk",
+    "services.worker.session",
+)
+# As far as a worker without settings comes.
+COMES_UP = """
+import runpy, sys
+try:
+    runpy.run_module("services.worker", run_name="__main__")
+except SystemExit:
+    print(*(name for name, module in sys.modules.items() if module))
+"""
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_it_waits_for_no_library_that_it_does_not_need_to_come_in() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMES_UP],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.startswith("threadmill worker: these settings cannot be used")
+    names = done.stdout.split()
+    assert "services.worker.app" in names
+    assert not [name for name in names if f"{name}.".startswith(tuple(f"{each}." for each in NOT_NEEDED))]
+
+
+async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> None:
+    turn = await thread.say("hello")
+    with within({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}):
+        await thread.assign(turn)
+    settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
+    taken = await take(thread.bus, "default", "w-1")
+    await work(taken, settings, asyncio.Event(), warm=True)
+    written = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.out"])
+    assert len(written) > 3
+    assert {each.headers["traceparent"].split("-")[1] for each in written} == {TRACE}
