@@ -11,6 +11,7 @@ import structlog
 from schemas.base import MalformedMessage, Message
 from services.runtime.asking import Stored
 from services.runtime.bus import Bus, Draft, Fence
+from services.runtime.counting import count_unreadable
 from services.runtime.errors import Conflict
 from services.runtime.follow import Follow
 from services.runtime.pull import Delivery
@@ -101,9 +102,7 @@ class Bucket(Generic[M]):
         try:
             return self._kind.decode(found.data)
         except MalformedMessage as e:
-            from services.runtime.metrics import UNREADABLE  # noqa: PLC0415 (a worker need not wait for metrics)
-
             # As if it were not there: whoever has something to say writes over it.
-            UNREADABLE.labels(self._name).inc()
+            count_unreadable(self._name)
             log.warning("an unreadable value counts as none", bucket=self._name, key=key, error=str(e))
             return None

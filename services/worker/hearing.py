@@ -12,8 +12,8 @@ from schemas.ends import ENDS
 from schemas.inputs import CONTROLS, INPUTS, Control
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
+from services.runtime.counting import count_refused
 from services.runtime.follow import Follow
-from services.runtime.metrics import REFUSED
 from services.runtime.pull import Delivery
 from services.worker.happenings import Happening, Logged, StopHeard
 
@@ -80,6 +80,6 @@ def _decoded(leaf: str, delivery: Delivery) -> Message | Unknown | None:
     try:
         return FAMILIES[leaf].decode(delivery.data)
     except MalformedMessage as e:
-        REFUSED.labels("worker", "malformed").inc()
+        count_refused("worker", "malformed")
         log.warning("passed over", subject=delivery.subject, sequence=delivery.sequence, error=str(e))
         return None

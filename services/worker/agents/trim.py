@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from services.runtime.metrics import REFUSED
+from services.runtime.counting import count_refused
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,6 @@ def told(message: Any, events: Callable[[], Iterable[E]]) -> list[E]:
     try:
         return [sound(event) for event in events()]
     except ODD as e:
-        REFUSED.labels("worker", "agent_message").inc()
+        count_refused("worker", "agent_message")
         log.warning("a message of the agent is passed over", kind=type(message).__name__, error=sentence(e))
         return []
