@@ -126,7 +126,7 @@ def test_an_agent_finds_its_tools(engine: Engine, image: str, tool: str) -> None
 def test_an_agents_python_has_pip_and_none_of_our_libraries(engine: Engine, image: str) -> None:
     shown = (
         "import os, subprocess; from services.worker.settings import agent_environment;"
-        " subprocess.run(['python', '-c', 'import importlib.util as u; print(*map(u.find_spec, (\"pip\", \"nats\")))'],"
+        " subprocess.run(['python3', '-c', 'import importlib.util as u; print(*map(u.find_spec, (\"pip\", \"nats\")))'],"
         " env=agent_environment(os.environ))"
     )
     found = engine.run(image, "python", "-c", shown).out
