@@ -9,12 +9,12 @@ import sys
 # table, while nats and structlog import what does so wherever they find it.
 gc.disable()
 for unused in ("aiohttp", "rich"):
-    sys.modules[unused] = None  # type: ignore[assignment]
+    sys.modules[unused] = None  # type: ignore[assignment]  # Python's way to say that there is none
 
-from services.runtime.lifecycle import main  # noqa: E402
-from services.runtime.settings import load  # noqa: E402
-from services.worker.app import run  # noqa: E402
-from services.worker.settings import WorkerSettings  # noqa: E402
+from services.runtime.lifecycle import main  # noqa: E402 (after what none of it may load)
+from services.runtime.settings import load  # noqa: E402 (after what none of it may load)
+from services.worker.app import run  # noqa: E402 (after what none of it may load)
+from services.worker.settings import WorkerSettings  # noqa: E402 (after what none of it may load)
 
 gc.enable()
 

@@ -51,7 +51,7 @@ class Work(Protocol):
 
 def _load(agent: Kind) -> Work:
     """Import all that a session needs: who could not work on one takes none."""
-    from services.worker.working import work  # noqa: PLC0415
+    from services.worker.working import work  # noqa: PLC0415 (beside the way into the pool)
 
     preload(agent)
     return work

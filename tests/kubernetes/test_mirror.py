@@ -80,23 +80,18 @@ async def test_what_comes_and_goes_is_heard_once_each(follow, told) -> None:
     assert told == [("there", "a"), ("there", "b"), ("there", "a"), ("gone", "a")]
 
 
-async def test_a_watch_that_ends_goes_on_from_where_the_server_said_it_was(follow) -> None:
+@pytest.mark.parametrize(
+    ("last", "end"),
+    [(("BOOKMARK", thing("", "77")), None), (("ADDED", thing("a", "77")), Unavailable("it restarts"))],
+    ids=["it ends after a bookmark", "it breaks after an object"],
+)
+async def test_a_watch_goes_on_from_the_last_that_it_told(follow, last, end) -> None:
     cluster = Played()
     await follow(cluster).loaded.wait()
-    cluster.events.put_nowait(("BOOKMARK", thing("", "77")))
-    cluster.events.put_nowait(None)
+    cluster.events.put_nowait(last)
+    cluster.events.put_nowait(end)
     await until(lambda: len(cluster.watched) == 2)
     assert (cluster.watched, cluster.lists) == (["10", "77"], 1)
-
-
-@pytest.mark.parametrize("error", [Unavailable("it restarts"), Unavailable("nothing has come for long")])
-async def test_a_watch_that_breaks_is_taken_up_where_it_was(follow, error: Exception) -> None:
-    cluster = Played()
-    await follow(cluster).loaded.wait()
-    cluster.events.put_nowait(("ADDED", thing("a", "12")))
-    cluster.events.put_nowait(error)
-    await until(lambda: len(cluster.watched) == 2)
-    assert (cluster.watched, cluster.lists) == (["10", "12"], 1)
 
 
 async def test_where_that_is_too_long_ago_it_lists_again_and_tells_what_is_gone(follow, told) -> None:

@@ -34,6 +34,7 @@ from services.runtime.pull import Delivery, Pull
 from services.runtime.readers import OwnReaders
 from services.scheduler import credentials
 from services.scheduler.grants import Grants
+from services.worker.assignment import Enter as Entering
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool, SessionBus
 from services.worker.happenings import Happening, StopHeard
@@ -350,26 +351,31 @@ async def test_only_a_reading_that_there_is_is_opened(guarded: Guarded, schedule
         )
 
 
+async def told_to_go(waiting: Pool, enter: Entering) -> asyncio.Task[Taken]:
+    """Tell a worker to go while `enter` lets it in; return what it takes."""
+    entering, may_enter = asyncio.Event(), asyncio.Event()
+
+    async def slowly(assignment: Assignment, delivery: Delivery) -> Bus | None:
+        entering.set()
+        await may_enter.wait()
+        return await enter(assignment, delivery)
+
+    taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly))
+    await entering.wait()
+    taking.cancel()
+    await asyncio.sleep(0)  # it hears of that
+    may_enter.set()
+    return taking
+
+
 async def test_a_worker_that_has_to_go_while_it_comes_in_has_what_it_took(
     guarded: Guarded, scheduler: Bus
 ) -> None:
     """It hands the session over: a lease that is half taken would count as a death."""
-    entering, may_enter = asyncio.Event(), asyncio.Event()
     await assign(scheduler, MINE)
     async with pool(guarded, "w-1") as waiting, asyncio.timeout(PATIENCE):
-
-        async def slowly(assignment: Assignment, delivery: Delivery) -> Bus | None:
-            entering.set()
-            await may_enter.wait()
-            assert waiting.enter
-            return await waiting.enter(assignment, delivery)
-
-        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly))
-        await entering.wait()
-        taking.cancel()
-        await asyncio.sleep(0)
-        may_enter.set()
-        taken = await taking
+        assert waiting.enter
+        taken = await (await told_to_go(waiting, waiting.enter))
         assert taken.assignment.key == MINE
         await close_connection(taken.bus.client)
 
@@ -377,19 +383,11 @@ async def test_a_worker_that_has_to_go_while_it_comes_in_has_what_it_took(
 async def test_a_worker_that_has_to_go_while_nobody_lets_it_in_takes_nothing(
     guarded: Guarded, scheduler: Bus
 ) -> None:
-    entering, may_answer = asyncio.Event(), asyncio.Event()
+    async def nobody(assignment: Assignment, delivery: Delivery) -> Bus | None:
+        return None
+
     await assign(scheduler, MINE)
     async with pool(guarded, "w-1") as waiting, asyncio.timeout(PATIENCE):
-
-        async def nobody(assignment: Assignment, delivery: Delivery) -> Bus | None:
-            entering.set()
-            await may_answer.wait()
-            return None
-
-        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", nobody))
-        await entering.wait()
-        taking.cancel()
-        await asyncio.sleep(0)
-        may_answer.set()
+        taking = await told_to_go(waiting, nobody)
         with pytest.raises(asyncio.CancelledError):
             await taking
