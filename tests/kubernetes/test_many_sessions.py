@@ -9,15 +9,17 @@ import pytest
 
 from schemas.bus import AUDIT, SESSIONS
 from schemas.ends import TurnEnd
+from schemas.events import EVENTS, QuestionAsked
 from schemas.operations import Audited
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
+from services.scheduler.subjects import key_of
 from tests.kubernetes.api import path_of
 from tests.kubernetes.census import Census
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.overlay import overlay
-from tests.kubernetes.recordings import writes
+from tests.kubernetes.recordings import asks, writes
 from tests.kubernetes.stage import Stage, stage
 from tests.kubernetes.town import WORKERS
 
@@ -48,6 +50,18 @@ async def ask(stage: Stage, user: str, count: int = SESSIONS_OF_EACH) -> list[st
     return [str(stage.key(ts)) for ts in asked]
 
 
+async def fill_all_places(stage: Stage, bus: Bus, most: int) -> None:
+    """Return once `most` sessions at a time waited for a word of their person, and have it; nobody is asked after them."""
+    waiting: set[str] = set()
+    async for delivery in Follow(bus, SESSIONS.name, ["session.*.*.*.out"]).deliveries():
+        if delivery and isinstance(EVENTS.decode(delivery.data), QuestionAsked):
+            waiting.add(key_of(delivery.subject).thread_ts)
+        if len(waiting) == most:
+            break
+    stage.plays(writes("work.md"))
+    await asyncio.gather(*(stage.town.say("Yes.", thread=thread) for thread in waiting))
+
+
 async def ends(bus: Bus, count: int) -> list[TurnEnd]:
     """Return the ends of all sessions once there are so many."""
     found: list[TurnEnd] = []
@@ -68,9 +82,10 @@ async def started(bus: Bus) -> list[str]:
 
 async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(stage: Stage) -> None:
     census, count = await Census.begin(stage.cluster), SESSIONS_OF_EACH * len(PEOPLE)
-    stage.plays(writes("work.md"))
+    stage.plays(asks("Shall I begin?"), writes("work.md"))
     asked = await asyncio.gather(*(ask(stage, user) for user in PEOPLE))
     async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
+        await fill_all_places(stage, bus, MOST)
         found = await ends(bus, count)
         order = await started(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
@@ -93,9 +108,10 @@ async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wai
         "resourcequotas", WORKERS, "workers", lambda it: it["status"]["hard"]["pods"] == str(FEW)
     )
     census, count = await Census.begin(stage.cluster), 4 * FEW
-    stage.plays(writes("work.md"))
+    stage.plays(asks("Shall I begin?"), writes("work.md"))
     await asyncio.gather(*(ask(stage, user, 2 * FEW) for user in PEOPLE))
     async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
+        await fill_all_places(stage, bus, FEW)
         found = await ends(bus, count)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
