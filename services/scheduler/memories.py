@@ -29,10 +29,18 @@ class Memories:
 
     async def put(self, key: SessionKey, memory: Turns, revision: int) -> int:
         """Write `memory`. Raises `Conflict` (the next `get` asks the broker) and `Unavailable`."""
-        self._entries.pop(key, None)
-        written = await self._bucket.put(str(key), memory, revision)
+        try:
+            written = await self._bucket.put(str(key), memory, revision)
+        except BaseException:
+            self._entries.pop(key, None)
+            raise
         self._keep(key, Entry(str(key), memory, written))
         return written
+
+    async def is_idle(self, key: SessionKey) -> bool:
+        """Tell whether nothing is open or waiting, whatever is not heard of here yet. Raises `Unavailable`."""
+        memory = (await self._bucket.get(str(key))).value
+        return memory is None or memory.idle
 
     def active(self) -> Iterator[tuple[SessionKey, Turns]]:
         """Yield the sessions that have something open or waiting."""
@@ -51,16 +59,19 @@ class Memories:
             except InvalidKey:
                 continue
             known = self._entries.get(key)
-            if known is None or known.revision < entry.revision:
-                self._keep(key, entry)
-                if _is_active(known) or _is_active(entry):
-                    self._on_change(key)
+            if self._keep(key, entry) and (_is_active(known) or _is_active(entry)):
+                self._on_change(key)
 
-    def _keep(self, key: SessionKey, entry: Entry[Turns]) -> None:
+    def _keep(self, key: SessionKey, entry: Entry[Turns]) -> bool:
+        """Keep `entry`, unless a later one was heard of first."""
+        known = self._entries.get(key)
+        if known is not None and known.revision >= entry.revision:
+            return False
         self._entries[key] = entry
         if len(self._entries) > AT_HAND:
             idle = (other for other, each in self._entries.items() if other != key and not _is_active(each))
             self._entries.pop(next(idle, key))
+        return True
 
 
 def _is_active(entry: Entry[Turns] | None) -> bool:

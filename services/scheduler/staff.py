@@ -102,11 +102,16 @@ class Staff:
             await self._hiring.let_go(idlers, at_once=True)
 
     async def make_room(self, places: int) -> None:
-        """Ask workers that only wait for their thread's next input to leave, so that `places` others may start."""
+        """Ask workers that only wait for their thread's next input to leave, so that `places` others may start.
+
+        Raises `Unavailable`.
+        """
         active = {key for key, _ in self._memories.active()}
         idle = [(key, held) for key, held in self._leases.by_workers() if key not in active]
         for key, held in sorted(idle, key=lambda each: each[1].since)[:places]:
-            await self._dismissal.retire(key, held.holder)
+            # Leases and memories come by two ways: a session may be heard to be held before it is heard to be open.
+            if await self._memories.is_idle(key):
+                await self._dismissal.retire(key, held.holder)
 
     async def run(self) -> None:
         """Launch what is missing and hear of exits, for ever."""

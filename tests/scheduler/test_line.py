@@ -11,7 +11,9 @@ from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
+from services.scheduler.memories import Memories
 from services.scheduler.roster import TAKES
+from services.scheduler.staff import Staff
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
@@ -90,6 +92,61 @@ async def test_a_worker_that_only_waits_makes_room(bus, scheduler) -> None:
     assert (await other.ended(await other.say("finish"))).outcome == "completed"
     assert len(replica.launcher.retired) == 1
     assert (await idle.ended(await idle.say("finish"))).outcome == "completed"
+
+
+@pytest.fixture
+def room_made(monkeypatch) -> asyncio.Event:
+    """Set once a turn that has to wait has looked for a worker that could leave."""
+    made, make_room = asyncio.Event(), Staff.make_room
+
+    async def noted(self, places: int) -> None:
+        await make_room(self, places)
+        made.set()
+
+    monkeypatch.setattr(Staff, "make_room", noted)
+    return made
+
+
+async def test_a_worker_keeps_its_place_while_its_turn_is_being_written_down(
+    bus, scheduler, monkeypatch, room_made
+) -> None:
+    replica = await scheduler(max_workers=1)
+    busy, other = Thread(bus), Thread(bus)
+    writing, may_write, put = asyncio.Event(), asyncio.Event(), Bucket.put
+
+    async def slow(self, key: str, value, *arguments, **more) -> int:
+        if key == str(busy.key) and isinstance(value, Turns) and value.open and value.open.lease:
+            writing.set()
+            await may_write.wait()
+        return await put(self, key, value, *arguments, **more)
+
+    monkeypatch.setattr(Bucket, "put", slow)
+    turn = await busy.say("obey")
+    await writing.wait()
+    waiting = await other.say("finish")
+    await room_made.wait()
+    assert not replica.launcher.retired
+    may_write.set()
+    await busy.stop()
+    assert (await busy.ended(turn)).outcome == "cancelled"
+    assert (await other.ended(waiting)).outcome == "completed"
+
+
+async def test_a_worker_whose_turn_is_not_heard_of_yet_keeps_its_place(
+    bus, scheduler, monkeypatch, room_made
+) -> None:
+    replica = await scheduler(max_workers=1)
+    busy, other = Thread(bus), Thread(bus)
+    turn = await busy.say("obey")
+    await until_claimed(busy)
+    monkeypatch.setattr(Memories, "active", lambda self: iter(()))
+    waiting = await other.say("finish")
+    await room_made.wait()
+    assert not replica.launcher.retired
+    monkeypatch.undo()
+    await busy.stop()
+    assert (await busy.ended(turn)).outcome == "cancelled"
+    assert (await other.ended(waiting)).outcome == "completed"
 
 
 async def test_there_are_never_more_workers_than_allowed(bus, scheduler) -> None:
