@@ -96,9 +96,13 @@ class Staff:
         self._hiring.look()
 
     async def replace_idlers(self, key: SessionKey, turn: OpenTurn, taken_by: str = "") -> None:
-        """End those that were there for the start of `turn` and let it pass; others come in their place."""
-        if idlers := self.roster.idlers(key, turn, taken_by):
-            log.warning("workers that take no work are ended", workers=sorted(idlers))
+        """End those that were there for the start of `turn` and let it pass; others come in their place.
+
+        Whoever was let into another session meanwhile is about to take its lease. Raises `Unavailable`.
+        """
+        passed = self.roster.idlers(key, turn, taken_by)
+        if idlers := [name for name in sorted(passed) if await self._grants.of(name) is None]:
+            log.warning("workers that take no work are ended", workers=idlers)
             await self._hiring.let_go(idlers, at_once=True)
 
     async def make_room(self, places: int) -> None:

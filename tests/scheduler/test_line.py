@@ -1,6 +1,7 @@
 """More turns than workers: they wait in order, and their threads say so."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
+from services.scheduler.grants import Grants
 from services.scheduler.memories import Memories
 from services.scheduler.roster import TAKES
 from services.scheduler.staff import Staff
@@ -250,3 +252,26 @@ async def test_a_worker_that_takes_no_work_is_replaced(bus, scheduler, launch_ti
     thread = Thread(bus)
     assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
     await until(lambda: launcher.killed == launcher.launched[:1])
+
+
+async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idler(
+    bus, scheduler, monkeypatch
+) -> None:
+    looked, replace_idlers = asyncio.Event(), Staff.replace_idlers
+
+    async def noted(self, *arguments, **more) -> None:
+        await replace_idlers(self, *arguments, **more)
+        looked.set()
+
+    monkeypatch.setattr(Staff, "replace_idlers", noted)
+    monkeypatch.setattr("services.scheduler.roster.TAKES", timedelta(0))
+    launcher = TaskLauncher(bus.client.connected_url.geturl())
+    launcher.deaf = True
+    await scheduler(launcher, warm=1)
+    await until(lambda: launcher.launched)
+    launcher.deaf = False
+    thread, other = Thread(bus), Thread(bus)
+    assert await Grants(bus, required=False).give(launcher.launched[0], other.key)
+    assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
+    await looked.wait()
+    assert not launcher.killed
