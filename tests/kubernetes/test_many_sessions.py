@@ -9,7 +9,7 @@ import pytest
 
 from schemas.bus import AUDIT, SESSIONS
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, QuestionAsked
+from schemas.events import EVENTS, HandedOver, QuestionAsked
 from schemas.operations import Audited
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
@@ -73,6 +73,12 @@ async def ends(bus: Bus, count: int) -> list[TurnEnd]:
     return found
 
 
+async def handed_over(bus: Bus) -> list[str]:
+    """Return the sessions whose workers had to go in the middle of a turn."""
+    events = await read(bus, SESSIONS.name, ["session.*.*.*.out"])
+    return [each.subject for each in events if isinstance(EVENTS.decode(each.data), HandedOver)]
+
+
 async def started(bus: Bus) -> list[str]:
     """Return the sessions in the order in which they were handed out, as the audit trail has it."""
     entries = [Audited.decode(each.data) for each in await read(bus, AUDIT.name, [])]
@@ -88,12 +94,13 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
         await fill_all_places(stage, bus, MOST)
         found = await ends(bus, count)
         order = await started(bus)
+        assert not await handed_over(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
     assert census.most == MOST
     # Each worker works on one session, and none is started for nothing: but where the machine is so busy that a worker
-    # takes longer than the broker waits for it, another one is given the same. No storm of them is made.
-    assert len(census.pods) <= count * 1.25
+    # takes longer than the broker waits for it, another one is given the same.
+    assert len(census.pods) <= count * 1.05
     # The first ones find room at once, and two schedulers hand them out beside each other; whoever waits is taken in order.
     waited = order[MOST:]
     for sessions in asked:
@@ -113,6 +120,7 @@ async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wai
     async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
         await fill_all_places(stage, bus, FEW)
         found = await ends(bus, count)
+        assert not await handed_over(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
     assert census.most == FEW
