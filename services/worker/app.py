@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -44,7 +45,13 @@ class Work(Protocol):
     """`working.work`, which is imported beside the way into the pool."""
 
     async def __call__(
-        self, taken: Taken, settings: WorkerSettings, leaving: asyncio.Event, *, warm: bool
+        self,
+        taken: Taken,
+        settings: WorkerSettings,
+        leaving: asyncio.Event,
+        leave_pool: Callable[[], Awaitable[None]],
+        *,
+        warm: bool,
     ) -> None:
         """Work on the session."""
 
@@ -64,8 +71,8 @@ async def _serve(pool: Pool, work: Work, settings: WorkerSettings, leaving: asyn
     try:
         taken = await _take_or_leave(pool, settings, leaving)
         if taken is not None:
-            await pool.leave()
-            await work(taken, settings, leaving, warm=taken.assignment.issued_at > ready_at)
+            warm = taken.assignment.issued_at > ready_at
+            await work(taken, settings, leaving, pool.leave, warm=warm)
     except Spent as e:
         log.info("another worker was faster", session=str(e))
     finally:

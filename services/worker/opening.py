@@ -1,15 +1,17 @@
 """Opening a session's workspace: its repository, its setup, each step told."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from schemas.events import Notice
 from schemas.work import Assignment
+from services.runtime.lifecycle import cancel
 from services.worker.access import Access
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings
-from services.worker.workspace import Workspace, WorkspaceError, ensure_bare, open_workspace
+from services.worker.workspace import Repository, Workspace, WorkspaceError, ensure_bare, open_repository
 from services.worker.workspace.remote import parse
 
 Tell = Callable[[str], None]
@@ -31,25 +33,63 @@ class Opening:
         self._assignment = assignment
         self._access = access
         self._owner = assignment.owner or assignment.user
+        self._bringing: asyncio.Task[Repository] | None = None
+        self._step = "is preparing the workspace..."
+        self._tell: Tell | None = None
         self.half_done = False
         self.repo = ""
 
-    async def clone(self, opener: Waiting, tell: Tell) -> Workspace:
-        """Return the workspace on the session's repository, else on the settings', else on its owner's."""
-        tell("is preparing the workspace...")
-        deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+    def begin(self) -> asyncio.Task[Repository]:
+        """Bring the repository here, unless that has begun: it takes long, and does not depend on what was said."""
+        if self._bringing is None:
+            self._bringing = asyncio.create_task(self._bring(), name="repository")
+        return self._bringing
+
+    async def workspace(self, opener: Waiting, tell: Tell) -> Workspace:
+        """Return the workspace on the session's branch, begun for what `opener` said where there is none."""
+        self._tell = tell
+        tell(self._step)
+        try:
+            repository = await self.begin()
+            known, deadline = self._assignment.branch or "", self._deadline()
+            workspace = await repository.on_branch(opener.said.text, known, deadline=deadline)
+        except BaseException:
+            await self.close()
+            raise
+        self._bringing = None
+        return workspace
+
+    async def close(self) -> None:
+        """Leave nothing of what `begin` began and became no workspace; whoever waited for it knows how it ended."""
+        bringing, self._bringing = self._bringing, None
+        if bringing is None:
+            return
+        with contextlib.suppress(Exception):
+            await cancel(bringing)
+        if not bringing.cancelled() and not bringing.exception():
+            bringing.result().close()
+
+    async def _bring(self) -> Repository:
+        """Bring the session's repository, else the settings', else its owner's."""
+        deadline = self._deadline()
         address = await self._address(self._assignment.repo, deadline)
-        return await open_workspace(
+        return await open_repository(
             path=self._settings.data / "workspaces" / str(self._log.key),
             url=address,
             credential=self._access.credential(address, self._settings.repo),
             thread=self._log.key.thread,
-            known=self._assignment.branch or "",
-            title=opener.said.text,
             worker=self._settings.worker,
             deadline=deadline,
-            progress=tell,
+            progress=self._progress,
         )
+
+    def _progress(self, step: str) -> None:
+        self._step = step
+        if self._tell:
+            self._tell(step)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._settings.workspace_seconds
 
     async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""

@@ -1,6 +1,7 @@
 """One session on this worker: claimed, caught up with, turn after turn, until idle, handed over or lost."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,6 @@ from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.line import Line
 from services.worker.place import Place
-from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings
@@ -28,17 +28,28 @@ from services.worker.turns import Turns
 
 log = structlog.get_logger(__name__)
 
+# Nobody looks at what a worker uses before its agent works; to look, and to load what looks, takes milliseconds.
+SAMPLES_AFTER_SECONDS = 1.0
+
 
 class Session:
-    """The session of one assignment."""
+    """The session of one assignment; no agent is started in it before `leave_pool` is done."""
 
     def __init__(
-        self, bus: Bus, settings: WorkerSettings, taken: Taken, access: Access, *, warm: bool
+        self,
+        bus: Bus,
+        settings: WorkerSettings,
+        taken: Taken,
+        access: Access,
+        leave_pool: Callable[[], Awaitable[None]],
+        *,
+        warm: bool,
     ) -> None:
         self._bus = bus
         self._settings = settings
         self._assignment = taken.assignment
         self._access = access
+        self._leave_pool = leave_pool
         self._lease = taken.lease
         self._key = taken.assignment.key
         self._place = self._make_place(warm)
@@ -141,13 +152,15 @@ class Session:
         await station.saving.aside(station.work)
 
     async def _work(self) -> None:
-        follows = await self._place.log.claim(
+        self._place.station.begin()
+        claiming = self._place.log.claim(
             self._settings.worker, self._lease.token, self._assignment.attempt, self._lease.fresh
         )
+        follows, _ = await asyncio.gather(claiming, self._leave_pool())
         # Nobody can have ended the turn since the lease is ours: what was told before the claim is still true.
         await self._hearing.caught_up.wait()
         self._catch_up()
-        sampling = asyncio.create_task(sample_for_ever(self._place, self._settings.data), name="resources")
+        sampling = asyncio.create_task(self._sample(), name="resources")
         try:
             await self._turns.first(follows)
             await self._turns.others()
@@ -156,6 +169,13 @@ class Session:
         finally:
             await self._turns.stop()
             await cancel(sampling)
+
+    async def _sample(self) -> None:
+        """Tell what is used, for ever."""
+        await asyncio.sleep(SAMPLES_AFTER_SECONDS)
+        from services.worker.resources import sample_for_ever  # noqa: PLC0415 (a start waits for no psutil)
+
+        await sample_for_ever(self._place, self._settings.data)
 
     async def _saved_and_wanted(self) -> bool:
         """Save what there is; whether somebody said something meanwhile that this worker may still take."""

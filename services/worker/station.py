@@ -103,6 +103,10 @@ class Station:
         known, self._told = self._told, self.instructions
         return "" if known == self.instructions else wishes(self.instructions)
 
+    def begin(self) -> None:
+        """Begin with what `prepare` will wait for longest."""
+        self._opening.begin()
+
     async def prepare(self, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
 
@@ -126,7 +130,7 @@ class Station:
         restoring = asyncio.create_task(self._recall.restore(opener.sequence, tell), name="restore")
         try:
             if self.workspace is None:
-                self.workspace = await self._opening.clone(opener, tell)
+                self.workspace = await self._opening.workspace(opener, tell)
             await self._opening.set_up(self.workspace, opener.sequence, tell)
             await restoring
         finally:
@@ -198,6 +202,7 @@ class Station:
         """Leave nothing running; raises nothing that has to do with the agent."""
         await self.end_agent()
         await self.saving.settled()
+        await self._opening.close()
         if self.workspace is not None:
             self.workspace.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -21,12 +21,22 @@ from services.worker.settings import WorkerSettings
 log = structlog.get_logger(__name__)
 
 
-async def work(taken: Taken, settings: WorkerSettings, leaving: asyncio.Event, *, warm: bool) -> None:
-    """Work on the session; with `leaving` it is handed over. `warm` tells that this worker waited for it."""
+async def work(
+    taken: Taken,
+    settings: WorkerSettings,
+    leaving: asyncio.Event,
+    leave_pool: Callable[[], Awaitable[None]],
+    *,
+    warm: bool,
+) -> None:
+    """Work on the session; with `leaving` it is handed over. `warm` tells that this worker waited for it.
+
+    `leave_pool` drops what no agent may find: none is started before that is done.
+    """
     bus = taken.bus
     access = Access.of(os.environ, bus.secrets if isinstance(bus, SessionBus) else Secrets())
     hide(access.secrets(settings.repo), settings)
-    session = Session(bus, settings, taken, access, warm=warm)
+    session = Session(bus, settings, taken, access, leave_pool, warm=warm)
     with within(taken.headers):
         working = asyncio.create_task(session.run(), name="session")
     gone = asyncio.create_task(leaving.wait(), name="leave")

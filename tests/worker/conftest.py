@@ -34,6 +34,10 @@ from tests.messages_api import MessagesApi
 ADA = Person(id="U1", name="Ada")
 
 
+async def in_no_pool() -> None:
+    """There is none to leave."""
+
+
 class Thread:
     """One Slack thread as its people and its log see it; `archive` and `desk` answer in the other services' place."""
 
@@ -78,7 +82,8 @@ class Thread:
         async def work() -> None:
             taken = await take(self.bus, "default", name)
             settings = msgspec.structs.replace(self.settings, worker=name)
-            self.session = Session(self.bus, settings, taken, Access.of(os.environ, Secrets()), warm=True)
+            access = Access.of(os.environ, Secrets())
+            self.session = Session(self.bus, settings, taken, access, in_no_pool, warm=True)
             await self.session.run()
 
         self.worker = asyncio.create_task(work())

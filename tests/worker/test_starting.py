@@ -15,6 +15,7 @@ from services.runtime.follow import read
 from services.runtime.traceparent import within
 from services.worker.assignment import take
 from services.worker.working import work
+from tests.worker.conftest import in_no_pool
 
 ROOT = Path(__file__).parents[2]
 # Pages, tables, spans, metrics that nobody reads, an event loop that forks slowly, and what only a session needs.
@@ -65,7 +66,7 @@ async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> 
         await thread.assign(turn)
     settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
     taken = await take(thread.bus, "default", "w-1")
-    await work(taken, settings, asyncio.Event(), warm=True)
+    await work(taken, settings, asyncio.Event(), in_no_pool, warm=True)
     written = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.out"])
     assert len(written) > 3
     assert {each.headers["traceparent"].split("-")[1] for each in written} == {TRACE}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.workspace import Workspace, ensure_bare, open_workspace
+from services.worker.workspace import Workspace, ensure_bare, open_repository
 from services.worker.workspace.git import Git
 from tests.workspace.people import THREAD, seed, soon
 
@@ -50,16 +50,21 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     async def open_on(
         machine: str, url: Path | str, *, thread: str = THREAD, title: str = "Fix the login", **more
     ):
-        workspace = await open_workspace(
+        deadline, known = more.pop("deadline", soon()), more.pop("known", "")
+        repository = await open_repository(
             path=tmp_path / machine,
             url=str(url),
             thread=thread,
-            title=title,
             worker=f"worker-{machine}" if machine.isalnum() else "worker-x",
-            deadline=more.pop("deadline", soon()),
+            deadline=deadline,
             progress=more.pop("progress", lambda _: None),
             **more,
         )
+        try:
+            workspace = await repository.on_branch(title, known, deadline=deadline)
+        except BaseException:
+            repository.close()
+            raise
         all_opened.append(workspace)
         return workspace
 

@@ -6,7 +6,7 @@ The repository and everything in the workspace are hostile: nothing that they co
 """
 
 from services.worker.workspace.autosave import Commit
-from services.worker.workspace.checkout import ensure_bare, open_workspace
+from services.worker.workspace.checkout import Repository, ensure_bare, open_repository
 from services.worker.workspace.credentials import Credential
 from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.naming import Author
@@ -21,9 +21,10 @@ __all__ = [
     "Commit",
     "Credential",
     "Push",
+    "Repository",
     "SetupResult",
     "Workspace",
     "WorkspaceError",
     "ensure_bare",
-    "open_workspace",
+    "open_repository",
 ]

@@ -1,10 +1,11 @@
-"""Opening a workspace: clone into an empty folder or go on in the session's own, then take its branch."""
+"""Bringing a repository: cloned into an empty folder, or brought up to date in the session's own; then its branch."""
 
 import asyncio
 import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.worker.workspace import branch, state
@@ -22,31 +23,61 @@ PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
 VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
 
 
-async def open_workspace(
+@dataclass(kw_only=True)
+class Repository:
+    """The session's repository in its folder `path`, up to date with its remote, on whatever branch it was left on."""
+
+    path: Path
+    worker: str
+    resumed: bool
+    git: Git
+    state: State
+
+    async def on_branch(self, title: str, known: str, *, deadline: float) -> Workspace:
+        """Return the workspace on the session's branch: what `close` removes is its own from here on.
+
+        The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after `title`.
+        Raises `WorkspaceError`.
+        """
+        name = await branch.take(self.git, self.state, title, known, deadline=deadline)
+        state.store(self.path / ".git", self.state)
+        return Workspace(
+            path=self.path,
+            branch=name,
+            base=self.state.base,
+            worker=self.worker,
+            resumed=self.resumed,
+            git=self.git,
+            state=self.state,
+        )
+
+    def close(self) -> None:
+        """Remove what was kept outside the folder, which stays."""
+        self.git.close()
+
+
+async def open_repository(
     *,
     path: Path,
     url: str,
     thread: str,
-    title: str,
     worker: str,
     deadline: float,
     progress: Callable[[str], None],
-    known: str = "",
     credential: Credential | None = None,
-) -> Workspace:
-    """Make `path` the workspace of this session: its repository at `url`, on the session's branch.
+) -> Repository:
+    """Bring this session's repository at `url` to `path`: cloned, or fetched where this session left it there before.
 
-    The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after `title`.
-    `deadline` is a time of the event loop. A workspace that this session left at `path` is used again, with all work in
-    it. `close` the result. Raises `WorkspaceError`.
+    `deadline` is a time of the event loop. All work that is at `path` stays. `close` the result, or the workspace that
+    becomes of it. Raises `WorkspaceError`.
     """
     branch_prefix(thread)
     if not TOKEN.fullmatch(worker):
         raise WorkspaceError("The worker's name cannot be part of a ref.")
     git = Git(parse(url), credential)
     try:
-        return await _open(
-            git, Path.cwd() / path, thread, title, worker, known=known, deadline=deadline, progress=progress
+        return await _bring(
+            git, Path.cwd() / path, thread, worker=worker, deadline=deadline, progress=progress
         )
     except OSError as e:
         git.close()
@@ -56,17 +87,9 @@ async def open_workspace(
         raise
 
 
-async def _open(
-    git: Git,
-    path: Path,
-    thread: str,
-    title: str,
-    worker: str,
-    *,
-    known: str,
-    deadline: float,
-    progress: Callable[[str], None],
-) -> Workspace:
+async def _bring(
+    git: Git, path: Path, thread: str, *, worker: str, deadline: float, progress: Callable[[str], None]
+) -> Repository:
     again = _has_git(path)
     if again:
         found = state.load(path / ".git", url=git.remote.url, thread=thread)
@@ -74,15 +97,10 @@ async def _open(
         await git.fetch(deadline=deadline)
     else:
         progress("Cloning the repository")
-        found = await _clone(
-            git, path, State(url=git.remote.url, thread=thread), deadline=deadline, progress=progress
-        )
+        fresh = State(url=git.remote.url, thread=thread)
+        found = await _clone(git, path, fresh, deadline=deadline, progress=progress)
         git.bind(path)
-    name = await branch.take(git, found, title, known, deadline=deadline)
-    state.store(path / ".git", found)
-    return Workspace(
-        path=path, branch=name, base=found.base, worker=worker, resumed=again, git=git, state=found
-    )
+    return Repository(path=path, worker=worker, resumed=again, git=git, state=found)
 
 
 def _has_git(path: Path) -> bool:
