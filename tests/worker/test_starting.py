@@ -1,7 +1,9 @@
 """A worker that comes up: what it loads for that, and whose trace its work belongs to."""
 
 import asyncio
+import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,18 +12,25 @@ from pathlib import Path
 import msgspec
 import pytest
 import structlog
+from nats.aio import client
+from nats.js import api
 
 from services.runtime.follow import read
 from services.runtime.traceparent import within
+from services.worker import lean
 from services.worker.assignment import take
 from services.worker.working import work
 from tests.worker.conftest import in_no_pool
 
 ROOT = Path(__file__).parents[2]
-# Pages, tables, spans, metrics that nobody reads, an event loop that forks slowly, and what only a session needs.
+# Pages, tables, green threads, a version of no use, an API that is not spoken, spans, metrics that nobody reads, an event
+# loop that forks slowly, and what only a session needs.
 NOT_NEEDED = (
     "aiohttp",
     "rich",
+    "greenlet",
+    "importlib.metadata",
+    "nats.js.api",
     "opentelemetry",
     "prometheus_client",
     "uvloop",
@@ -58,6 +67,17 @@ def test_it_waits_for_no_library_that_it_does_not_need_to_come_in() -> None:
     names = done.stdout.split()
     assert "services.worker.app" in names
     assert not [name for name in names if f"{name}.".startswith(tuple(f"{each}." for each in NOT_NEEDED))]
+
+
+def test_nats_asks_its_own_api_for_nothing_that_the_stand_in_lacks() -> None:
+    asked = set(re.findall(r"\bnats\.js\.(\w+)\.?([\w.]*)", inspect.getsource(client)))
+    # By the first two somebody would speak it.
+    assert asked - {("JetStreamContext", ""), ("JetStreamManager", "")} == {
+        ("api", f"Header.{each}") for each in ("STATUS", "STATUS.value", "DESCRIPTION", "CONSUMER_STALLED")
+    }
+    assert {each.name: each.value for each in lean.Header}.items() <= {
+        each.name: each.value for each in api.Header
+    }.items()
 
 
 async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> None:
