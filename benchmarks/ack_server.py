@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -112,4 +113,6 @@ async def _main(serve: Serve) -> None:
 
 if __name__ == "__main__":
     configure_logging("bench", form="text", level="ERROR")
+    # As every process of ours does.
+    gc.freeze()
     uvloop.run(_main(told(Serve)))

@@ -1,6 +1,7 @@
 """The life of a process of ours: settings, log, its event loop, an end that says why."""
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -62,6 +63,9 @@ def main(
         known = Redaction(secrets_in(os.environ))
         configure_logging(name, form=loaded.log_form, level=loaded.log_level, redaction=known)
         os.umask(0o077)
+        # What is loaded by now stays: no search for garbage goes through it again.
+        gc.freeze()
+        gc.enable()
         run(start())
     except (SettingsError, Unavailable) as e:
         sys.stderr.write(f"threadmill {name}: {e}\n")

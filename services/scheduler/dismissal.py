@@ -38,12 +38,19 @@ class Dismissal:
             await self._launcher.kill(worker)
         return False
 
-    async def retire(self, key: SessionKey, holder: str) -> None:
-        """Ask the holder of `key` to leave, once. Raises `Unavailable`."""
-        if holder in self._asked or not await self._is_ours(key, holder):
-            return
-        if await self._launcher.retire(holder):
+    def asked(self, holder: str) -> bool:
+        """Tell whether `holder` was asked to leave, and is not gone yet."""
+        return holder in self._asked
+
+    async def retire(self, key: SessionKey, holder: str) -> bool:
+        """Ask the holder of `key` to leave, once; False where it is none of ours. Raises `Unavailable`."""
+        if (
+            not self.asked(holder)
+            and await self._is_ours(key, holder)
+            and await self._launcher.retire(holder)
+        ):
             self._asked.add(holder)
+        return self.asked(holder)
 
     def see_off(self, key: SessionKey, former: str) -> None:
         """`former` lost the lease of `key`: it saves what it has and leaves, or loses its place."""

@@ -14,7 +14,7 @@ AT_HAND = 20_000
 
 
 class Memories:
-    """The memory of every session; `on_change` hears of those that another replica wrote."""
+    """The memory of every session; `on_change` hears of those that another replica wrote, and may hear of our own."""
 
     def __init__(self, bus: Bus, on_change: Callable[[SessionKey], None]) -> None:
         self._bucket = Bucket(bus, TURNS.name, Turns)
@@ -29,10 +29,13 @@ class Memories:
 
     async def put(self, key: SessionKey, memory: Turns, revision: int) -> int:
         """Write `memory`. Raises `Conflict` (the next `get` asks the broker) and `Unavailable`."""
+        known = self._entries.get(key)
         try:
             written = await self._bucket.put(str(key), memory, revision)
         except BaseException:
-            self._entries.pop(key, None)
+            # What stands there now is another's, where that was heard of meanwhile.
+            if self._entries.get(key) is known:
+                self._entries.pop(key, None)
             raise
         self._keep(key, Entry(str(key), memory, written))
         return written

@@ -100,10 +100,10 @@ class Staff:
 
         Whoever was let into another session meanwhile is about to take its lease. Raises `Unavailable`.
         """
-        passed = self.roster.idlers(key, turn, taken_by)
-        if idlers := [name for name in sorted(passed) if await self._grants.of(name) is None]:
-            log.warning("workers that take no work are ended", workers=idlers)
-            await self._hiring.let_go(idlers, at_once=True)
+        for name in sorted(self.roster.idlers(key, turn, taken_by)):
+            if await self._grants.of(name) in {None, str(key)}:
+                log.warning("a worker that takes no work is ended", worker=name, session=str(key))
+                await self._hiring.let_go([name], at_once=True)
 
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start.
@@ -112,10 +112,16 @@ class Staff:
         """
         active = {key for key, _ in self._memories.active()}
         idle = [(key, held) for key, held in self._leases.by_workers() if key not in active]
-        for key, held in sorted(idle, key=lambda each: each[1].since)[:places]:
-            # Leases and memories come by two ways: a session may be heard to be held before it is heard to be open.
-            if await self._memories.is_idle(key):
-                await self._dismissal.retire(key, held.holder)
+        for key, held in sorted(idle, key=lambda each: each[1].since):
+            if places > 0 and await self._leaves(key, held.holder):
+                places -= 1
+
+    async def _leaves(self, key: SessionKey, holder: str) -> bool:
+        """Ask the holder of `key` to leave, once; False where it works, or is none of ours."""
+        if self._dismissal.asked(holder):
+            return True
+        # Leases and memories come by two ways: a session may be heard to be held before it is heard to be open.
+        return await self._memories.is_idle(key) and await self._dismissal.retire(key, holder)
 
     async def run(self) -> None:
         """Launch what is missing and hear of exits, for ever."""

@@ -1,5 +1,6 @@
 """From the pool into a session: the worker shows what it took, and is let into that session and nothing else."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -99,14 +100,14 @@ class Pool:
         self.bus = bus
         self.enter = enter
         self.renewal = renewal
-        self._left = False
+        self._leaving: asyncio.Task[None] | None = None
 
     @classmethod
     async def guarded(cls, settings: WorkerSettings, proof: Proof, on_closed: Callable[[], None]) -> Self:
         """Wait with the proof of the pool alone; `on_closed` hears that this connection or the session's is lost."""
 
         def closed() -> None:
-            if not pool._left:
+            if not pool._leaving:
                 on_closed()
 
         name = settings.worker
@@ -117,10 +118,12 @@ class Pool:
         return pool
 
     async def leave(self) -> None:
-        """Drop what the pool needed, where the session has a connection of its own."""
-        if self.enter is not None and not self._left:
-            self._left = True
-            await close_connection(self.bus.client)
+        """Drop what the pool needed, where the session has a connection of its own; done when any call of it returns."""
+        if self.enter is None:
+            return
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(close_connection(self.bus.client), name="leave pool")
+        await asyncio.shield(self._leaving)
 
 
 class SessionBus(Bus):

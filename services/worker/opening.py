@@ -1,8 +1,9 @@
 """Opening a session's workspace: its repository, its setup, each step told."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
+
+import structlog
 
 from schemas.events import Notice
 from schemas.work import Assignment
@@ -14,8 +15,11 @@ from services.worker.settings import WorkerSettings
 from services.worker.workspace import Repository, Workspace, WorkspaceError, ensure_bare, open_repository
 from services.worker.workspace.remote import parse
 
+log = structlog.get_logger(__name__)
+
 Tell = Callable[[str], None]
 OWN = "own"
+FIRST_STEP = "is preparing the workspace..."
 
 
 class Opening:
@@ -34,7 +38,8 @@ class Opening:
         self._access = access
         self._owner = assignment.owner or assignment.user
         self._bringing: asyncio.Task[Repository] | None = None
-        self._step = "is preparing the workspace..."
+        self._deadline = 0.0
+        self._step = FIRST_STEP
         self._tell: Tell | None = None
         self.half_done = False
         self.repo = ""
@@ -42,6 +47,7 @@ class Opening:
     def begin(self) -> asyncio.Task[Repository]:
         """Bring the repository here, unless that has begun: it takes long, and does not depend on what was said."""
         if self._bringing is None:
+            self._deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
             self._bringing = asyncio.create_task(self._bring(), name="repository")
         return self._bringing
 
@@ -51,8 +57,8 @@ class Opening:
         tell(self._step)
         try:
             repository = await self.begin()
-            known, deadline = self._assignment.branch or "", self._deadline()
-            workspace = await repository.on_branch(opener.said.text, known, deadline=deadline)
+            known = self._assignment.branch or ""
+            workspace = await repository.on_branch(opener.said.text, known, deadline=self._deadline)
         except BaseException:
             await self.close()
             raise
@@ -60,26 +66,30 @@ class Opening:
         return workspace
 
     async def close(self) -> None:
-        """Leave nothing of what `begin` began and became no workspace; whoever waited for it knows how it ended."""
+        """Leave nothing of what `begin` began and became no workspace: another turn begins anew."""
         bringing, self._bringing = self._bringing, None
+        self._step, self._tell = FIRST_STEP, None
         if bringing is None:
             return
-        with contextlib.suppress(Exception):
+        try:
             await cancel(bringing)
+        except WorkspaceError:
+            pass  # whoever waited for it told so
+        except Exception:
+            log.exception("a repository could not be brought", session=str(self._log.key))
         if not bringing.cancelled() and not bringing.exception():
             bringing.result().close()
 
     async def _bring(self) -> Repository:
         """Bring the session's repository, else the settings', else its owner's."""
-        deadline = self._deadline()
-        address = await self._address(self._assignment.repo, deadline)
+        address = await self._address(self._assignment.repo)
         return await open_repository(
             path=self._settings.data / "workspaces" / str(self._log.key),
             url=address,
             credential=self._access.credential(address, self._settings.repo),
             thread=self._log.key.thread,
             worker=self._settings.worker,
-            deadline=deadline,
+            deadline=self._deadline,
             progress=self._progress,
         )
 
@@ -87,9 +97,6 @@ class Opening:
         self._step = step
         if self._tell:
             self._tell(step)
-
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._settings.workspace_seconds
 
     async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
@@ -101,7 +108,7 @@ class Opening:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
             await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))
 
-    async def _address(self, repo: str | None, deadline: float) -> str:
+    async def _address(self, repo: str | None) -> str:
         configured = self._settings.repo
         if repo == OWN or not (repo or configured):
             if not self._settings.own_repositories:
@@ -109,14 +116,14 @@ class Opening:
                     "No repository is set for this thread, and workers here keep none: set THREADMILL_REPO."
                 )
             self.repo = OWN
-            return await self._own_repository(deadline)
+            return await self._own_repository()
         # An address is kept without its secret, which stands in the settings where it is theirs.
         if configured and (repo is None or parse(configured).url == repo):
             repo = configured
         self.repo = parse(repo or "").url
         return repo or ""
 
-    async def _own_repository(self, deadline: float) -> str:
+    async def _own_repository(self) -> str:
         path = self._settings.data / "repos" / f"{self._log.key.team}-{self._owner.id}.git"
-        await ensure_bare(path, deadline=deadline)
+        await ensure_bare(path, deadline=self._deadline)
         return str(path)

@@ -19,6 +19,7 @@ from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.line import Line
 from services.worker.place import Place
+from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings
@@ -28,7 +29,7 @@ from services.worker.turns import Turns
 
 log = structlog.get_logger(__name__)
 
-# Nobody looks at what a worker uses before its agent works; to look, and to load what looks, takes milliseconds.
+# Nobody looks at what a worker uses before its agent works, and to look at every process takes milliseconds.
 SAMPLES_AFTER_SECONDS = 1.0
 
 
@@ -152,17 +153,18 @@ class Session:
         await station.saving.aside(station.work)
 
     async def _work(self) -> None:
-        self._place.station.begin()
         claiming = self._place.log.claim(
             self._settings.worker, self._lease.token, self._assignment.attempt, self._lease.fresh
         )
         follows, _ = await asyncio.gather(claiming, self._leave_pool())
+        self._place.station.begin()
         # Nobody can have ended the turn since the lease is ours: what was told before the claim is still true.
         await self._hearing.caught_up.wait()
         self._catch_up()
         sampling = asyncio.create_task(self._sample(), name="resources")
         try:
             await self._turns.first(follows)
+            await self._place.station.give_up()
             await self._turns.others()
             while await self._saved_and_wanted():
                 await self._turns.others()
@@ -173,8 +175,6 @@ class Session:
     async def _sample(self) -> None:
         """Tell what is used, for ever."""
         await asyncio.sleep(SAMPLES_AFTER_SECONDS)
-        from services.worker.resources import sample_for_ever  # noqa: PLC0415 (a start waits for no psutil)
-
         await sample_for_ever(self._place, self._settings.data)
 
     async def _saved_and_wanted(self) -> bool:

@@ -107,10 +107,14 @@ class Station:
         """Begin with what `prepare` will wait for longest."""
         self._opening.begin()
 
+    async def give_up(self) -> None:
+        """Drop what `begin` began and no turn was prepared with: who comes next has to have it up to date."""
+        await self._opening.close()
+
     async def prepare(self, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
 
-        Cancelled at any point, it goes on from there the next time.
+        Cancelled at any point, it does what is missing the next time.
         """
         began = time.monotonic()
         await self.saving.settled()

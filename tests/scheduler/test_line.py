@@ -254,8 +254,9 @@ async def test_a_worker_that_takes_no_work_is_replaced(bus, scheduler, launch_ti
     await until(lambda: launcher.killed == launcher.launched[:1])
 
 
+@pytest.mark.parametrize("way", ["into another session", "into this one, where it got stuck"])
 async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idler(
-    bus, scheduler, monkeypatch
+    bus, scheduler, monkeypatch, way: str
 ) -> None:
     looked, replace_idlers = asyncio.Event(), Staff.replace_idlers
 
@@ -271,7 +272,10 @@ async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idle
     await until(lambda: launcher.launched)
     launcher.deaf = False
     thread, other = Thread(bus), Thread(bus)
-    assert await Grants(bus, required=False).give(launcher.launched[0], other.key)
-    assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
+    session = other.key if way == "into another session" else thread.key
+    assert await Grants(bus, required=False).give(launcher.launched[0], session)
+    turn = await thread.say("obey")
     await looked.wait()
-    assert not launcher.killed
+    assert launcher.killed == ([] if session == other.key else launcher.launched[:1])
+    await thread.stop()
+    assert (await thread.ended(turn)).outcome == "cancelled"

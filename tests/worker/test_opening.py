@@ -1,4 +1,4 @@
-"""A session's repository: it is on its way while the session is still being claimed, and in vain leaves nothing."""
+"""A session's repository: it is on its way while the session's log is still being read, and in vain leaves nothing."""
 
 import asyncio
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
-from services.worker.session_log import SessionLog
 from services.worker.workspace.checkout import CLONE
 from services.worker.workspace.git import Git
 from tests.worker.conftest import Thread
 
-claim, connect = SessionLog.claim, Git.connect
+connect, hear = Git.connect, Hearing.run
 
 
 @pytest.fixture(autouse=True)
@@ -20,23 +20,35 @@ def short_lived(thread: Thread) -> None:
     thread.settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
 
 
+@pytest.fixture
+def connects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What git was run for that talks to the remote."""
+    seen: list[str] = []
+
+    async def noted(self: Git, *arguments: str, **more):
+        seen.append(arguments[0])
+        return await connect(self, *arguments, **more)
+
+    monkeypatch.setattr(Git, "connect", noted)
+    return seen
+
+
 def workspace_of(thread: Thread) -> Path:
     return thread.settings.data / "workspaces" / str(thread.key)
 
 
 async def until_cloned(thread: Thread) -> None:
-    while not (workspace_of(thread) / ".git").exists():  # noqa: ASYNC110 (git tells nobody)
+    workspace = workspace_of(thread)
+    while not (workspace / ".git").exists() or (workspace / CLONE).exists():  # noqa: ASYNC110 (git tells nobody)
         await asyncio.sleep(0.01)
 
 
-async def test_it_comes_while_the_session_is_being_claimed(
-    thread: Thread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def late(self: SessionLog, *arguments) -> int:
+async def test_it_comes_while_the_log_is_being_read(thread: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(self: Hearing) -> None:
         await until_cloned(thread)
-        return await claim(self, *arguments)
+        await hear(self)
 
-    monkeypatch.setattr(SessionLog, "claim", late)
+    monkeypatch.setattr(Hearing, "run", late)
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
@@ -50,22 +62,39 @@ async def test_one_that_came_for_nothing_leaves_nothing_unfinished(
     """And nothing beside the workspace, as after every test here."""
     begun = asyncio.Event()
 
-    async def slow(self: Git, *arguments, **more):
-        begun.set()
+    async def slow(self: Git, *arguments: str, **more):
         if far == "begun":
+            await asyncio.to_thread((workspace_of(thread) / CLONE / "half").mkdir, parents=True)
+            begun.set()
             await asyncio.Event().wait()
         return await connect(self, *arguments, **more)
 
-    async def lost(self: SessionLog, *arguments) -> int:
+    async def lost(_: Hearing) -> None:
         await (begun.wait() if far == "begun" else until_cloned(thread))
-        raise LeaseLost(str(self.key))
+        raise LeaseLost(str(thread.key))
 
     monkeypatch.setattr(Git, "connect", slow)
-    monkeypatch.setattr(SessionLog, "claim", lost)
+    monkeypatch.setattr(Hearing, "run", lost)
     thread.start_worker()
     await thread.assign(await thread.say("hello"))
     worker, thread.worker = thread.worker, None
     assert worker
     with pytest.raises(LeaseLost):
         await worker
+    assert "repository" not in {task.get_name() for task in asyncio.all_tasks()}
     assert not (workspace_of(thread) / CLONE).exists()
+
+
+async def test_a_turn_that_is_said_after_one_that_was_over_already_has_it_up_to_date(
+    thread: Thread, connects: list[str]
+) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=60)
+    turn = await thread.say("hello")
+    await thread.stop()
+    await thread.assign(turn)
+    thread.start_worker()
+    assert (await thread.end_of(turn)).outcome == "cancelled"
+    before = len(connects)
+    later = await thread.say("hello again")
+    assert (await thread.end_of(later)).outcome == "completed"
+    assert {*connects[before:]} & {"clone", "fetch"}

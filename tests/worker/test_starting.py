@@ -1,7 +1,6 @@
 """A worker that comes up: what it loads for that, and whose trace its work belongs to."""
 
 import asyncio
-import inspect
 import os
 import re
 import subprocess
@@ -10,17 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import nats
 import pytest
 import structlog
-from nats.aio import client
 from nats.js import api
 
+from schemas.events import Claimed
 from services.runtime.follow import read
 from services.runtime.traceparent import within
 from services.worker import lean
 from services.worker.assignment import take
+from services.worker.station import Station
 from services.worker.working import work
-from tests.worker.conftest import in_no_pool
+from tests.worker.conftest import Thread, in_no_pool
 
 ROOT = Path(__file__).parents[2]
 # Pages, tables, green threads, a version of no use, an API that is not spoken, spans, metrics that nobody reads, an event
@@ -45,6 +46,8 @@ try:
 except SystemExit:
     print(*(name for name, module in sys.modules.items() if module))
 """
+# Uses of it outside of its own package, those in examples among them.
+ASKS = re.compile(r"\bnats\.js\.[\w.]+|from nats\.js import|from nats import js")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -70,14 +73,16 @@ def test_it_waits_for_no_library_that_it_does_not_need_to_come_in() -> None:
 
 
 def test_nats_asks_its_own_api_for_nothing_that_the_stand_in_lacks() -> None:
-    asked = set(re.findall(r"\bnats\.js\.(\w+)\.?([\w.]*)", inspect.getsource(client)))
-    # By the first two somebody would speak it.
-    assert asked - {("JetStreamContext", ""), ("JetStreamManager", "")} == {
-        ("api", f"Header.{each}") for each in ("STATUS", "STATUS.value", "DESCRIPTION", "CONSUMER_STALLED")
+    asked: set[str] = set()
+    package = Path(nats.__file__).parent
+    for file in set(package.rglob("*.py")) - set((package / "js").rglob("*")):
+        asked |= set(ASKS.findall(file.read_text()))
+    # By the first two somebody would speak it, the third one names a type.
+    assert asked - {"nats.js.JetStreamContext", "nats.js.JetStreamManager", "from nats.js import"} == {
+        f"nats.js.api.Header.{each}" for each in ("STATUS", "STATUS.value", "DESCRIPTION", "CONSUMER_STALLED")
     }
-    assert {each.name: each.value for each in lean.Header}.items() <= {
-        each.name: each.value for each in api.Header
-    }.items()
+    ours, theirs = ({each.name: each.value for each in header} for header in (lean.Header, api.Header))
+    assert ours.items() <= theirs.items()
 
 
 async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> None:
@@ -90,3 +95,32 @@ async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> 
     written = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.out"])
     assert len(written) > 3
     assert {each.headers["traceparent"].split("-")[1] for each in written} == {TRACE}
+
+
+async def test_nothing_is_prepared_for_an_agent_before_the_pool_is_left(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, prepare, seen = asyncio.Event(), Station.prepare, []
+
+    async def leave() -> None:
+        await thread.until(lambda event: isinstance(event, Claimed))
+        left.set()
+
+    async def noted(self: Station, *arguments):
+        seen.append(left.is_set())
+        return await prepare(self, *arguments)
+
+    monkeypatch.setattr(Station, "prepare", noted)
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
+    taken = await take(thread.bus, "default", "w-1")
+    await work(taken, settings, asyncio.Event(), leave, warm=True)
+    assert seen == [True]
+
+
+def test_what_was_loaded_before_is_left_alone() -> None:
+    """As where a tracer or a `.pth` file looks versions up: no second copy of it takes its place."""
+    script = "import importlib.metadata as m, rich as r; import services.worker.__main__, sys;"
+    script += "assert (sys.modules['importlib.metadata'], sys.modules['rich']) == (m, r)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

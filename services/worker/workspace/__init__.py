@@ -6,7 +6,8 @@ The repository and everything in the workspace are hostile: nothing that they co
 """
 
 from services.worker.workspace.autosave import Commit
-from services.worker.workspace.checkout import Repository, ensure_bare, open_repository
+from services.worker.workspace.bare import ensure_bare
+from services.worker.workspace.checkout import Repository, open_repository
 from services.worker.workspace.credentials import Credential
 from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.naming import Author

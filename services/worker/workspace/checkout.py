@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,35 +148,3 @@ def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
     state.store(cloned, fresh)
     cloned.rename(git_dir)
     return fresh
-
-
-async def ensure_bare(path: Path, *, deadline: float) -> None:
-    """Create an empty bare repository with the default branch `main` at `path`, unless one is there.
-
-    Any number of callers may do so at once. Raises `WorkspaceError` when something else is in the way.
-    """
-    if _is_repository(path):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    git = Git(parse(str(path)))
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as room:
-            fresh = Path(room) / "repository"
-            await git.run(
-                "init", "-q", "--bare", "--template=", "-b", "main", "--", str(fresh), deadline=deadline
-            )
-            _put(fresh, path)
-    finally:
-        git.close()
-
-
-def _put(fresh: Path, path: Path) -> None:
-    try:
-        fresh.rename(path)
-    except OSError as e:
-        if not _is_repository(path):  # else another caller was faster
-            raise WorkspaceError(f"The repository {path.name} cannot be created: {e.strerror}.") from e
-
-
-def _is_repository(path: Path) -> bool:
-    return (path / "HEAD").is_file()
