@@ -29,7 +29,7 @@ def lean() -> Iterator[None]:
     gc.disable()
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]  # Python's way to say that there is none
-    sys.modules["nats.js"] = jetstream = _jetstream()
+    jetstream = sys.modules.setdefault("nats.js", _jetstream())
     try:
         yield
     finally:

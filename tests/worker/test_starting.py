@@ -121,6 +121,8 @@ async def test_nothing_is_prepared_for_an_agent_before_the_pool_is_left(
 
 def test_what_was_loaded_before_is_left_alone() -> None:
     """As where a tracer or a `.pth` file looks versions up: no second copy of it takes its place."""
-    script = "import importlib.metadata as m, rich as r; import services.worker.__main__, sys;"
-    script += "assert (sys.modules['importlib.metadata'], sys.modules['rich']) == (m, r)"
+    script = (
+        "import importlib.metadata as m, rich as r, nats, nats.js as j; import services.worker.__main__, sys;"
+    )
+    script += "assert (sys.modules['importlib.metadata'], sys.modules['rich'], nats.js) == (m, r, j)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
