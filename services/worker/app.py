@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
+import importlib
 import signal
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import structlog
 
@@ -36,35 +35,20 @@ async def run(settings: WorkerSettings) -> None:
     try:
         pool = await _pool_or_leave(settings, leaving)
     finally:
-        work = await loading
+        await loading
     if pool is not None:
-        await _serve(pool, work, settings, leaving)
+        await _serve(pool, settings, leaving)
 
 
-class Work(Protocol):
-    """`working.work`, which is imported beside the way into the pool."""
-
-    async def __call__(
-        self,
-        taken: Taken,
-        settings: WorkerSettings,
-        leaving: asyncio.Event,
-        leave_pool: Callable[[], Awaitable[None]],
-        *,
-        warm: bool,
-    ) -> None:
-        """Work on the session."""
-
-
-def _load(agent: Kind) -> Work:
+def _load(agent: Kind) -> None:
     """Import all that a session needs: who could not work on one takes none."""
-    from services.worker.working import work  # noqa: PLC0415 (beside the way into the pool)
-
+    importlib.import_module("services.worker.working")
     preload(agent)
-    return work
 
 
-async def _serve(pool: Pool, work: Work, settings: WorkerSettings, leaving: asyncio.Event) -> None:
+async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> None:
+    from services.worker.working import work  # noqa: PLC0415 (loaded beside the way into the pool)
+
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
     taken: Taken | None = None

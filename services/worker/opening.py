@@ -75,7 +75,7 @@ class Opening:
             await cancel(bringing)
         except WorkspaceError:
             pass  # whoever waited for it told so
-        except Exception:
+        except Exception:  # whatever it is, the session still has its lease to give up
             log.exception("a repository could not be brought", session=str(self._log.key))
         if not bringing.cancelled() and not bringing.exception():
             bringing.result().close()

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.buckets import Turns
-from schemas.bus import END, SESSIONS, TURNS
+from schemas.buckets import Lease, Turns
+from schemas.bus import END, LEASES, SESSIONS, TURNS
 from schemas.live import LIVES, Live, Status
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
@@ -134,21 +134,24 @@ async def test_a_worker_keeps_its_place_while_its_turn_is_being_written_down(
     assert (await other.ended(waiting)).outcome == "completed"
 
 
-async def test_a_worker_whose_turn_is_not_heard_of_yet_keeps_its_place(
+async def test_a_worker_whose_turn_is_not_heard_of_yet_keeps_its_place_and_uses_up_no_others(
     bus, scheduler, monkeypatch, room_made
 ) -> None:
-    replica = await scheduler(max_workers=1)
-    busy, other = Thread(bus), Thread(bus)
+    replica = await scheduler(max_workers=2)
+    busy, idle, other = Thread(bus), Thread(bus), Thread(bus)
     turn = await busy.say("obey")
     await until_claimed(busy)
+    await idle.ended(await idle.say("idle"))
+    waits = (await Bucket(bus, LEASES.name, Lease).get(str(idle.key))).value
+    assert waits
     monkeypatch.setattr(Memories, "active", lambda self: iter(()))
     waiting = await other.say("finish")
     await room_made.wait()
-    assert not replica.launcher.retired
+    assert replica.launcher.retired == [waits.holder]
     monkeypatch.undo()
+    assert (await other.ended(waiting)).outcome == "completed"
     await busy.stop()
     assert (await busy.ended(turn)).outcome == "cancelled"
-    assert (await other.ended(waiting)).outcome == "completed"
 
 
 async def test_there_are_never_more_workers_than_allowed(bus, scheduler) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from schemas.base import now
 from schemas.buckets import OpenTurn, Turns
 from schemas.bus import TURNS
@@ -52,12 +54,9 @@ async def test_a_replica_that_was_slower_keeps_what_the_faster_one_wrote(bus, mo
         return await put(self, key, value, known, **more)
 
     monkeypatch.setattr(Bucket, "put", beaten)
-    try:
+    with pytest.raises(Conflict):
         await memories.put(KEY, heard_up_to(2), revision)
-    except Conflict:
-        assert active(memories) == {KEY: heard_up_to(3)}
-    else:
-        raise AssertionError("both wrote")
+    assert active(memories) == {KEY: heard_up_to(3)}
     following.cancel()
 
 
@@ -81,12 +80,9 @@ async def test_what_is_refused_and_not_heard_of_yet_is_asked_for(bus) -> None:
     memories, rival = Memories(bus, lambda key: None), Bucket(bus, TURNS.name, Turns)
     revision = await memories.put(KEY, heard_up_to(1), 0)
     await rival.put(str(KEY), heard_up_to(3), revision)
-    try:
+    with pytest.raises(Conflict):
         await memories.put(KEY, heard_up_to(2), revision)
-    except Conflict:
-        assert (await memories.get(KEY))[0] == heard_up_to(3)
-    else:
-        raise AssertionError("both wrote")
+    assert (await memories.get(KEY))[0] == heard_up_to(3)
 
 
 async def test_idle_is_what_the_broker_says(bus) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
+from services.worker.session_log import SessionLog
 from services.worker.workspace.checkout import CLONE
 from services.worker.workspace.git import Git
 from tests.worker.conftest import Thread
 
-connect, hear = Git.connect, Hearing.run
+claim, connect, hear = SessionLog.claim, Git.connect, Hearing.run
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,24 @@ async def test_it_comes_while_the_log_is_being_read(thread: Thread, monkeypatch:
     turn = await thread.say("hello")
     await thread.assign(turn)
     assert (await thread.end_of(turn)).outcome == "completed"
+
+
+async def test_it_is_not_touched_before_the_session_is_claimed(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+
+    async def noted(self: SessionLog, *arguments) -> int:
+        follows = await claim(self, *arguments)
+        begun.append("repository" in {task.get_name() for task in asyncio.all_tasks()})
+        return follows
+
+    monkeypatch.setattr(SessionLog, "claim", noted)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "completed"
+    assert begun == [False]
 
 
 @pytest.mark.parametrize("far", ["begun", "there"])
