@@ -126,4 +126,6 @@ async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wai
         assert not await handed_over(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
-    assert census.most == FEW
+    # Where Pods end, Kubernetes counts what is used anew from a cache that may not know the newest ones yet, and lets in as
+    # many again. Without a quota all would have been there at once.
+    assert FEW <= census.most <= 2 * FEW < count
