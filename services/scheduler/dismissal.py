@@ -12,7 +12,8 @@ from services.scheduler.leases import Leases
 
 log = structlog.get_logger(__name__)
 
-ENTERING_SECONDS = 2.0
+# As long as a worker may take from its grant to its lease: to ask, to connect, to create it while a broker fails over.
+ENTERING_SECONDS = 20.0
 
 
 class Dismissal:
@@ -23,7 +24,7 @@ class Dismissal:
         self._grants = grants
         self._leases = leases
         self._grace = grace
-        self._leaving: asyncio.Queue[tuple[float, SessionKey, str]] = asyncio.Queue()
+        self._leaving: asyncio.Queue[tuple[SessionKey, str]] = asyncio.Queue()
         self._asked: set[str] = set()
 
     async def kill(self, key: SessionKey, holder: str) -> bool:
@@ -55,17 +56,20 @@ class Dismissal:
     def see_off(self, key: SessionKey, former: str) -> None:
         """`former` lost the lease of `key`: it saves what it has and leaves, or loses its place."""
         if self._launcher.workers():
-            self._leaving.put_nowait((asyncio.get_running_loop().time() + self._grace, key, former))
+            self._leaving.put_nowait((key, former))
 
     async def run(self) -> None:
         """See off, for ever."""
-        while True:
-            due, key, former = await self._leaving.get()
-            await asyncio.sleep(due - asyncio.get_running_loop().time())
-            try:
-                await self._remove(key, former)
-            except Unavailable:
-                self.see_off(key, former)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self._see_off(*await self._leaving.get()))
+
+    async def _see_off(self, key: SessionKey, former: str) -> None:
+        await asyncio.sleep(self._grace)
+        try:
+            await self._remove(key, former)
+        except Unavailable:
+            self.see_off(key, former)
 
     async def _remove(self, key: SessionKey, former: str) -> None:
         left = await self._without_lease(key, former)

@@ -47,9 +47,14 @@ class Roster:
         self._published[key] = Published(turn.turn, turn.start, now(), frozenset(self._there()))
 
     def idlers(self, key: SessionKey, turn: OpenTurn, taken_by: str) -> set[str]:
-        """Return who was there for the start of `turn` and still waits, though another one took it later, or nobody did."""
+        """Return who was there for the start of `turn` and still waits, though another one took it later, or nobody did.
+
+        Where one of them is gone, it may have had the start, and the others were not offered it.
+        """
         start = self._published.get(key)
         if start is None or not self.published(key, turn) or taken_by in start.there:
+            return set()
+        if start.there - set(self._launcher.workers()):
             return set()
         if now() < start.at + TAKES or self._leases.missed_since(start.at):
             return set()

@@ -7,7 +7,9 @@ import pytest
 
 from schemas.buckets import Lease, RateWindow, Summary
 from schemas.bus import LEASE_LIFE, LEASES, RATELIMITS, SUMMARIES
+from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
+from services.scheduler.dismissal import Dismissal
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -94,17 +96,47 @@ async def test_a_lease_that_nobody_renews_is_noticed_though_nobody_says_so(bus, 
     assert not replica.launcher.killed
 
 
-async def test_a_worker_that_does_not_leave_without_its_lease_loses_its_place(bus, scheduler) -> None:
+async def take_lease_away(bus, thread: Thread) -> None:
+    leases = Bucket(bus, LEASES.name, Lease)
+    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+
+
+async def test_a_worker_that_does_not_leave_without_its_lease_loses_its_place(
+    bus, scheduler, monkeypatch
+) -> None:
+    monkeypatch.setattr("services.scheduler.dismissal.ENTERING_SECONDS", 1.0)
     replica = await scheduler(deadline_grace=0.2, max_workers=1, warm=0)
     thread = Thread(bus)
     await thread.say("hang")
     await until_claimed(thread)
     (name,) = replica.launcher.launched
-    leases = Bucket(bus, LEASES.name, Lease)
-    await leases.delete(str(thread.key), (await leases.get(str(thread.key))).revision)
+    await take_lease_away(bus, thread)
     # The next attempt needs the only place that there is.
     await until_claimed(thread, 2)
     assert replica.launcher.killed == [name]
+
+
+async def test_one_that_takes_its_time_to_leave_holds_up_no_other(bus, scheduler, monkeypatch) -> None:
+    slow, remove, asked = Thread(bus), Dismissal._remove, asyncio.Event()
+
+    async def late(self: Dismissal, key: SessionKey, former: str) -> None:
+        if key == slow.key:
+            asked.set()
+            await asyncio.Event().wait()
+        await remove(self, key, former)
+
+    monkeypatch.setattr(Dismissal, "_remove", late)
+    monkeypatch.setattr("services.scheduler.dismissal.ENTERING_SECONDS", 0.1)
+    replica = await scheduler(deadline_grace=0.2, warm=0)
+    await slow.say("hang")
+    await until_claimed(slow)
+    await take_lease_away(bus, slow)
+    await asked.wait()
+    thread = Thread(bus)
+    await thread.say("hang")
+    await until_claimed(thread)
+    await take_lease_away(bus, thread)
+    await until(lambda: replica.launcher.killed)
 
 
 @pytest.mark.parametrize("attempts", [1, 2])

@@ -14,7 +14,7 @@ from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
 from services.scheduler.grants import Grants
 from services.scheduler.memories import Memories
-from services.scheduler.roster import TAKES
+from services.scheduler.roster import TAKES, Roster
 from services.scheduler.staff import Staff
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
@@ -257,18 +257,49 @@ async def test_a_worker_that_takes_no_work_is_replaced(bus, scheduler, launch_ti
     await until(lambda: launcher.killed == launcher.launched[:1])
 
 
-@pytest.mark.parametrize("way", ["into another session", "into this one, where it got stuck"])
-async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idler(
-    bus, scheduler, monkeypatch, way: str
-) -> None:
-    looked, replace_idlers = asyncio.Event(), Staff.replace_idlers
+@pytest.fixture
+def looked(monkeypatch) -> asyncio.Event:
+    """Set once it was looked who let a start pass, at once instead of after a second."""
+    event, replace_idlers = asyncio.Event(), Staff.replace_idlers
 
     async def noted(self, *arguments, **more) -> None:
         await replace_idlers(self, *arguments, **more)
-        looked.set()
+        event.set()
 
     monkeypatch.setattr(Staff, "replace_idlers", noted)
     monkeypatch.setattr("services.scheduler.roster.TAKES", timedelta(0))
+    return event
+
+
+async def test_where_one_is_gone_that_may_have_had_the_turn_nobody_else_is_blamed_for_it(
+    bus, scheduler, looked: asyncio.Event, monkeypatch
+) -> None:
+    handed_out, publish = asyncio.Event(), Roster.publish
+
+    def noted(self, *arguments) -> None:
+        publish(self, *arguments)
+        handed_out.set()
+
+    monkeypatch.setattr(Roster, "publish", noted)
+    launcher = TaskLauncher(bus.client.connected_url.geturl())
+    launcher.deaf = True
+    await scheduler(launcher, warm=2)
+    await until(lambda: len(launcher.launched) == 2)
+    thread = Thread(bus)
+    turn = await thread.say("finish")
+    await handed_out.wait()
+    had, waits = launcher.launched
+    launcher.deaf = False
+    await launcher.kill(had)
+    await looked.wait()
+    assert (await thread.ended(turn)).outcome == "completed"
+    assert waits not in launcher.killed
+
+
+@pytest.mark.parametrize("way", ["into another session", "into this one, where it got stuck"])
+async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idler(
+    bus, scheduler, looked: asyncio.Event, way: str
+) -> None:
     launcher = TaskLauncher(bus.client.connected_url.geturl())
     launcher.deaf = True
     await scheduler(launcher, warm=1)
