@@ -55,6 +55,9 @@ class Intake:
         self._rules = rules
         self._bot = bot
         self._show = show
+        REFUSED.labels(
+            "ingress", "nearly_full"
+        )  # a counter that appears with its first one shows no increase
 
     async def event(self, body: bytes) -> Reply:
         """Take an event of the Events API."""

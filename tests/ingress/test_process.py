@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 
+import aiohttp
 import pytest
 
 from services.local.broker import Broker
@@ -76,6 +77,23 @@ async def test_it_serves_until_told(broker: Broker, bus: Bus, slack: Slack) -> N
     assert code == 0, said
     assert slack.simulator.signing_secret not in said
     assert slack.simulator.bot_token not in said
+
+
+async def test_the_first_refusal_that_calls_somebody_is_seen_as_an_increase(
+    broker: Broker, bus: Bus, slack: Slack
+) -> None:
+    port = free_port()
+    process = await run(
+        environ(broker, slack) | {"THREADMILL_HTTP_PORT": "0", "THREADMILL_HEALTH_PORT": str(port)}
+    )
+    try:
+        await eventually(lambda: listens(port), within=60)
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as page:
+            counted = await page.text()
+    finally:
+        process.terminate()
+    assert await ended(process)
+    assert 'threadmill_refused_total{reason="nearly_full",service="ingress"} 0.0' in counted
 
 
 def environ(broker: Broker, slack: Slack) -> dict[str, str]:

@@ -48,9 +48,9 @@ def composed(folder: Path, *components: str) -> list[Object]:
 @pytest.mark.parametrize(
     "components",
     [
-        ("external-nats", "object-store"),
+        ("external-nats", "object-store", "monitoring"),
         ("nats", "slack-http", "object-store"),
-        ("nats-cluster", "object-store", "simulator", "monitoring"),
+        ("nats-cluster", "object-store", "simulator", "monitoring", "monitoring-nats"),
         ("nats", "object-store", "scale-on-lag"),
     ],
     ids="+".join,
