@@ -20,7 +20,7 @@ from services.runtime.bus import Bus
 MOST_KNOWN = 50_000
 # How long a thread without a mention is not looked up again; one that is mentioned here meanwhile is remembered.
 NOT_AGAIN = 30.0
-# A mention further down starts a session too; one page of a thread is what a reply may cost.
+# A mention further down starts a session too; one page of what a thread has of late is what a reply may cost.
 LOOKED_AT = 100
 # Slack brings what was not taken again at once, after 1 minute and after 5 more; after that, nobody took it.
 STILL_COMES = 600.0
@@ -94,14 +94,14 @@ class Sessions:
 
     async def _mentioned(self, key: SessionKey, mentions: Callable[[Json], bool]) -> str:
         """Return the `ts` of the thread's first mention that may still come, empty when there is none."""
-        messages = await self._page(key.channel, key.thread_ts, LOOKED_AT)
         oldest = f"{time.time() - STILL_COMES:.6f}"
+        messages = await self._page(key.channel, key.thread_ts, LOOKED_AT, oldest)
         found = (str(each["ts"]) for each in messages if str(each.get("ts")) > oldest and mentions(each))
         return next(found, "")
 
-    async def _page(self, channel: str, ts: str, limit: int) -> list[Json]:
+    async def _page(self, channel: str, ts: str, limit: int, oldest: str | None = None) -> list[Json]:
         try:
-            return (await self._api.replies(channel, ts, limit=limit)).messages
+            return (await self._api.replies(channel, ts, limit=limit, oldest=oldest)).messages
         except SlackError as e:
             if e.retriable:
                 raise

@@ -1,6 +1,7 @@
 """What people write in Slack becomes inputs of the right session, each once."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -59,6 +60,22 @@ async def test_a_reply_counts_for_a_replica_that_never_heard_of_the_session(bus:
 
 async def test_a_reply_that_comes_before_its_mention_is_stored_counts(bus: Bus, slack: Slack) -> None:
     root = await slack.says("@threadmill fix it")
+    async with running(bus, slack):
+        reply = await slack.says("and add a test", thread_ts=root)
+        await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")
+
+
+async def test_its_mention_may_stand_at_the_end_of_a_long_thread(
+    bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingress.sessions.LOOKED_AT", 2)
+    clock = slack.simulator.workspace.clock
+    with monkeypatch.context() as earlier:
+        earlier.setattr(clock, "now", lambda: time.time() - 3_600)
+        root = await slack.says("the import drops the last line")
+        for text in ("only for CSV", "since Monday", "who knows about it?"):
+            await slack.says(text, user="U2", thread_ts=root)
+    await slack.says("@threadmill can you fix it?", thread_ts=root)
     async with running(bus, slack):
         reply = await slack.says("and add a test", thread_ts=root)
         await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}")

@@ -254,6 +254,22 @@ async def test_a_channel_that_is_gone_blocks_nobody(
     await place_after(bus, lost, lost_end)
 
 
+async def test_a_bot_that_is_let_in_again_shows_the_next_turn(bus: Bus, slack: Slack, writer: Writer) -> None:
+    await slack.fault("chat.postMessage", error="not_in_channel")
+    session = await slack.session(bus)
+    await session.start()
+    await session.put(events.Notice(turn=session.turn, level="warning", text="nobody reads this"))
+    await slack.until_called("chat.postMessage")
+    await place_after(bus, session, await session.end("nor this"))
+
+    _, session.turn = await session.reply("are you there?")
+    await session.start()
+
+    await session.text("I am.")
+    await session.end("I am.")
+    assert (await session.final())["text"] == "I am."
+
+
 async def test_reactions_that_fail_spoil_nothing(bus: Bus, slack: Slack, writer: Writer) -> None:
     await slack.fault("reactions.*", error="too_many_emoji", times=50)
     session = await slack.session(bus)

@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
+
 from schemas import events
 from schemas.buckets import Cursor, PartitionOwner
 from schemas.bus import CURSORS, WRITERS
+from schemas.keys import SessionKey
 from services.ingress.writer.app import Writer
+from services.ingress.writer.leases import Leases
 from services.ingress.writer.ledger import Mark, metadata
+from services.ingress.writer.partition import partition_of
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict
+from services.runtime.errors import Conflict, Unavailable
 
 from .conftest import (
     FAST,
@@ -44,6 +49,24 @@ async def rewind(bus: Bus, session: Session, sequence: int) -> None:
     cursors = Bucket(bus, CURSORS.name, Cursor)
     entry = await cursors.get(lease_key(session))
     await cursors.put(entry.key, Cursor(sequence=sequence), entry.revision)
+
+
+async def test_what_was_taken_before_the_broker_went_away_is_shown(
+    bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, take = partition_of(SessionKey("T1", "C1", "1-1")), Leases._take
+
+    async def away(self: Leases, number: int) -> None:
+        if number > last:
+            raise Unavailable("the broker went away")
+        await take(self, number)
+
+    monkeypatch.setattr(Leases, "_take", away)
+    async with writing(bus, slack, many=last + 1):
+        session = await slack.session(bus, channel="C1")
+        await session.start()
+        await session.end("There.")
+        assert (await session.final())["text"] == "There."
 
 
 async def test_the_next_writer_goes_on_where_a_dead_one_was(bus: Bus, other_bus: Bus, slack: Slack) -> None:

@@ -96,22 +96,26 @@ class Leases:
             for number in range(PARTITIONS)
             if _key(number) not in entries and number not in self._owned
         ]
-        took = [await self._take(number) for number in free[: max(0, share - len(self._owned))]]
-        if any(took):
-            self._changed()
+        before = set(self._owned)
+        try:
+            for number in free[: max(0, share - len(before))]:
+                await self._take(number)
+        finally:
+            # Those that were taken before one could not be are to be read like any.
+            if set(self._owned) - before:
+                self._changed()
 
-    async def _take(self, number: int) -> bool:
+    async def _take(self, number: int) -> None:
         now = _now()
         try:
             lease = await self._writers.create(_key(number), self._me)
         except Conflict:
-            return False
+            return
         cursor = await self._cursors.get(_key(number))
         place = cursor.value.sequence if cursor.value else 0
         partition = self._make(number, place)
         self._owned[number] = Owned(partition, lease, cursor.revision, now, place)
         log.info("partition taken", partition=number, position=place)
-        return True
 
     async def release(self, number: int) -> None:
         """Finish what is begun in a partition, then leave it to others."""

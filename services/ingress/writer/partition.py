@@ -11,7 +11,7 @@ from schemas.base import MalformedMessage, Message, Unknown
 from schemas.bus import SESSIONS
 from schemas.ends import ENDS
 from schemas.events import EVENTS, Event
-from schemas.inputs import INPUTS
+from schemas.inputs import INPUTS, Said
 from schemas.keys import SessionKey
 from services.ingress.writer.holds import Holds
 from services.ingress.writer.kit import Kit
@@ -94,9 +94,17 @@ class Partition:
                 log.exception("an event is passed over", session=str(key), sequence=sequence)
             release()
 
+        if isinstance(message, Said):
+            self._try_again(key)
         if first and self.horizon is not None and key not in self._waiting:
             self._threads.setdefault(key, Thread(key, self._kit, self._spawn, self._holds.hold))
         self._give(key, before, taken)
+
+    def _try_again(self, key: SessionKey) -> None:
+        """Somebody speaks in the thread: where it could not be written to, it may be possible again."""
+        if (thread := self._threads.get(key)) and thread.gone:
+            thread.forget()
+            del self._threads[key]
 
     def hear(self, key: SessionKey, message: Message | Unknown) -> None:
         """Take a live message for its thread."""

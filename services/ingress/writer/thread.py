@@ -62,9 +62,14 @@ class Thread:
         self.touched = _now()
 
     @property
+    def gone(self) -> bool:
+        """Whether Slack has said that nothing can be written here: nothing more is shown."""
+        return self._sayings.gone
+
+    @property
     def quiet(self) -> bool:
         """Whether the thread may be forgotten: nothing is open, nothing is left to do."""
-        return self.view.idle and not self._sayings.busy and self._live is None
+        return self.view.idle and not self._sayings.busy and (self._live is None or self.gone)
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -86,7 +91,7 @@ class Thread:
         self.touched = _now()
         before = self.view.turn
         todo = self.view.fold(sequence, message)
-        if self._sayings.gone:
+        if self.gone:
             return
         if (turn := self.view.turn) and turn is not before:
             self._begin(turn.number)
@@ -96,7 +101,7 @@ class Thread:
 
     def hear(self, message: Message | Unknown) -> None:
         """Take a live message."""
-        if self._sayings.gone:
+        if self.gone:
             return
         before = self.view.status
         for act in self.view.hear(message):
@@ -112,7 +117,7 @@ class Thread:
         loop.call_later(self._kit.settings.controls_after, self._still_running, turn)
 
     def _still_running(self, turn: int) -> None:
-        if self.view.turn and self.view.turn.number == turn and not self._sayings.gone:
+        if self.view.turn and self.view.turn.number == turn and not self.gone:
             self._controls.want(turn)
 
     # --- showing ----------------------------------------------------------------------------------------------------
@@ -197,7 +202,7 @@ class Thread:
 
     async def sweep(self) -> None:
         """Delete what a predecessor, who did not know that it was over, said a second time."""
-        if not self._sayings.gone:
+        if not self.gone:
             await self._once.sweep(self._inherited_from)
 
     async def leave(self) -> None:
