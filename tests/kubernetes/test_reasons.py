@@ -2,7 +2,15 @@
 
 import pytest
 
-from services.scheduler.jobs.reasons import QUOTA, farewell, may_come, refused, trouble, without_pod
+from services.scheduler.jobs.reasons import (
+    QUOTA,
+    farewell,
+    may_come,
+    not_begun,
+    refused,
+    trouble,
+    without_pod,
+)
 
 
 def waiting(reason: str, message: str = "") -> dict:
@@ -111,6 +119,17 @@ def test_why_there_is_no_pod():
     busy = "Operation cannot be fulfilled on resourcequotas: the object has been modified; please apply"
     assert without_pod([quota, {"reason": "FailedCreate", "message": busy, "lastTimestamp": "3"}]) == ""
     assert without_pod([]) == ""
+
+
+@pytest.mark.parametrize("overcome", ["Pulling", "Pulled", "Created", "Started"])
+def test_what_held_a_pod_up_is_no_reason_once_its_kubelet_goes_on(overcome: str) -> None:
+    mount = {"reason": "FailedMount", "message": "timed out", "lastTimestamp": "2026-01-01T00:00:01Z"}
+    later = {"reason": overcome, "lastTimestamp": "2026-01-01T00:00:03Z"}
+    assert not_begun([mount, later]) == ""
+    assert not_begun([mount, later | {"lastTimestamp": mount["lastTimestamp"]}]) == ""
+    again = {"reason": "FailedCreatePodSandBox", "lastTimestamp": "2026-01-01T00:00:05Z"}
+    assert not_begun([mount, later, again]) == "its node cannot make room for it"
+    assert not_begun([mount, {"reason": "Scheduled", "lastTimestamp": later["lastTimestamp"]}]) != ""
 
 
 def test_a_job_that_cannot_be_made() -> None:

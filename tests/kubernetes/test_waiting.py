@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from services.runtime.errors import Unavailable
 from services.scheduler.jobs import waiting as waitings
 from services.scheduler.jobs.deletions import Deletions
 from services.scheduler.jobs.objects import Object
-from services.scheduler.jobs.reasons import AWAY, QUOTA
+from services.scheduler.jobs.reasons import AWAY, NO_NODE, QUOTA
 from services.scheduler.jobs.waiting import Waiting
 from tests.scheduler.until import until
 
@@ -18,7 +19,13 @@ OVER = {"reason": "FailedCreate", "message": "exceeded quota: workers"}
 REFUSED = {"reason": "FailedCreate", "message": "violates PodSecurity"}
 MOUNT = {"reason": "FailedMount", "message": 'secret "door" not found'}
 PENDING: Object = {"metadata": {"uid": "p-1"}, "status": {"phase": "Pending"}}
+NOWHERE: Object = {
+    "metadata": {"uid": "p-1"},
+    "status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
+}
 RUNNING: Object = {"metadata": {"uid": "p-1"}, "status": {"phase": "Running"}}
+# A loop's alarms go off up to so many seconds early.
+CLOCK = 0.005
 
 
 def job(uid: str, **more: str) -> Object:
@@ -31,6 +38,7 @@ class Played:
     def __init__(self) -> None:
         self.events: list[Object] = []
         self.asked = 0
+        self.asked_at: list[float] = []
         self.deleted: list[str] = []
         self.away = False
         self.may_answer = asyncio.Event()
@@ -38,6 +46,7 @@ class Played:
 
     async def events_of(self, uid: str) -> list[Object]:
         self.asked += 1
+        self.asked_at.append(asyncio.get_running_loop().time())
         await self.may_answer.wait()
         return self.events
 
@@ -153,6 +162,47 @@ async def test_what_only_a_pods_events_tell_is_told(waiting, cluster, pods, told
     await until(lambda: told != [])
     assert told == ['a ConfigMap or Secret that it needs is missing, or a volume (secret "door" not found)']
     assert not waiting.is_coming()
+
+
+async def test_a_pods_first_moments_are_let_pass_and_then_it_is_asked_after_by_one_look_at_a_time(
+    waiting, cluster, pods, told, monkeypatch
+) -> None:
+    monkeypatch.setattr(waitings, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(waitings, "LOOK_AT_POD", 0.3)
+    cluster.events = [MOUNT]
+    seen = asyncio.get_running_loop().time()
+    waiting.job_changed(job("a"), "a")
+    comes(waiting, pods, "a", PENDING)
+    await until(lambda: len(cluster.asked_at) >= 5)
+    moments = [0.3, *[0.05] * 4]
+    passed = [later - earlier for earlier, later in itertools.pairwise([seen, *cluster.asked_at])]
+    assert all(took >= least - CLOCK for took, least in zip(passed, moments, strict=False)), passed
+    assert len(told) == 1
+
+
+async def test_a_pod_that_waited_for_a_node_is_let_be_once_it_is_placed(
+    waiting, cluster, pods, told, monkeypatch
+) -> None:
+    waiting.job_changed(job("a"), "a")
+    comes(waiting, pods, "a", NOWHERE)
+    await until(lambda: told == [NO_NODE])
+    monkeypatch.setattr(waitings, "LOOK_AT_POD", 0.3)
+    placed = asyncio.get_running_loop().time()
+    comes(waiting, pods, "a", PENDING)
+    await until(lambda: cluster.asked)
+    assert cluster.asked_at[0] - placed >= 0.3 - CLOCK
+
+
+async def test_a_mount_that_failed_in_passing_is_told_no_more_once_its_image_is_pulled(
+    waiting, cluster, pods, told
+) -> None:
+    cluster.events = [MOUNT]
+    waiting.job_changed(job("a"), "a")
+    comes(waiting, pods, "a", PENDING)
+    await until(lambda: len(told) == 1)
+    cluster.events = [MOUNT, {"reason": "Pulling"}]
+    await until(lambda: told[1:] == [""])
+    assert waiting.is_coming()
 
 
 async def test_a_worker_that_has_not_come_for_long_is_not_on_its_way(waiting, monkeypatch) -> None:

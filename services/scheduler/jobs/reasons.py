@@ -19,6 +19,8 @@ _HELD_UP = {
     "FailedAttachVolume": "a volume of its cannot be attached",
     "FailedCreatePodSandBox": "its node cannot make room for it",
 }
+# What its kubelet does once it is held up no more.
+_GOES_ON = {"Pulling", "Pulled", "Created", "Started"}
 NO_NODE = "no node has room for it"
 AWAY = "the cluster does not answer"
 QUOTA = "the quota of the workers' namespace is used up"
@@ -105,10 +107,17 @@ def without_pod(events: Iterable[Mapping[str, Any]]) -> str:
 
 def not_begun(events: Iterable[Mapping[str, Any]]) -> str:
     """Return why a Pod that is placed does not begin, from its `events`; empty where it just takes its time."""
-    for event in sorted(events, key=_told_at, reverse=True):
+    # Times are in whole seconds: of those that are equal, what goes on came last.
+    for event in sorted(events, key=lambda each: (_told_at(each), _goes_on(each)), reverse=True):
+        if _goes_on(event):
+            return ""
         if sentence := _HELD_UP.get(str(event.get("reason"))):
             return f"{sentence}{_detail(event)}"
     return ""
+
+
+def _goes_on(event: Mapping[str, Any]) -> bool:
+    return event.get("reason") in _GOES_ON
 
 
 def _told_at(event: Mapping[str, Any]) -> str:

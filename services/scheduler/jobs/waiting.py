@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 # The controller makes a Pod within moments; where there is none by then, its events tell why.
 LOOK_AFTER, LOOK_AGAIN = 1.0, 5.0
-# A Pod that is placed and whose container does not come is asked after so much later: its image may be large.
+# A Pod that is placed is asked after only so much later: its image may be large, and a first mount that fails is tried again.
 LOOK_AT_POD = 20.0
 # After the quota was used up, this long passes until a worker is tried again.
 FULL_SECONDS = 5.0
@@ -49,6 +49,7 @@ class Waiting:
         self._jobs: dict[str, Object] = {}
         self._since: dict[str, float] = {}
         self._with_pod: set[str] = set()
+        self._placed: dict[str, float] = {}
         self._troubles: dict[str, str] = {}
         self._told = ""
         self._tell: asyncio.Queue[str] = asyncio.Queue()
@@ -93,6 +94,7 @@ class Waiting:
             self._jobs.pop(uid, None)
             self._since.pop(uid, None)
             self._with_pod.discard(uid)
+            self._placed.pop(uid, None)
             self._trouble(uid, "")
             return
         self._trouble(UNMADE, "")
@@ -109,7 +111,6 @@ class Waiting:
             self._with_pod.add(job)
             self._full = False
             self._trouble(FULL, "")
-            self._look_later(job, LOOK_AT_POD)
         self._trouble(job, trouble(pod))
 
     async def troubles(self) -> AsyncIterator[str]:
@@ -121,12 +122,23 @@ class Waiting:
         """Ask after Jobs without a Pod and Pods that do not begin, for ever."""
         while True:
             uid = await self._looks.get()
-            if uid in self._jobs and not has_begun(self._pod_of(uid)):
-                try:
-                    await (self._look_at_pod(uid) if self._pod_of(uid) else self._look(uid))
-                except (Unavailable, Refused) as e:
-                    log.warning("events cannot be read", error=str(e))
-                self._look_later(uid, LOOK_AGAIN)
+            if uid not in self._jobs or has_begun(self._pod_of(uid)):
+                continue
+            if (early := self._early(uid)) > 0:
+                self._look_later(uid, early)
+                continue
+            try:
+                await (self._look_at_pod(uid) if self._pod_of(uid) else self._look(uid))
+            except (Unavailable, Refused) as e:
+                log.warning("events cannot be read", error=str(e))
+            self._look_later(uid, LOOK_AGAIN)
+
+    def _early(self, uid: str) -> float:
+        pod = self._pod_of(uid)
+        if pod is None or trouble(pod):
+            self._placed.pop(uid, None)
+            return 0
+        return self._placed.setdefault(uid, _now()) + LOOK_AT_POD - _now()
 
     async def _look(self, uid: str) -> None:
         why = without_pod(await self._cluster.events_of(uid))
