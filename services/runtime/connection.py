@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -66,6 +66,10 @@ def _as_text(word: bytes) -> bytes:
     return word.decode(errors="replace").encode()
 
 
+# As many as JetStream keeps of a stream.
+Replicas = Annotated[int, msgspec.Meta(ge=1, le=5)]
+
+
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker is and how to prove who we are. Each of the files may be left out."""
 
@@ -75,7 +79,7 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    replicas: int = 1
+    replicas: Replicas = 1
 
 
 class _Connecting:

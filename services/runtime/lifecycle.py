@@ -16,7 +16,7 @@ from services.runtime.redact import Redaction, secrets_in
 
 Endpoint = Annotated[str | None, msgspec.Meta(extra={"env": "OTEL_EXPORTER_OTLP_ENDPOINT"})]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 # Longer than any of our tasks takes to clean up.
 CANCEL_AGAIN_SECONDS = 5.0
@@ -27,7 +27,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     nats: BusSettings = BusSettings()
     health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
-    health_port: int = 8080
+    health_port: Port = 8080
     log_form: Literal["json", "text"] = "json"
     log_level: Level = "INFO"
     otlp_endpoint: Endpoint = None

@@ -9,6 +9,11 @@ import msgspec
 LaunchSeconds = Annotated[float, msgspec.Meta(gt=0, le=100)]
 # The bucket of the windows forgets after a day.
 WindowSeconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+# They are added to dates, which end.
+TurnSeconds = Annotated[int, msgspec.Meta(gt=0, le=7 * 86_400)]
+Grace = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+# An agent takes no budget of nothing.
+Dollars = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,13 +27,13 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_workers: Annotated[int, msgspec.Meta(ge=1)] = 4
     turns_per_window: Annotated[int, msgspec.Meta(ge=1)] = 5
     window_seconds: WindowSeconds = 900.0
-    turn_seconds: Annotated[int, msgspec.Meta(gt=0)] = 3600
+    turn_seconds: TurnSeconds = 3600
     launch_timeout: LaunchSeconds = 60.0
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
-    max_budget_usd: float | None = None
-    stop_grace: float = 1.0
-    deadline_grace: float = 75.0
-    drain_grace: float = 10.0
+    max_budget_usd: Dollars | None = None
+    stop_grace: Grace = 1.0
+    deadline_grace: Grace = 75.0
+    drain_grace: Grace = 10.0
 
     @property
     def window(self) -> timedelta:

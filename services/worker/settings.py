@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import Port, ProcessSettings
 
 # What the agent gets of the worker's environment: where programs are, and how to reach the model. Nothing else.
 AGENT_NAMES = frozenset(
@@ -44,6 +44,8 @@ AGENT_NAMES = frozenset(
 VENV = Path(sys.executable).parent if sys.prefix != sys.base_prefix else None
 AGENT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_CONFIG_DIR", "AWS_", "VERTEX_")
 
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
 
 class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     """Settings of a worker.
@@ -62,14 +64,14 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     model: str | None = None
     acp_command: tuple[str, ...] = ()
     recording: Path | None = None
-    recording_speed: float = 1.0
+    recording_speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     permission_mode: Literal["ask", "accept-edits", "sandboxed"] = "accept-edits"
     token: Path | None = None
-    idle_seconds: float = 300.0
-    life_seconds: float | None = None
-    setup_seconds: float = 600.0
-    workspace_seconds: float = 300.0
-    health_port: int = 0
+    idle_seconds: Seconds = 300.0
+    life_seconds: Seconds | None = None
+    setup_seconds: Seconds = 600.0
+    workspace_seconds: Seconds = 300.0
+    health_port: Port = 0
 
 
 def agent_environment(environ: Mapping[str, str], ours: Path | None = VENV) -> dict[str, str]:

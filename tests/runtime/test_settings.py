@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.errors import SettingsError
+from services.runtime.lifecycle import ProcessSettings
 from services.runtime.settings import load, names
 
 
@@ -145,3 +146,10 @@ def test_what_is_written_is_what_is_read(
     assert load(Everything, environ, strict=True) == Everything(
         name=name, count=count, on=on, channels=channels, limits=Limits(turns=turns)
     )
+
+
+@pytest.mark.parametrize("setting", [("HEALTH_PORT", "70000"), ("HEALTH_PORT", "-1"), ("NATS_REPLICAS", "0")])
+def test_what_no_port_and_no_number_of_replicas_can_be_is_refused(setting: tuple[str, str]) -> None:
+    name, value = f"THREADMILL_{setting[0]}", setting[1]
+    with pytest.raises(SettingsError, match=name):
+        load(ProcessSettings, {name: value})
