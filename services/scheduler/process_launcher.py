@@ -38,9 +38,10 @@ class ProcessLauncher(OwnWorkers):
         command: Sequence[str] = COMMAND,
         issuer: Issuer | None = None,
     ) -> None:
-        self._data = data
-        self._files = WorkerFiles(data / "workers", issuer)
-        self._extra = dict(extra) | {DATA: str(data)}
+        # The mark of our workers: the same relative path may mean another launcher's folder.
+        self._data = data.absolute()
+        self._files = WorkerFiles(self._data / "workers", issuer)
+        self._extra = dict(extra) | {DATA: str(self._data)}
         self._environ = os.environ if environ is None else environ
         self._command = tuple(command)
         self._running: dict[str, asyncio.subprocess.Process] = {}

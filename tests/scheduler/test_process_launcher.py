@@ -159,6 +159,26 @@ async def test_leftovers_of_an_earlier_run_are_killed_and_told(tmp_path: Path, l
     await other.terminate_all(0)
 
 
+async def test_installations_that_name_the_same_relative_folder_let_each_others_workers_be(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def installed(place: str) -> ProcessLauncher:
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        command = (sys.executable, "-c", f"print('up', flush=True); {SLEEP}")
+        return ProcessLauncher(Path("data"), {}, command=command)
+
+    one = installed("one")
+    name = await one.launch("default")
+    await until_printed(tmp_path / "one" / "data", name, "up")
+    await installed("other").recover()
+    assert of_worker(name)
+    later = ProcessLauncher(tmp_path / "one" / "data", {})
+    await later.recover()
+    assert await anext(aiter(later.exited())) == Exit(name)
+    await one.terminate_all(0)
+
+
 async def test_there_are_never_more_than_so_many_log_files(tmp_path: Path, launch, monkeypatch) -> None:
     monkeypatch.setattr(worker_files, "LOG_FILES", 3)
     launcher = launch("pass")
