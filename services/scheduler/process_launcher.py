@@ -63,7 +63,7 @@ class ProcessLauncher(OwnWorkers):
         if shutil.which(self._command[0]) is None:
             raise LaunchFailed(f"a worker process could not be started: there is no {self._command[0]}")
         try:
-            with self._files.log(name).open("ab") as output:
+            with self._files.log(name, self._running.keys()).open("ab") as output:
                 given = self._files.give(name, pool)
                 process = await asyncio.create_subprocess_exec(
                     *tethered(self._command),

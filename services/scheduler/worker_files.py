@@ -59,11 +59,12 @@ class WorkerFiles:
             self.take_back(name)
         return {file.stem for file in self._folder.glob("w-*.log")} - set(living)
 
-    def log(self, name: str) -> Path:
-        """Return where the worker's output goes; the oldest of too many logs are removed."""
+    def log(self, name: str, living: Collection[str]) -> Path:
+        """Return where the worker's output goes; of too many logs the oldest are removed, but none of the `living`."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = sorted(self._folder.glob("w-*.log"), key=lambda file: file.stat().st_mtime)
-        for old in kept[: max(0, len(kept) - LOG_FILES + 1)]:
+        ended = [file for file in kept if file.stem not in living]
+        for old in ended[: max(0, len(kept) - LOG_FILES + 1)]:
             old.unlink(missing_ok=True)
         return self._folder / f"{name}.log"
 

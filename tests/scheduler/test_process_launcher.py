@@ -189,6 +189,18 @@ async def test_there_are_never_more_than_so_many_log_files(tmp_path: Path, launc
     assert len(list((tmp_path / "workers").iterdir())) == 3
 
 
+async def test_a_worker_that_runs_keeps_its_log_however_long_ago_it_wrote(
+    tmp_path: Path, launch, monkeypatch
+) -> None:
+    monkeypatch.setattr(worker_files, "LOG_FILES", 2)
+    launcher = launch(SLEEP)
+    oldest = await launcher.launch("default")
+    for _ in range(3):
+        await launcher.kill(await launcher.launch("default"))
+    assert (tmp_path / "workers" / f"{oldest}.log").exists()
+    assert len(list((tmp_path / "workers").glob("w-*.log"))) == 2
+
+
 async def test_a_program_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
     launcher = ProcessLauncher(tmp_path, {}, command=(str(tmp_path / "nothing"),))
     with pytest.raises(LaunchFailed, match="could not be started"):
