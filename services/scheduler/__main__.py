@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.credentials import Secrets
 from services.runtime.bus import Bus
+from services.runtime.connection import BusSettings
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
@@ -18,7 +19,7 @@ from services.runtime.service import Service, main, serve_until_told
 from services.runtime.settings import load
 from services.scheduler.app import wire
 from services.scheduler.credentials import Gate
-from services.scheduler.environment import shared_settings
+from services.scheduler.environment import anonymous, shared_settings
 from services.scheduler.launcher import Launcher
 from services.scheduler.process_launcher import ProcessLauncher
 from services.scheduler.secrets import read_secrets
@@ -32,7 +33,8 @@ class SchedulerProcess(ProcessSettings, frozen=True, kw_only=True):
     file tells, of `worker_image` where it names none; `cluster` is the folder of this process's ServiceAccount, and
     `secrets` that of what sessions need: a file each.
 
-    `signing_key` signs the workers' credentials; without one they connect as anybody does, which no Job may.
+    `signing_key` signs the workers' credentials; without one they connect as anybody does, which no Job may, and no worker
+    of a scheduler that says who it is.
     """
 
     data: Path | None = None
@@ -60,11 +62,17 @@ def settings() -> SchedulerProcess:
             "the workers need one place: set either THREADMILL_DATA (processes on this machine, their files in that folder)"
             " or THREADMILL_POOLS (Jobs of the cluster, as that file tells)"
         )
-    if (loaded.nats.creds or loaded.pools) and not loaded.signing_key:
+    if (_is_known(loaded.nats) or loaded.pools) and not loaded.signing_key:
         raise SettingsError(
-            "THREADMILL_SIGNING_KEY is missing: with nats.creds, and in a cluster, workers need credentials, and it signs them"
+            "THREADMILL_SIGNING_KEY is missing: in a cluster, and where the scheduler says who it is (nats.creds,"
+            " nats.nkey_seed, nats.tls_cert, a user in nats.url), workers need credentials of their own, and it signs them;"
+            " `threadmill credentials` writes one"
         )
     return loaded
+
+
+def _is_known(nats: BusSettings) -> bool:
+    return bool(nats.creds or nats.nkey_seed or nats.tls_cert or anonymous(nats.url) != nats.url)
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +80,7 @@ async def staffed(loaded: SchedulerProcess, issuer: Issuer | None) -> AsyncItera
     """Have what launches workers for the body. Raises `SettingsError`."""
     if loaded.pools is None:
         assert loaded.data is not None
-        extra = shared_settings(os.environ) | {"THREADMILL_NATS_URL": loaded.nats.url}
+        extra = shared_settings(os.environ, loaded.nats.url)
         yield Staffing(ProcessLauncher(loaded.data, extra, issuer=issuer))
         return
     from services.scheduler.jobs.staffing import jobs_in  # noqa: PLC0415 (a scheduler on a laptop needs none of it)

@@ -1,5 +1,6 @@
 """The environment that a worker process gets: what it needs to run, what its agent is configured with, nothing else."""
 
+import re
 from collections.abc import Mapping
 
 NAMES = {
@@ -16,6 +17,7 @@ PREFIXES = ("SSL_CERT_", "ANTHROPIC_", "CLAUDE_CODE_", "AWS_", "GOOGLE_", "CLOUD
 WORKER = "THREADMILL_WORKER"
 POOL = "THREADMILL_POOL"
 DATA = "THREADMILL_DATA"
+URL = "THREADMILL_NATS_URL"
 CREDS = "THREADMILL_NATS_CREDS"
 TEMPORARY = "TMPDIR"
 
@@ -28,17 +30,27 @@ def worker_environment(
     return inherited | dict(extra) | {WORKER: name, POOL: pool}
 
 
-def shared_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that workers of a scheduler process get as well: all but those that are its own."""
+def anonymous(url: str) -> str:
+    """Return the broker's `url` without a name, password or token."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", url)
+
+
+def shared_settings(environ: Mapping[str, str], url: str) -> dict[str, str]:
+    """Return the settings that workers of a scheduler process get as well: all but those that are its own.
+
+    They find the broker at `url`, and say by themselves who they are.
+    """
     own = (
         "THREADMILL_SCHEDULER_",
         "THREADMILL_HEALTH_",
         "THREADMILL_SIGNING_",
         "THREADMILL_NATS_CREDS",
         "THREADMILL_NATS_NKEY_",
+        "THREADMILL_NATS_TLS_",
     )
-    return {
+    shared = {
         key: value
         for key, value in environ.items()
         if key.startswith("THREADMILL_") and not key.startswith(own)
     }
+    return shared | {URL: anonymous(url)}

@@ -295,12 +295,33 @@ def worker_processes(tmp_path: Path, broker) -> ProcessLauncher:
 def test_workers_of_a_scheduler_process_share_its_settings_but_not_those_of_its_own() -> None:
     environ = {
         "THREADMILL_AGENT": "recorded",
-        "THREADMILL_NATS_URL": "nats://x",
+        "THREADMILL_NATS_URL": "nats://scheduler:password@x",
+        "THREADMILL_NATS_CA": "/ca",
         "THREADMILL_NATS_CREDS": "/creds",
         "THREADMILL_NATS_NKEY_SEED": "/seed",
+        "THREADMILL_NATS_TLS_CERT": "/cert",
+        "THREADMILL_NATS_TLS_KEY": "/key",
         "THREADMILL_SIGNING_KEY": "/key",
         "THREADMILL_SCHEDULER_WARM": "2",
         "THREADMILL_HEALTH_PORT": "8081",
         "SLACK_BOT_TOKEN": "xoxb-1",
     }
-    assert shared_settings(environ) == {"THREADMILL_AGENT": "recorded", "THREADMILL_NATS_URL": "nats://x"}
+    assert shared_settings(environ, environ["THREADMILL_NATS_URL"]) == {
+        "THREADMILL_AGENT": "recorded",
+        "THREADMILL_NATS_URL": "nats://x",
+        "THREADMILL_NATS_CA": "/ca",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://token@x:4222", "nats://x:4222"),
+        ("name:pass@word@x:4222", "x:4222"),
+        ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+    ],
+)
+def test_workers_are_told_where_the_broker_is_and_not_as_whom_the_scheduler_comes(
+    url: str, shown: str
+) -> None:
+    assert shared_settings({}, url) == {"THREADMILL_NATS_URL": shown}
