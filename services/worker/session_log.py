@@ -13,8 +13,8 @@ from schemas.live import Live
 from schemas.state import StateAppended
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.fit import fitting
 from services.runtime.redact import SHAPES, Redaction
-from services.worker.fit import fitting
 from services.worker.lease import LeaseLost
 from services.worker.masking import masked
 

@@ -8,12 +8,9 @@ import msgspec
 from schemas.base import MOST_DOLLARS, now
 from schemas.ends import TurnEnd, Usage
 from schemas.events import Outcome
+from services.runtime.fit import joined
 from services.worker.agents import protocol
 from services.worker.core import Attempted, Waiting
-
-# Far more than people read, and below what the broker takes in one message.
-MOST_CHARACTERS = 256 * 1024
-CUT = "… (the beginning is left out)\n\n"
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,12 +63,6 @@ class Tally:
             cost_usd=self.cost_usd,
             duration_ms=round((self._earlier + time.monotonic() - self._began) * 1000),
         )
-
-
-def joined(texts: Sequence[str]) -> str:
-    """Return `texts` as one, its beginning left out where it is too long."""
-    whole = "\n\n".join(filter(None, texts))
-    return whole if len(whole) <= MOST_CHARACTERS else CUT + whole[-MOST_CHARACTERS:]
 
 
 def _sum(one: Usage, other: protocol.Usage) -> Usage:

@@ -19,6 +19,7 @@ from schemas.events import EVENTS, Event
 from schemas.inputs import Said
 from schemas.live import LIVES
 from schemas.people import Person
+from services.runtime.fit import fitting
 from services.runtime.redact import SHAPES
 from services.worker.agents import acp_events, claude_events
 from services.worker.agents.claude_turns import Turn
@@ -34,7 +35,6 @@ from services.worker.agents.protocol import (
 from services.worker.agents.questions import Questions
 from services.worker.agents.recorded import RecordedAgent
 from services.worker.core import Attempted, Waiting
-from services.worker.fit import fitting
 from services.worker.narrate import Narrator
 from services.worker.tally import Ending, Tally
 from tests.agents.stories import MemoryState

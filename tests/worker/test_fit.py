@@ -12,11 +12,11 @@ from schemas.ends import TurnEnd
 from schemas.events import PlanStep, PlanUpdated, TextBlock, ToolFinished
 from schemas.people import Person
 from schemas.state import StateAppended
+from services.runtime.fit import MOST_BYTES, MOST_CHARACTERS, fitting
 from services.worker.agents.protocol import Finished
 from services.worker.core import Attempted, Waiting
-from services.worker.fit import MOST_BYTES, fitting
 from services.worker.state import Conversations, _split
-from services.worker.tally import MOST_CHARACTERS, Ending, Tally
+from services.worker.tally import Ending, Tally
 from tests.worker.test_core import said
 
 anything = st.text(st.characters(exclude_categories=()), max_size=50)

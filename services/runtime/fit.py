@@ -1,5 +1,6 @@
-"""Making a message fit the bus: whatever an agent says is encodable and below the broker's limit. Pure."""
+"""Making a message fit the bus: whatever it is made of, it is encodable and below the broker's limit. Pure."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +11,9 @@ from schemas.bus import MAX_PAYLOAD
 # A batch of two, with headers, stays below what the broker takes at once.
 MOST_BYTES = MAX_PAYLOAD // 4
 CUT = "\n… (shortened: it was too long to be kept whole)"
+# Far more than people read, and below what the broker takes in one message.
+MOST_CHARACTERS = 256 * 1024
+LEFT_OUT = "… (the beginning is left out)\n\n"
 
 M = TypeVar("M", bound=Message)
 
@@ -25,6 +29,12 @@ def fitting(message: M) -> M:
     while len(message.encode()) > MOST_BYTES and limit:
         message, limit = _with_texts(message, limit), limit // 2
     return message
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return `texts` as one, its beginning left out where it is too long."""
+    whole = "\n\n".join(filter(None, texts))
+    return whole if len(whole) <= MOST_CHARACTERS else LEFT_OUT + whole[-MOST_CHARACTERS:]
 
 
 def _with_texts(message: M, limit: int) -> M:
