@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from services.cli.words import fail
 from services.local.errors import LocalError
-from services.runtime.errors import SettingsError, Unavailable
+from services.runtime.errors import SettingsError, TooLarge, Unavailable
 
 # A command's name and where its function or group is, in the order of the help.
 COMMANDS = {
@@ -36,7 +36,7 @@ COMMANDS = {
     "sim": "sim:sim",
 }
 # What a command may raise whose text is already the one sentence with the way out.
-TOLD = (LocalError, SettingsError, Unavailable)
+TOLD = (LocalError, SettingsError, TooLarge, Unavailable)
 INTERRUPTED = 130
 
 

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from schemas.base import HEADER_SCHEMA, Message
-from services.runtime.errors import Unavailable
+from services.runtime.errors import TooLarge, Unavailable
 from services.runtime.traceparent import inject
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,10 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Asking:
-    """One connection's way to ask. Everything raises `Unavailable` when there is no answer by its deadline."""
+    """One connection's way to ask.
+
+    Everything raises `Unavailable` when there is no answer by its deadline, and `TooLarge` for what no later try can send.
+    """
 
     def __init__(self, client: Client, *, direct: bool = False) -> None:
         """With `direct`, ask for single messages by their subject, which any replica answers and rights can tell apart."""
@@ -136,7 +139,8 @@ class Asking:
         until: float,
         attempt: float = ATTEMPT_SECONDS,
     ) -> Msg | None:
-        """Ask once, for `attempt` seconds at most; None without an answer."""
+        """Ask once, for `attempt` seconds at most; None without an answer. Raises `TooLarge`."""
+        self.measure(subject, payload, headers)
         left = until - time.monotonic()
         if left <= 0:
             return None
@@ -147,13 +151,20 @@ class Asking:
             return None
 
     async def send(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
-        """Publish without an answer; False, after a moment, where the connection takes nothing now."""
+        """Publish without an answer; False, after a moment, where the connection takes nothing now. Raises `TooLarge`."""
+        self.measure(subject, payload, headers)
         try:
             await self.client.publish(subject, payload, headers=headers)
         except (NatsError, ConnectionError):
             await asyncio.sleep(AGAIN_SECONDS)
             return False
         return True
+
+    def measure(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
+        """Raise `TooLarge` where the broker takes no such message: sent to it, it would end the connection."""
+        size, most = len(payload) + _size(headers or {}), self.client.max_payload
+        if size > most:
+            raise TooLarge(f"{subject}: {size:,} bytes are more than the {most:,} that the broker takes")
 
     async def _request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
@@ -204,6 +215,12 @@ async def reply(asked: Msg, answer: Message) -> None:
         await asked.respond(answer.encode())
     except NatsError as e:
         log.warning("an answer could not be sent", subject=asked.subject, error=str(e) or type(e).__name__)
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Return the bytes of `headers` in NATS's own wire form, which count as the message's."""
+    lines = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
+    return len(b"NATS/1.0\r\n\r\n") + lines if headers else 0
 
 
 def _stored(raw: dict[str, Any]) -> Stored:

@@ -74,7 +74,7 @@ class Bus(Asking):
     async def publish(self, draft: Draft, *, deadline: float = DEFAULT_DEADLINE) -> int:
         """Store `draft` and return its sequence, trying again for `deadline` seconds.
 
-        Raises `Conflict` when its fence does not hold, `StreamFull`, and `Unavailable` when the outcome is unknown.
+        Raises `Conflict` when its fence does not hold, `StreamFull`, `TooLarge`, and `Unavailable` when the outcome is unknown.
         """
         draft_id = draft.id or self.new_id()
         return await self._store(
@@ -114,7 +114,7 @@ class Bus(Asking):
     async def publish_together(self, drafts: Sequence[Draft], *, deadline: float) -> None:
         """Store all of `drafts`, which have nothing to do with each other, or none; tried once, for `deadline` seconds.
 
-        Raises `Conflict` also where one of them is there already, `StreamFull` and `Unavailable`.
+        Raises `Conflict` also where one of them is there already, `StreamFull`, `TooLarge` and `Unavailable`.
         """
         until = time.monotonic() + deadline
         ids = [draft.id or self.new_id() for draft in drafts]
@@ -149,15 +149,23 @@ class Bus(Asking):
         return msgspec.json.decode(reply.data, type=_Ack) if reply else None
 
     async def _attempt_batch(self, drafts: Sequence[Draft], ids: Sequence[str], until: float) -> _Ack | None:
+        *first, last = self._parts(drafts, ids)
+        for part in (*first, last):
+            self.measure(*part)  # one that is refused on its way leaves the others on the stream, unfinished
+        for part in first:
+            if not await self.send(*part):
+                return None
+        return await self._attempt(*last, until)
+
+    def _parts(self, drafts: Sequence[Draft], ids: Sequence[str]) -> list[tuple[str, bytes, dict[str, str]]]:
         batch = self.new_id()
+        parts = []
         for place, (draft, draft_id) in enumerate(zip(drafts, ids, strict=True), start=1):
             headers = self._headers(draft, draft_id) | {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}
             if place == len(drafts):
                 headers[BATCH_COMMIT] = "1"
-                return await self._attempt(draft.subject, draft.message.encode(), headers, until)
-            if not await self.send(draft.subject, draft.message.encode(), headers):
-                break
-        return None
+            parts.append((draft.subject, draft.message.encode(), headers))
+        return parts
 
     async def _ours_or_conflict(self, subject: str, draft_id: str, told: int, until: float) -> int:
         # A retry of our own write is refused as well where the first one was stored: its id tells.

@@ -15,7 +15,7 @@ MAX_REASON = 2000
 
 
 async def bury(bus: Bus, service: str, delivery: Delivery, reason: str) -> None:
-    """Store `delivery` as a dead letter with its reason. Raises `Unavailable` and `StreamFull`."""
+    """Store `delivery` as a dead letter with its reason. Raises `Unavailable`, `StreamFull` and `TooLarge`."""
     letter = dead_letter(service, delivery, reason)
     once = f"dead/{service}/{delivery.subject}/{delivery.sequence}"
     await bus.publish(Draft(subject=letter.subject(), message=letter, id=once))

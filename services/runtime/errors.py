@@ -13,6 +13,10 @@ class Reject(Exception):
     """The message can never be processed: it goes to DEADLETTER with this reason, and blocks nobody."""
 
 
+class TooLarge(Reject):
+    """A message of ours is larger than the broker takes: nothing was stored, and no later try can store it."""
+
+
 class Unavailable(Exception):
     """The broker did not answer before the deadline; whether it stored anything is unknown."""
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from schemas.bus import FILES
 from services.runtime.asking import Stored
 from services.runtime.bus import Bus
-from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.errors import StreamFull, TooLarge, Unavailable
 
 # Far below the broker's maximum payload, and few enough for the largest file that anybody sends.
 CHUNK_BYTES = 2**20
@@ -35,7 +35,7 @@ class Files:
                 await self._bus.publish_raw(f"{subject}.{number}", chunk, {})
             # The first comes last: whoever finds it finds the others.
             await self._bus.publish_raw(f"{subject}.0", chunks[0], headers)
-        except StreamFull as e:
+        except (StreamFull, TooLarge) as e:
             raise Unavailable(f"the file {name} could not be stored: {e}") from e
 
     async def has(self, name: str) -> bool:

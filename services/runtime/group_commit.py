@@ -43,7 +43,7 @@ class GroupCommit:
     async def publish(self, draft: Draft, *, deadline: float) -> None:
         """Store `draft`, which has an id, within `deadline` seconds.
 
-        Raises `Conflict`, `StreamFull` and `Unavailable` as the bus does.
+        Raises `Conflict`, `StreamFull`, `TooLarge` and `Unavailable` as the bus does.
         """
         loop, now = asyncio.get_running_loop(), time.monotonic()
         write = _Write(draft, now, now + deadline, loop.create_future())

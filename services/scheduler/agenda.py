@@ -8,7 +8,7 @@ import structlog
 
 from schemas.base import now
 from schemas.keys import SessionKey
-from services.runtime.errors import Unavailable
+from services.runtime.errors import TooLarge, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +16,7 @@ AGAIN_SECONDS = 1.0
 
 
 class Agenda:
-    """Calls `advance` for a session at once or at its time; one that fails is looked at again."""
+    """Calls `advance` for a session at once or at its time; one that fails is looked at again, unless no later try can help."""
 
     def __init__(self) -> None:
         self._due: asyncio.Queue[SessionKey] = asyncio.Queue()
@@ -60,6 +60,8 @@ class Agenda:
         except Unavailable as e:
             log.warning("the bus is away", session=str(key), error=str(e))
             self.after(key, AGAIN_SECONDS)
+        except TooLarge:  # it stays so until something more is heard of the session
+            log.exception("a session cannot be advanced", session=str(key))
         except Exception:
             log.exception("a session could not be advanced", session=str(key))
             self.after(key, AGAIN_SECONDS)

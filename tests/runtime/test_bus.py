@@ -15,7 +15,7 @@ from schemas.people import Person
 from services.local.broker import Broker
 from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import Conflict, Unavailable
+from services.runtime.errors import Conflict, TooLarge, Unavailable
 from services.runtime.follow import Follow, read
 from services.runtime.topology import apply_map
 
@@ -138,6 +138,19 @@ async def test_without_a_broker_a_write_says_so_in_time(bus: Bus, broker: Broker
     await broker.kill()
     with pytest.raises(Unavailable):
         await bus.publish(out(Notice(text="?"), 0), deadline=0.3)
+
+
+@pytest.mark.parametrize("size", [bus_map.MAX_PAYLOAD, 2 * bus_map.MAX_PAYLOAD], ids=["headers", "text"])
+async def test_what_the_broker_never_takes_is_refused_before_any_of_it_is_sent(bus: Bus, size: int) -> None:
+    sent = bus.client.stats["out_msgs"]
+    room = len(Notice(text="").encode())
+    large = out(Notice(text="x" * (size - room)), 1)
+    with pytest.raises(TooLarge, match="more than the 4,194,304 that the broker takes"):
+        await bus.publish(large)
+    with pytest.raises(TooLarge):
+        await bus.publish_batch([out(Notice(text="first"), 0), large])
+    assert bus.client.stats["out_msgs"] == sent
+    assert await bus.publish(out(Notice(text="small"), 0)) == 1
 
 
 async def test_applying_the_map_again_changes_nothing_and_loses_nothing(bus: Bus) -> None:

@@ -155,6 +155,20 @@ async def test_what_is_rejected_becomes_a_dead_letter_with_all_that_it_was(bus: 
     assert letter.headers["Threadmill-Session"] == "T1.C1.a"
 
 
+async def test_what_needs_an_answer_larger_than_the_broker_takes_becomes_a_dead_letter_at_once(
+    bus: Bus,
+) -> None:
+    async def handle(_: Delivery) -> None:
+        await say(bus, "b", "x" * MAX_PAYLOAD)
+
+    async with Work(bus, handle).running():
+        await say(bus, "a", "tell me all")
+        (letter,) = await letters(bus, 1)
+        await nothing_open(bus)
+    assert letter.deliveries == 1
+    assert "more than the 4,194,304 that the broker takes" in letter.reason
+
+
 async def test_poison_is_tried_a_few_times_then_buried_and_blocks_nobody(bus: Bus) -> None:
     tries = 0
 

@@ -5,6 +5,7 @@ from hashlib import sha256
 import pytest
 
 from services.runtime.bus import Bus
+from services.runtime.errors import Unavailable
 from services.runtime.files import CHUNK_BYTES, CHUNKS, DIGEST, MOST_CHUNKS, Files
 
 
@@ -57,3 +58,9 @@ async def test_a_file_with_a_chunk_larger_than_any_of_ours_is_given_up_there(bus
     for number, chunk in enumerate(chunks):
         await bus.publish_raw(f"files.a.b.{number}", chunk, {} if number else headers)
     assert await Files(bus).get("a/b") is None
+
+
+async def test_a_file_whose_chunks_are_too_large_for_the_broker_could_not_be_stored(bus: Bus) -> None:
+    bus.client._max_payload = CHUNK_BYTES  # what an operator's own broker may say
+    with pytest.raises(Unavailable, match="a/b could not be stored"):
+        await Files(bus).put("a/b", b"x" * CHUNK_BYTES)
