@@ -2,49 +2,26 @@
 
 import contextlib
 
-import msgspec
 import structlog
 
 from schemas.base import MalformedMessage, Message, Unknown, now
 from schemas.buckets import OpenTurn
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, Claimed, CommitPushed, InputTaken, TextBlock, TurnFinished, TurnStarted
+from schemas.events import EVENTS, Claimed, TurnFinished
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Conflict, Unavailable
+from services.runtime.fit import fitting
 from services.runtime.follow import read
 from services.scheduler.core import Verdict
+from services.scheduler.known import Known, known_of
 from services.scheduler.leases import Leases
 
 log = structlog.get_logger(__name__)
 
 # Less than the lease's life that it is read under.
 PATIENCE_SECONDS = 10.0
-
-
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the log tells of a turn that did not come to its own end."""
-
-    inputs: tuple[int, ...]
-    text: str = ""
-    agent: str = ""
-    branch: str = ""
-    commits: tuple[CommitPushed, ...] = ()
-
-
-def known_of(turn: int, events: list[Message | Unknown]) -> Known:
-    """Return what `events` tell of `turn`. Pure."""
-    own = [event for event in events if getattr(event, "turn", None) == turn]
-    taken = [event.sequence for event in own if isinstance(event, InputTaken)]
-    started = [event for event in own if isinstance(event, TurnStarted)]
-    return Known(
-        inputs=tuple(dict.fromkeys([turn, *taken])),
-        text="\n\n".join(event.text for event in own if isinstance(event, TextBlock)),
-        agent=started[-1].agent if started else "",
-        branch=started[-1].branch if started else "",
-        commits=tuple(event for event in own if isinstance(event, CommitPushed)),
-    )
 
 
 class Ending:
@@ -75,7 +52,7 @@ class Ending:
         claimed = await self._claim(key, claim)
         known = known_of(turn.turn, await self._events(key, turn.turn, claimed))
         finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
-        end = self._written(turn, verdict, known)
+        end = fitting(self._written(turn, verdict, known))
         await self._bus.publish_batch(
             [
                 Draft(

@@ -2,7 +2,8 @@
 
 `finish` ends the turn; `idle` ends it and waits for more inputs; `obey` works until it is stopped; `hang` does not even
 then; `die N` is killed in its first N attempts, `freeze N` lives on in them without renewing its lease; `take and die`
-takes one more input first; `hand over` leaves the first time.
+takes one more input first; `hand over` leaves the first time, at a cost, and `hand over, then hang` hangs the second time;
+`talk, then hang` says more than fits into one message first.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from schemas.base import MalformedMessage, now
 from schemas.buckets import Lease
 from schemas.bus import LEASES, SESSIONS, WORK
 from schemas.ends import TurnEnd
-from schemas.events import Claimed, HandedOver, InputTaken, TurnFinished, TurnStarted
+from schemas.events import Claimed, HandedOver, InputTaken, TextBlock, TurnFinished, TurnStarted
 from schemas.inputs import CONTROLS, INPUTS, Said, Stop
 from schemas.keys import SessionKey
 from schemas.work import Admission, Admit, Assignment
@@ -124,15 +125,22 @@ class ScriptedWorker:
         if text == "take and die":
             await self.take_one(turn)
             raise Died
-        if text == "hang":
-            await asyncio.Event().wait()
-        if text == "hand over" and not await self.handed_over_before():
-            await self.say(HandedOver(turn=turn, reason="the pod ends"))
+        if text.startswith("talk"):
+            await self.talk(turn)
+        if text.startswith("hand over") and not await self.handed_over_before():
+            await self.say(HandedOver(turn=turn, reason="the pod ends", cost_usd=0.25))
             return
+        if text.endswith("hang"):
+            await asyncio.Event().wait()
         outcome = "cancelled" if text == "obey" and await self.stopped() else "completed"
         await self.end(turn, outcome)
         if text == "idle":
             await self.wait_for_more(turn)
+
+    async def talk(self, turn: int) -> None:
+        for block in range(6):
+            await self.say(TextBlock(turn=turn, block=block, text=f"{block} " + "x" * 900_000))
+        await self.say(TextBlock(turn=turn, block=6, text="the last words"))
 
     async def text_of(self, sequence: int) -> str:
         stored = await self.bus.at(SESSIONS.name, sequence)

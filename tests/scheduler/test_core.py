@@ -32,7 +32,7 @@ from services.scheduler.core import (
     View,
     decide,
 )
-from services.scheduler.ending import known_of
+from services.scheduler.known import known_of
 from services.scheduler.memory import fold
 from services.scheduler.settings import SchedulerSettings
 
@@ -61,6 +61,12 @@ def open_turn(**changes) -> Turns:
     memory = transitions.opened(after(said(1)), AT, AT + timedelta(hours=1))
     assert memory.open
     return replace(memory, open=replace(memory.open, **changes))
+
+
+def begun(turn: int, at: datetime = AT) -> TurnStarted:
+    return TurnStarted(
+        turn=turn, attempt=1, worker="w", agent="claude", resumed=False, warm=True, branch="b", at=at
+    )
 
 
 def action(memory: Turns, at: datetime = AT, **view):
@@ -180,7 +186,7 @@ def test_what_a_dead_worker_wrote_is_known() -> None:
     known = known_of(
         1,
         [
-            TurnStarted(turn=1, attempt=1, worker="w", agent="claude", resumed=False, warm=True, branch="b"),
+            begun(1),
             InputTaken(turn=1, sequence=3, id="m3"),
             TextBlock(turn=1, block=0, text="one"),
             TextBlock(turn=9, block=0, text="of another turn"),

@@ -67,6 +67,20 @@ async def test_a_worker_that_does_not_obey_is_killed_and_its_turn_ended(bus, sch
     assert len(replica.launcher.killed) == 1
 
 
+async def test_a_turn_with_more_words_than_fit_into_a_message_is_ended_with_the_last_of_them(
+    bus, scheduler
+) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    turn = await thread.say("talk, then hang")
+    await until(lambda: thread.has("the last words"))
+    await thread.stop()
+    end = await thread.ended(turn)
+    assert end.outcome == "cancelled"
+    assert end.text.endswith("xxx\n\nthe last words")
+    assert await thread.claims() == 2
+
+
 async def test_a_stop_that_comes_late_leaves_what_was_said_after_it_alone(bus, scheduler) -> None:
     await scheduler(max_workers=1, warm=0)
     busy, waiting = Thread(bus), Thread(bus)

@@ -67,6 +67,10 @@ class Thread:
     async def starts(self) -> int:
         return await self._count("turn-started")
 
+    async def has(self, words: str) -> bool:
+        last = await self.bus.last(SESSIONS.name, f"session.{self.key}.out")
+        return last is not None and words.encode() in last.data
+
     async def _count(self, kind: str) -> int:
         found = await read(self.bus, SESSIONS.name, [f"session.{self.key}.out"])
         return sum(f'"kind":"{kind}"'.encode() in each.data for each in found)
