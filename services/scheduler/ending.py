@@ -1,6 +1,7 @@
 """Ending a turn that no worker ends: take the lease, claim like anybody, write the end in one batch, release."""
 
 import contextlib
+from datetime import datetime
 
 import structlog
 
@@ -103,16 +104,17 @@ class Ending:
             user=turn.user,
             text=known.text,
             reason=verdict.reason,
-            duration_ms=_worked_ms(turn),
+            cost_usd=known.cost_usd,
+            duration_ms=_worked_ms(known.began),
             attempt=self._attempt(turn),
             agent=known.agent,
             branch=known.branch,
             commits=known.commits,
-            state_complete=not turn.lost,
+            state_complete=known.complete,
             retry_at=verdict.retry_at,
             ours=verdict.ours,
         )
 
 
-def _worked_ms(turn: OpenTurn) -> int:
-    return max(0, int((now() - turn.opened_at).total_seconds() * 1000))
+def _worked_ms(began: datetime | None) -> int:
+    return max(0, int((now() - began).total_seconds() * 1000)) if began else 0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas.base import Message, Unknown
 from schemas.buckets import Turns
 from schemas.ends import TurnEnd
-from schemas.events import CommitPushed, InputTaken, TextBlock, TurnStarted
+from schemas.events import Claimed, CommitPushed, Event, HandedOver, InputTaken, TextBlock, TurnStarted
 from schemas.inputs import Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.people import Person
 from schemas.work import Assignment
@@ -197,6 +197,37 @@ def test_what_a_dead_worker_wrote_is_known() -> None:
     )
     assert (known.inputs, known.text, known.agent, known.branch) == ((1, 3), "one\n\ntwo", "claude", "b")
     assert len(known.commits) == 1
+
+
+def test_a_turn_is_complete_where_no_agent_was_cut_short() -> None:
+    claimed, handed_over = Claimed(turn=1, lease=7, holder="w-1"), HandedOver(turn=1, reason="the pod ends")
+    stories: dict[tuple[Event, ...], bool] = {
+        (): True,
+        (claimed,): True,
+        (begun(9),): True,
+        (claimed, begun(1), handed_over, claimed): True,
+        (claimed, begun(1)): False,
+        (claimed, begun(1), handed_over, claimed, begun(1)): False,
+        (begun(1), HandedOver(turn=9, reason="another turn's")): False,
+    }
+    assert {story: known_of(1, story).complete for story in stories} == stories
+
+
+def test_a_turn_counts_from_its_first_agent_and_costs_what_was_handed_over() -> None:
+    known = known_of(
+        1,
+        [
+            begun(9, at=AT - SECOND),
+            Claimed(turn=1, lease=7, holder="w-1", at=AT),
+            begun(1, at=AT + SECOND),
+            HandedOver(turn=1, reason="the pod ends", cost_usd=0.25),
+            begun(1, at=AT + 2 * SECOND),
+            HandedOver(turn=1, reason="the pod ends", cost_usd=0.75),
+            HandedOver(turn=9, reason="the pod ends", cost_usd=9.0),
+        ],
+    )
+    assert (known.began, known.cost_usd) == (AT + SECOND, 0.75)
+    assert (known_of(1, []).began, known_of(1, []).cost_usd) == (None, 0.0)
 
 
 messages = st.one_of(

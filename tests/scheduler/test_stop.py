@@ -18,6 +18,13 @@ async def until_claimed(thread: Thread, claims: int = 1) -> None:
     await until(claimed)
 
 
+async def until_started(thread: Thread, starts: int = 1) -> None:
+    async def started() -> bool:
+        return await thread.starts() >= starts
+
+    await until(started)
+
+
 async def nothing_more_ends(thread: Thread, ends: int) -> None:
     await asyncio.sleep(0.5)
     assert len(await thread.ends()) == ends
@@ -58,11 +65,11 @@ async def test_a_worker_that_does_not_obey_is_killed_and_its_turn_ended(bus, sch
     replica = await scheduler()
     thread = Thread(bus)
     turn = await thread.say("hang")
-    await until_claimed(thread)
+    await until_started(thread)
     before = time.monotonic()
     await thread.stop()
     end = await thread.ended(turn)
-    assert end.outcome == "cancelled"
+    assert (end.outcome, end.state_complete) == ("cancelled", False)
     assert 0.9 < time.monotonic() - before < 10
     assert len(replica.launcher.killed) == 1
 
@@ -79,6 +86,17 @@ async def test_a_turn_with_more_words_than_fit_into_a_message_is_ended_with_the_
     assert end.outcome == "cancelled"
     assert end.text.endswith("xxx\n\nthe last words")
     assert await thread.claims() == 2
+
+
+async def test_what_a_stopped_turn_cost_before_it_was_handed_over_is_told(bus, scheduler) -> None:
+    await scheduler()
+    thread = Thread(bus)
+    turn = await thread.say("hand over, then hang")
+    await until_started(thread, 2)
+    await thread.stop()
+    end = await thread.ended(turn)
+    assert (end.outcome, end.cost_usd, end.state_complete) == ("cancelled", 0.25, False)
+    assert end.duration_ms > 0
 
 
 async def test_a_stop_that_comes_late_leaves_what_was_said_after_it_alone(bus, scheduler) -> None:
@@ -104,6 +122,7 @@ async def test_without_a_worker_the_scheduler_ends_the_turn(bus, scheduler) -> N
     await waiting.stop()
     end = await waiting.ended(turn)
     assert (end.outcome, end.inputs) == ("cancelled", (turn,))
+    assert (end.duration_ms, end.state_complete) == (0, True)
     assert time.monotonic() - before < 5
 
 
