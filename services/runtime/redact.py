@@ -30,14 +30,27 @@ _OPEN_PEM = re.compile(r"-----BEGIN (?:[A-Z ]*|[A-Z ]*-{1,4}|[A-Z ]*PRIVATE KEY-
 _AWS_LEAD = "aws_secret_access_key"
 _AWS_OPEN = re.compile(r"(?i:aws_secret_access_key)[^\n]*\Z")
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER")
+# Lines of `Name: value`; a value of two words may be a scheme and what is shown by it.
+_HEADER = re.compile(r"^[^\s:]+:[ \t]*(\S.*?)\s*$", re.MULTILINE)
+_SHOWN = re.compile(r"[A-Za-z-]+ +(\S+)")
 # What is shorter is a word or a number that may stand anywhere.
 _LEAST = 8
 
 
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
-    """Return the values of those variables whose names speak of a secret."""
-    return [value for name, value in environ.items() if _SECRET_NAME.search(name.upper())]
+    """Return the values of those variables whose names speak of a secret, those of headers singly as well."""
+    return [
+        each
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name.upper())
+        for each in (value, *(_in_headers(value) if "HEADER" in name.upper() else ()))
+    ]
+
+
+def _in_headers(lines: str) -> list[str]:
+    values = _HEADER.findall(lines)
+    return values + [shown[1] for shown in map(_SHOWN.fullmatch, values) if shown]
 
 
 class Redaction:

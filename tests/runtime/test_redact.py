@@ -53,6 +53,17 @@ def test_secrets_are_known_by_their_names() -> None:
     assert secrets_in(environ) == ["one", "two"]
 
 
+def test_each_value_of_a_variable_of_headers_is_a_secret_and_so_is_what_stands_behind_a_scheme() -> None:
+    lines = "X-Team: mill wheels turn\nAuthorization: Bearer abc-123 \r\n"
+    assert secrets_in({"ANTHROPIC_CUSTOM_HEADERS": lines}) == [
+        lines,
+        "mill wheels turn",
+        "Bearer abc-123",
+        "abc-123",
+    ]
+    assert secrets_in({"OTEL_EXPORTER_OTLP_HEADERS": "none"}) == ["none"]
+
+
 @given(
     st.lists(
         st.sampled_from([KNOWN, OTHER, KNOWN[:9], OTHER[:7], "corp-", "ghp_", *SECRETS, " "]), max_size=8

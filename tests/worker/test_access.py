@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.credentials import Credential, Secrets
+from services.runtime.redact import MASK, Redaction
 from services.worker.access import ANY_USER, Access
 from services.worker.settings import agent_environment
 from services.worker.workspace import BasicAuth, WorkspaceError
@@ -58,6 +59,26 @@ def test_nobody_else_is(address: str) -> None:
 def test_an_address_that_two_readers_may_read_differently_is_refused(address: str) -> None:
     with pytest.raises(WorkspaceError):
         ACCESS.credential(address, CONFIGURED)
+
+
+def test_what_came_as_a_secret_is_one_whatever_it_is_called_and_where_something_is_is_none() -> None:
+    came = {"ANTHROPIC_PASSPHRASE": "of the vault", "CLAUDE_CODE_FLAG": "1", "TEAM": "of the guild"}
+    came |= {
+        "ANTHROPIC_BASE_URL": "https://gate",
+        "AWS_REGION": "us-east-1",
+        "HOME": "/data/home",
+        "PATH": "/bin",
+    }
+    known = Access.of({}, Secrets(environ=came)).secrets(None)
+    said = "1: of the vault and of the guild, in us-east-1 by https://gate from /data/home"
+    assert (
+        Redaction(known).text(said) == f"1: {MASK} and {MASK}, in us-east-1 by https://gate from /data/home"
+    )
+
+
+def test_what_the_workers_own_environment_holds_is_known_by_its_name_alone() -> None:
+    environ = {"ANTHROPIC_AUTH_TOKEN": "a-token-of-the-gate", "ANTHROPIC_LOG": "everything"}
+    assert Access.of(environ, Secrets()).secrets(None) == ["a-token-of-the-gate"]
 
 
 def test_without_a_configured_repository_nobody_is_shown_anything() -> None:

@@ -275,21 +275,20 @@ async def test_an_answer_that_came_while_nobody_worked_reaches_the_next_worker(
     assert "Ada has answered: Water" in str(model.requests[-1]["messages"])
 
 
+@pytest.mark.parametrize(("name", "before"), [("PROXY_TOKEN", ""), ("CUSTOM_HEADERS", "X-Proxy-Auth: ")])
 async def test_a_key_that_the_agent_was_given_is_stored_nowhere(
-    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch, name: str, before: str
 ) -> None:
     key = "corp-proxy-ab12ab12ab12"
-    monkeypatch.setenv("ANTHROPIC_PROXY_TOKEN", key)
-    model.reply_to(
-        "show", Call("Bash", {"command": "env | grep PROXY_TOKEN"}), Say(f"It is {key}.", pieces=9)
-    )
+    monkeypatch.setenv(f"ANTHROPIC_{name}", before + key)
+    model.reply_to("show", Call("Bash", {"command": f"env | grep {name}"}), Say(f"It is {key}.", pieces=9))
     thread.start_worker()
     turn = await thread.say("show me")
     await thread.assign(turn)
     end = await thread.end_of(turn)
     assert end.text == "It is [redacted]."
     log = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.>"])
-    assert any("ANTHROPIC_PROXY_TOKEN=[redacted]" in delivery.data.decode() for delivery in log)
+    assert any(f"ANTHROPIC_{name}=[redacted]" in delivery.data.decode() for delivery in log)
     assert not any(key in delivery.data.decode() for delivery in log)
 
 
