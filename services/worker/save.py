@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from schemas.events import CommitPushed, Event, Notice
 from schemas.people import Person
 from services.worker.workspace import Author, Workspace, WorkspaceError
+
+log = structlog.get_logger(__name__)
 
 SAVE_SECONDS = 60.0
 
@@ -13,7 +17,18 @@ SAVE_SECONDS = 60.0
 async def save(
     workspace: Workspace, person: Person, title: str, turn: int, fence: Callable[[], bool]
 ) -> tuple[Event, ...]:
-    """Commit and push what is new; return what the thread should hear of it."""
+    """Commit and push what is new; return what the thread should hear of it, whatever goes wrong."""
+    try:
+        return await _save(workspace, person, title, turn, fence)
+    except Exception as e:  # whatever it is, the turn has its end to be written, and the work another save
+        log.exception("the work could not be saved", branch=workspace.branch, turn=turn)
+        told = f"The work could not be saved ({type(e).__name__})."
+        return (Notice(turn=turn, level="error", text=told),)
+
+
+async def _save(
+    workspace: Workspace, person: Person, title: str, turn: int, fence: Callable[[], bool]
+) -> tuple[Event, ...]:
     deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
     author = Author(name=person.name or person.id, id=person.id)
     try:

@@ -144,6 +144,22 @@ async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
     assert made.stat().st_size == size, "the script is gone before the end is told"
 
 
+async def test_work_that_cannot_be_saved_for_a_reason_that_nobody_foresaw_is_told_and_ends_the_turn(
+    thread: Thread, model: MessagesApi
+) -> None:
+    folder = thread.settings.data / "workspaces" / str(thread.key)
+    spoil = f"cd {folder} && touch work && git add work && mkdir .git/rebase-merge && rm -r .git/threadmill"
+    model.reply_to("begin", Call("Bash", {"command": spoil}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.text, end.attempt) == ("completed", "done", 1)
+    await thread.until(noticed("The work could not be saved"))
+    following = await thread.say("and now?")
+    assert (await thread.end_of(following)).outcome == "completed"
+
+
 async def test_a_stop_while_a_file_is_waited_for_ends_the_turn_at_once(
     thread: Thread, model: MessagesApi
 ) -> None:

@@ -1,9 +1,10 @@
 """A repository and an agent that mean harm: nothing that they configure runs in what we run, nothing leads out."""
 
+import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.worker.workspace import WorkspaceError, naming
@@ -19,6 +20,29 @@ HOOKS = (
     "post-checkout",
     "post-merge",
     "reference-transaction",
+)
+
+# Signs that mean something to git, to a shell, or to nobody: not every file has a name in UTF-8.
+SIGNS = (
+    b"#",
+    b" ",
+    b"\n",
+    b"\t",
+    b'"',
+    b"'",
+    b"\\",
+    b"\xff",
+    "ä".encode(),
+    b"?",
+    b"!",
+    b"*",
+    b":",
+    b"-",
+    b"u",
+    b"1",
+)
+names = st.lists(st.sampled_from(SIGNS), min_size=1, max_size=5).map(
+    lambda signs: os.fsdecode(b"".join(signs))
 )
 
 
@@ -115,6 +139,30 @@ async def test_attachments_are_ignored_by_git_and_numbered(opened, bare):
     assert (folder / "plan-2.pdf").read_bytes() == b"2"
     assert stat.S_IMODE((folder / "plan.pdf").stat().st_mode) & 0o111 == 0
     assert (await save(workspace))[0] is None
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(old=names, new=names)
+@example(old="# x", new="y")
+async def test_a_file_is_saved_whatever_it_is_called_and_was_called_before(opened, empty, old, new):
+    workspace = await opened("a", empty)
+    (workspace.path / old).write_text(f"content of {old!r}\n")
+    git(workspace.path, "add", "-A")
+    git(workspace.path, "commit", "-q", "--allow-empty", "-m", "Before")
+    if old != new:
+        git(workspace.path, "mv", "-f", "--", old, new)
+    commit, push = await save(workspace)
+    assert (commit.problem, push.ok) == ("", True)
+    git(empty, "cat-file", "-e", f"{BRANCH}:{new}")
+
+
+async def test_a_conflict_in_a_file_whose_name_is_no_text_can_still_be_told(opened, bare):
+    mine, theirs = await opened("a", bare), await opened("b", bare)
+    for each in (theirs, mine):
+        (each.path / os.fsdecode(b"odd-\xff")).write_text(each.worker)
+    await save(theirs)
+    _, push = await save(mine)
+    assert push.problem.encode().startswith("Both sides changed odd-\ufffd.".encode())
 
 
 @pytest.mark.parametrize("link", [".threadmill", ".threadmill/attachments"])

@@ -52,7 +52,7 @@ async def save(
 ) -> Saved:
     """Commit everything that is not ignored. Raises `WorkspaceError` when nothing of it can be."""
     listed = await git.run(
-        "--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z", "--ignore-submodules=dirty",
+        "--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z", "--ignore-submodules=dirty", "--no-renames",
         deadline=deadline,
     )  # fmt: skip
     status = parse_status(listed.out)
@@ -81,7 +81,7 @@ async def _commit(git: Git, head: str, text: str, env: dict[str, str], *, deadli
 
 
 def parse_status(porcelain: str) -> Status:
-    """Read the output of `status --porcelain=v2 --branch -z`."""
+    """Read the output of `status --porcelain=v2 --branch -z --no-renames`: a rename would be a record and a bare name."""
     records = [record for record in porcelain.split("\0") if record]
     headers = dict(record[2:].split(" ", 1) for record in records if record.startswith("# "))
     head = headers.get("branch.oid", "(initial)")

@@ -17,7 +17,7 @@ MAX_OUTPUT = 32 * 1024 * 1024
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What git printed, and how it ended."""
+    """What git printed, and how it ended; what is no UTF-8 is replaced, since no message could say it."""
 
     code: int
     out: str
@@ -103,7 +103,7 @@ class Git:
             if done.code is None:
                 raise GitTimeoutError(f"git {args[0]} did not end in time and was stopped.")
             if done.code in ok and not done.cut:
-                return Output(done.code, done.out.decode(errors="surrogateescape"), err)
+                return Output(done.code, done.out.decode(errors="replace"), err)
             lock = locks.met(err, self._cwd / ".git")
             if lock is None or not await locks.outlive(lock, deadline=deadline):
                 raise GitError(args[0], done.code, "its output is too long" if done.cut else err)
