@@ -102,7 +102,8 @@ class Opening:
         """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
         deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
         self.half_done = True
-        result = await workspace.run_setup(self._access.environ, deadline=deadline, progress=tell)
+        environ = self._access.environ | self._settings.marks
+        result = await workspace.run_setup(environ, deadline=deadline, progress=tell)
         self.half_done = False
         if result is not None and not result.ok:
             tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""

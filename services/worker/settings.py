@@ -73,6 +73,11 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     workspace_seconds: Seconds = 300.0
     health_port: Port = 0
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """The variables by which the launcher finds what this worker left running, now and in another run of its own."""
+        return {"THREADMILL_WORKER": self.worker, "THREADMILL_DATA": str(self.data)}
+
 
 def agent_environment(environ: Mapping[str, str], ours: Path | None = VENV) -> dict[str, str]:
     """Return what of `environ` the agent may see. Its `python` is the machine's: programs of `ours` are looked for last."""

@@ -1,14 +1,22 @@
 """`threadmill dev` as a process: one line when it is ready, and nothing left when it is over."""
 
+import contextlib
 import signal
+import subprocess
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.conftest import Cli, RunningDev, left_behind
 
 pytestmark = pytest.mark.xdist_group("cli-dev")
+
+
+def runs(process: psutil.Process) -> bool:
+    """One that nobody has reaped yet does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_it_says_ready_once_serves_keeps_others_out_and_leaves_nothing(tmp_path: Path) -> None:
@@ -54,6 +62,34 @@ def test_a_kill_leaves_nothing_running_and_the_next_start_goes_on(tmp_path: Path
     finally:
         again.started.stop()
     assert left_behind(dev.data) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_a_setup_left_running_serves_its_session_and_goes_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """After a kill, with the next start."""
+    repository, noted = tmp_path / "repository", tmp_path / "service.pid"
+    script = repository / ".threadmill" / "setup"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!/bin/sh\nsleep 600 >/dev/null 2>&1 &\necho $! > {noted}\n")
+    script.chmod(0o755)
+    begun = "git init -q -b main && git add -A && git -c user.name=a -c user.email=a@b commit -qm seed"
+    subprocess.run(["sh", "-c", begun], cwd=repository, check=True)
+    dev = RunningDev(tmp_path, "--repo", repository).wait()
+    try:
+        assert "Turn 1" in dev.cli.ok("send", "hello")
+        service = psutil.Process(int(noted.read_text()))
+        assert service.is_running()
+    finally:
+        dev.started.stop(number)
+    try:
+        if number == signal.SIGKILL:
+            RunningDev(tmp_path).wait().started.stop()
+        assert not runs(service)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            service.kill()
 
 
 def test_one_that_is_refused_leaves_the_running_one_alone(tmp_path: Path) -> None:
