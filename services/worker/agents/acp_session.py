@@ -39,16 +39,12 @@ class AcpSession:
         """Start the agent and open or resume the session; raises `AgentError`."""
         process = await AcpProcess.start(launch, command)
         session = cls(process, client, "" if launch.resume else launch.system_prompt)
-        opening = asyncio.create_task(session._open(launch))
-        ended = asyncio.create_task(process.ended())
-        await asyncio.wait({opening, ended}, timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
-        if opening.done() and opening.exception() is None:
-            return session
-        reason = opening.exception() if opening.done() else "it does not answer"
-        opening.cancel()
-        await session.close()
-        raise AgentError(f"The ACP agent did not start: {reason}.")
+        try:
+            await session._opened(launch)
+        except BaseException:  # a stop as well: nobody else knows the process yet
+            await session.close()
+            raise
+        return session
 
     async def prompt(self, prompt: Prompt) -> PromptResponse:
         """Have a prompt answered; the first one of a fresh session carries the instructions. Raises `RequestError`."""
@@ -84,6 +80,21 @@ class AcpSession:
         """End the agent and leave nothing of it; gently lets it write down what it remembers."""
         await self._process.close(gently=gently)
         await self._connection.close()
+
+    async def _opened(self, launch: Launch) -> None:
+        """Open or resume the session while the agent lives; raises `AgentError`."""
+        opening = asyncio.create_task(self._open(launch))
+        ended = asyncio.create_task(self._process.ended())
+        try:
+            await asyncio.wait(
+                {opening, ended}, timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            reason = opening.exception() if opening.done() else "it does not answer"
+        finally:
+            opening.cancel()
+            ended.cancel()
+        if reason is not None:
+            raise AgentError(f"The ACP agent did not start: {reason}.")
 
     async def _open(self, launch: Launch) -> None:
         info = Implementation(name="threadmill", title="Threadmill", version=version("threadmill"))

@@ -11,6 +11,7 @@ import pytest
 from acp import RequestError
 from acp.schema import PermissionOption
 
+from services.runtime.lifecycle import cancel
 from services.worker.agents.acp import AcpAgent
 from services.worker.agents.acp_client import WorkspaceClient, choose
 from services.worker.agents.protocol import (
@@ -204,6 +205,16 @@ async def test_an_agent_that_does_not_start_says_why(
 ):
     with pytest.raises(AgentError, match=reason):
         await asyncio.wait_for(AcpAgent(state, command).start(launch), 10)
+    assert processes_in(launch) == []
+
+
+async def test_a_stop_while_the_agent_does_not_answer_yet_leaves_nothing_of_it(
+    state: MemoryState, launch: Launch
+):
+    starting = asyncio.create_task(AcpAgent(state, ("sleep", "600")).start(launch))
+    await eventually(lambda: len(sleepers(launch)) == 1)
+    await cancel(starting)
+    assert starting.cancelled()
     assert processes_in(launch) == []
 
 
