@@ -27,11 +27,15 @@ class Server:
     seen: list[tuple[str, str]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     hang: bool = False
+    # What the next requests are answered with, one each.
+    failures: list[int] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.set()
         if self.hang:
             await asyncio.sleep(600)
+        if self.failures:
+            return web.Response(status=self.failures.pop(0))
         if self.redirect:
             raise web.HTTPFound(self.redirect + request.path_qs)
         if not self._authorized(request):
@@ -74,14 +78,14 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(root: Path) -> AsyncIterator[Server]:
-    """Serve the bare repositories below `root` on a free port of this machine."""
+async def serving(root: Path, port: int = 0) -> AsyncIterator[Server]:
+    """Serve the bare repositories below `root` on `port` of this machine, or a free one."""
     server = Server(root)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield server

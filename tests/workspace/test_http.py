@@ -104,6 +104,57 @@ async def test_refused_credentials_are_a_sentence_and_nothing_hangs(opened, serv
         await opened("a", f"{server.url}/origin.git", credential=given if auth else None)
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "refused the credentials"), (404, "no such repository")]
+)
+async def test_a_remote_that_refuses_is_not_asked_again(opened, server, status, reason):
+    server.failures = [status, 500]
+    with pytest.raises(WorkspaceError, match=reason):
+        await opened("a", f"{server.url}/origin.git", credential=credential)
+    assert server.failures == [500]
+
+
+async def test_a_remote_that_fails_for_a_moment_is_asked_again_which_is_told(opened, server):
+    told, url = [], f"{server.url}/origin.git"
+    for server.failures in ([503, 502], [500]):  # cloned first, fetched later
+        told.clear()
+        workspace = await opened("a", url, credential=credential, progress=told.append)
+        assert (workspace.branch, server.failures) == (BRANCH, [])
+        assert "The remote does not answer; trying again" in told
+    (workspace.path / "a").write_text("1")
+    server.failures = [503]
+    _, push = await save(workspace)
+    assert (
+        push.problem == "git push failed: the remote does not answer. It is tried again with the next save."
+    )
+    assert (await save(workspace))[1].ok
+
+
+async def test_a_remote_that_is_not_there_yet_is_waited_for(opened, bare, tmp_path):
+    async with serving(tmp_path) as gone:
+        port = int(gone.url.rpartition(":")[2])
+    asked = asyncio.Event()
+    opening = asyncio.create_task(
+        opened(
+            "a",
+            f"{gone.url}/origin.git",
+            credential=credential,
+            progress=lambda step: asked.set() if "answer" in step else None,
+        )
+    )
+    await asyncio.wait_for(asked.wait(), 20)
+    async with serving(tmp_path, port):
+        assert (await opening).branch == BRANCH
+
+
+async def test_a_remote_that_never_comes_is_given_up_at_the_deadline(opened, bare, tmp_path):
+    async with serving(tmp_path) as gone:
+        pass
+    with pytest.raises(WorkspaceError, match=r"^git clone failed: the remote does not answer\.$"):
+        await opened("a", f"{gone.url}/origin.git", deadline=soon(1.2))
+    assert not (tmp_path / "a/.threadmill-clone").exists()
+
+
 async def test_a_redirect_to_another_host_does_not_get_the_token(opened, server, tmp_path):
     async with serving(tmp_path) as thief:
         server.redirect = thief.url

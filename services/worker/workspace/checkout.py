@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from services.worker.workspace import branch, state
@@ -14,6 +15,7 @@ from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.git import Git
 from services.worker.workspace.naming import TOKEN, branch_prefix
 from services.worker.workspace.remote import parse
+from services.worker.workspace.retry import until_answered
 from services.worker.workspace.state import State
 from services.worker.workspace.workspace import Workspace
 
@@ -93,11 +95,11 @@ async def _bring(
     if again:
         found = state.load(path / ".git", url=git.remote.url, thread=thread)
         git.bind(path)
-        await git.fetch(deadline=deadline)
+        await until_answered(partial(git.fetch, deadline=deadline), deadline=deadline, progress=progress)
     else:
-        progress("Cloning the repository")
         fresh = State(url=git.remote.url, thread=thread)
-        found = await _clone(git, path, fresh, deadline=deadline, progress=progress)
+        cloning = partial(_clone, git, path, fresh, deadline=deadline, progress=progress)
+        found = await until_answered(cloning, deadline=deadline, progress=progress)
         git.bind(path)
     return Repository(path=path, worker=worker, resumed=again, git=git, state=found)
 
@@ -110,6 +112,7 @@ async def _clone(
     git: Git, path: Path, fresh: State, *, deadline: float, progress: Callable[[str], None]
 ) -> State:
     """Clone beside the work tree and move the finished repository into place, so that a crash leaves nothing half."""
+    progress("Cloning the repository")
     clone = await asyncio.to_thread(_room_for_clone, path)
     options = ["--no-checkout", "--template=", "--no-hardlinks", "--origin=origin", "--progress"]
     try:

@@ -2,25 +2,27 @@
 
 import re
 
+AWAY = "the remote does not answer"
+UNANSWERED = (
+    r"Failed to connect|Connection (refused|timed out|reset)|Operation (timed out|too slow)|No route to host|"
+    r"Empty reply from server|(HTTP|error:|code|response) 5\d\d"
+)
 # git's own words (it runs with LC_ALL=C) and what they mean to a person; the first that is found counts.
 REASONS = (
     (r"No space left on device", "the disk is full"),
     (
-        r"Authentication failed|could not read (Username|Password)|HTTP 40[13]|Permission denied \(publickey",
+        r"Authentication failed|could not read (Username|Password)|(HTTP|error:) 40[13]|Permission denied \(publickey",
         "the remote refused the credentials; check that Threadmill may read and write this repository",
     ),
     (
-        r"repository .* not found|does not appear to be a git repository|does not exist|HTTP 404",
+        r"repository .* not found|does not appear to be a git repository|does not exist|(HTTP|error:) 404",
         "there is no such repository; check its address",
     ),
     (
         r"Could not resolve host|Could not resolve hostname",
         "the remote's host name is unknown; check the address",
     ),
-    (
-        r"Failed to connect|Connection refused|Connection timed out|Connection reset|unable to access",
-        "the remote does not answer; it is tried again with the next save",
-    ),
+    (UNANSWERED, AWAY),
     (r"hook declined|protected branch", "the remote's own rules refused it"),
     (r"transport '.*' not allowed", "this kind of address is not allowed; use https, ssh or a path"),
 )
@@ -34,11 +36,16 @@ class WorkspaceError(Exception):
 
 
 class GitError(WorkspaceError):
-    """git failed. `code` is its exit status, `stderr` the end of what it said, without credentials."""
+    """git failed. `code` is its exit status, `stderr` the end of what it said, without credentials.
+
+    `away` tells that the remote did not answer: it may the next time.
+    """
 
     def __init__(self, command: str, code: int, stderr: str) -> None:
         self.code, self.stderr = code, redacted(stderr)
-        super().__init__(f"git {command} failed: {explain(self.stderr)}.")
+        why = explain(self.stderr)
+        self.away = why == AWAY
+        super().__init__(f"git {command} failed: {why}.")
 
 
 class GitTimeoutError(WorkspaceError):

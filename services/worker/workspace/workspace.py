@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from services.worker.workspace import attachments, autosave, setup, state
 from services.worker.workspace.autosave import Commit
-from services.worker.workspace.errors import WorkspaceError
+from services.worker.workspace.errors import GitError, WorkspaceError
 from services.worker.workspace.git import Git
 from services.worker.workspace.naming import Author
 from services.worker.workspace.push import Push, Pusher
@@ -56,7 +56,8 @@ class Workspace:
                 result = await pusher.push(fence, deadline=deadline)
                 state.store(self.path / ".git", self.state)
             except WorkspaceError as e:
-                return Push(ok=False, problem=str(e))
+                again = " It is tried again with the next save." if isinstance(e, GitError) and e.away else ""
+                return Push(ok=False, problem=f"{e}{again}")
             return result
 
     async def run_setup(
