@@ -28,7 +28,7 @@ class Consume:
     """Feeds `handle` from `consumer`, one at a time per lane; a lane is whatever `lane_of` says.
 
     A message that is tried again comes after those that arrived behind it meanwhile. What waits in a lane or is being
-    worked on stays ours, however long that takes.
+    worked on stays ours, however long that takes. While the broker is away or a stream is full, no try counts.
     """
 
     def __init__(self, bus: Bus, consumer: Consumer, service: str, handle: Handler, lane_of: LaneOf) -> None:
@@ -95,9 +95,9 @@ class Consume:
                 await self._again(delivery, str(e), e.delay)
             except Reject as e:
                 await self._bury(delivery, str(e))
-            except Unavailable as e:
+            except (StreamFull, Unavailable) as e:
                 await delivery.retry(RETRY_SECONDS)
-                log.warning("the bus is away", consumer=self._consumer.name, error=str(e))
+                log.warning("the bus is away or full", consumer=self._consumer.name, error=str(e))
             except Exception as e:
                 log.exception("handler failed", consumer=self._consumer.name, sequence=delivery.sequence)
                 await self._again(delivery, f"{type(e).__name__}: {e}", RETRY_SECONDS)

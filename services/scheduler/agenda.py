@@ -8,7 +8,7 @@ import structlog
 
 from schemas.base import now
 from schemas.keys import SessionKey
-from services.runtime.errors import TooLarge, Unavailable
+from services.runtime.errors import StreamFull, TooLarge, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +57,8 @@ class Agenda:
     async def _try(self, advance: Callable[[SessionKey], Awaitable[None]], key: SessionKey) -> None:
         try:
             await advance(key)
-        except Unavailable as e:
-            log.warning("the bus is away", session=str(key), error=str(e))
+        except (StreamFull, Unavailable) as e:
+            log.warning("the bus is away or full", session=str(key), error=str(e))
             self.after(key, AGAIN_SECONDS)
         except TooLarge:  # it stays so until something more is heard of the session
             log.exception("a session cannot be advanced", session=str(key))

@@ -14,7 +14,7 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
 from services.scheduler import memory as transitions
-from services.scheduler.agenda import Agenda
+from services.scheduler.agenda import AGAIN_SECONDS, Agenda
 from services.scheduler.core import (
     Action,
     End,
@@ -79,16 +79,27 @@ class Conductor:
         return self._locks.setdefault(key, asyncio.Lock())
 
     async def advance(self, key: SessionKey, heard: Heard | None = None) -> None:
-        """Do all there is to do for `key`, after having taken `heard` into its memory. Raises `Unavailable`."""
+        """Do all there is to do for `key`, after having taken `heard` into its memory.
+
+        Raises `StreamFull` and `Unavailable`.
+        """
         async with self.lock(key):
-            resting = False
-            while not resting:
-                try:
-                    resting = await self._step(key, heard)
-                except Conflict:
-                    continue
-            memory, _ = await self._memories.get(key)
-            await self._summaries.reflect(key, memory, self._leases.held(key))
+            try:
+                await self._advance(key, heard)
+            except Exception:
+                if heard:  # what is remembered of it by then, nobody tells again
+                    self._agenda.after(key, AGAIN_SECONDS)
+                raise
+
+    async def _advance(self, key: SessionKey, heard: Heard | None) -> None:
+        resting = False
+        while not resting:
+            try:
+                resting = await self._step(key, heard)
+            except Conflict:
+                continue
+        memory, _ = await self._memories.get(key)
+        await self._summaries.reflect(key, memory, self._leases.held(key))
 
     async def _step(self, key: SessionKey, heard: Heard | None) -> bool:
         known, revision = await self._memories.get(key)

@@ -34,7 +34,7 @@ class Ending:
         self._most_attempts = most_attempts
 
     async def end(self, key: SessionKey, turn: OpenTurn, verdict: Verdict) -> bool:
-        """End `turn`; False when somebody else holds the lease or was faster. Raises `Unavailable`."""
+        """End `turn`; False when somebody else holds the lease or was faster. Raises `StreamFull`, `Unavailable`."""
         lease = await self._leases.take(key)
         if lease is None:
             return False

@@ -26,7 +26,7 @@ class LogHandler:
         self._conductor = conductor
 
     async def handle(self, delivery: Delivery) -> None:
-        """Bring the session on; acknowledged when it is remembered. Raises `Reject`, `Unavailable`."""
+        """Bring the session on; acknowledged when it is remembered. Raises `Reject`, `StreamFull`, `Unavailable`."""
         try:
             key = key_of(delivery.subject)
             message = decode(delivery.subject, delivery.data)

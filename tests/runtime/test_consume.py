@@ -21,6 +21,7 @@ from services.runtime.follow import Follow, read
 from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
 from services.runtime.topology import ensure_consumer
+from tests.full import full_log
 
 CONSUMER = Consumer(name="test", stream="SESSIONS", description="A test's.", filters=("session.*.*.*.out",))
 PATIENCE = 30.0
@@ -204,6 +205,27 @@ async def test_an_unexpected_error_that_passes_is_no_dead_letter(bus: Bus) -> No
     async with work.running():
         await say(bus, "a", "stubborn")
         await work.until(lambda done: done["a"] == ["stubborn"])
+        await nothing_open(bus)
+    assert await read(bus, "DEADLETTER", ["dead.>"]) == []
+
+
+async def test_what_finds_no_room_is_tried_until_there_is_some_and_is_no_dead_letter(bus: Bus) -> None:
+    tries, tried_often = 0, asyncio.Event()
+
+    async def handle(_: Delivery) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > MAX_DELIVERIES:
+            tried_often.set()
+        await bus.publish_raw("session.T1.C1.a.state", b"{}", {})
+
+    work = Work(bus, handle)
+    await say(bus, "a", "patience")
+    async with contextlib.AsyncExitStack() as stack:
+        async with full_log(bus), asyncio.timeout(PATIENCE):
+            await stack.enter_async_context(work.running())
+            await tried_often.wait()
+        await work.until(lambda done: done["a"] == ["patience"])
         await nothing_open(bus)
     assert await read(bus, "DEADLETTER", ["dead.>"]) == []
 
