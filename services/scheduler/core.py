@@ -18,6 +18,8 @@ PUBLISH_AFTER = timedelta(seconds=2)
 REVOKE_AFTER = timedelta(seconds=3)
 # A scheduler ends a turn within its lease's life; whoever holds one for longer has only taken the name.
 LONGEST_ENDING = timedelta(seconds=2 * LEASE_LIFE)
+# A scheduler's lease stands for a moment; its going may be news to nobody.
+SCHEDULERS_MOMENT = timedelta(seconds=1)
 # A holder that was told of a refusal writes it down within this time.
 REFUSAL_GRACE = timedelta(seconds=10)
 
@@ -141,8 +143,10 @@ def decide(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
 
 def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
     if memory.waiting and not memory.paused:
-        # A holder asks by itself, since it alone knows what the turn before has taken.
-        return Rest() if view.held else OpenNext(memory.waiting[0])
+        if view.held is None:
+            return OpenNext(memory.waiting[0])
+        # A worker asks by itself, since it alone knows what the turn before has taken.
+        return Rest(view.now + SCHEDULERS_MOMENT) if view.held.ours else Rest()
     if memory.closed_at is None or view.held is None or view.held.ours:
         return Rest()
     due = memory.closed_at + timedelta(seconds=rules.stop_grace)
@@ -151,9 +155,11 @@ def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Actio
 
 def _watch(turn: OpenTurn, holder: Held, now: datetime, rules: SchedulerSettings) -> Action:
     due = obey_by(turn, rules)
+    look_at = due
     if holder.ours:
         due = max(due, holder.seen) + LONGEST_ENDING
-    return Rest(due) if now < due else Evict(holder, due + REVOKE_AFTER)
+        look_at = min(due, now + SCHEDULERS_MOMENT)
+    return Rest(look_at) if now < due else Evict(holder, due + REVOKE_AFTER)
 
 
 def obey_by(turn: OpenTurn, rules: SchedulerSettings) -> datetime:

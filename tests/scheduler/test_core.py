@@ -79,6 +79,12 @@ def test_an_input_opens_a_turn_unless_a_holder_will_ask() -> None:
     assert action(memory, held=held()) == Rest()
 
 
+def test_a_schedulers_lease_is_looked_at_again_soon_since_it_may_go_unheard() -> None:
+    named = held(8, "scheduler-x", ours=True)
+    assert action(after(said(1)), held=named) == Rest(AT + SECOND)
+    assert action(open_turn(start=1, attempt=4), held=named) == Rest(AT + SECOND)
+
+
 def test_a_deletion_by_somebody_else_deletes_nothing() -> None:
     waits = after(said(1), said(2))
     kept = fold(waits, 3, Withdrawn(id="d", user=OTHER, of="m2"), AT, attended=False)
@@ -159,10 +165,13 @@ def test_a_scheduler_is_left_its_time_and_who_has_only_its_name_no_more() -> Non
     memory = open_turn(start=1, lease=7, stop=2, stopped_at=AT)
     named = held(8, "scheduler-x", ours=True)
     late = AT + SECOND + LONGEST_ENDING
-    assert action(memory, AT + 9 * SECOND, held=named) == Rest(late)
+    assert action(memory, AT + 9 * SECOND, held=named) == Rest(AT + 10 * SECOND)
+    assert action(memory, late - SECOND / 2, held=named) == Rest(late)
     assert isinstance(action(memory, late, held=named), Evict)
     # One that began just now to end what is long due has its time as well.
-    assert action(memory, late, held=replace(named, seen=late)) == Rest(late + LONGEST_ENDING)
+    begun = replace(named, seen=late)
+    assert isinstance(action(memory, late + LONGEST_ENDING - SECOND, held=begun), Rest)
+    assert isinstance(action(memory, late + LONGEST_ENDING, held=begun), Evict)
 
 
 def test_a_deadline_has_a_grace_for_a_holder_and_does_not_run_in_line() -> None:

@@ -6,8 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from schemas.buckets import Lease
-from schemas.bus import LEASES, SCHEDULER, SESSIONS
+from schemas.buckets import Lease, Turns
+from schemas.bus import LEASES, SCHEDULER, SESSIONS, TURNS
+from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
@@ -16,6 +17,7 @@ from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
 from services.runtime.topology import ensure_consumer
 from services.scheduler.app import wire
+from services.scheduler.leases import Leases
 from services.scheduler.settings import SchedulerSettings
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
@@ -90,6 +92,32 @@ async def test_a_replica_is_ready_when_it_knows_the_workers(bus, scheduler) -> N
     await until(lambda: replica.readiness.failing() == ["workers"])
     cluster.known.set()
     await until(lambda: not replica.readiness.failing())
+
+
+async def test_what_is_said_while_the_schedulers_own_lease_lingers_opens_a_turn_once_it_goes(
+    bus, scheduler, monkeypatch
+) -> None:
+    release, thread = Leases.release, Thread(bus)
+    lingering: asyncio.Future[tuple[Leases, SessionKey, int]] = asyncio.get_running_loop().create_future()
+
+    async def unanswered(leases: Leases, key: SessionKey, revision: int) -> None:
+        lingering.set_result((leases, key, revision))
+        raise Unavailable("nobody answered")
+
+    monkeypatch.setattr(Leases, "release", unanswered)
+    await scheduler(max_attempts=1)
+    await thread.ended(await thread.say("die 9"))
+    lease = await lingering
+    said = await thread.say("finish")
+    memories = Bucket(bus, TURNS.name, Turns)
+
+    async def heard() -> bool:
+        memory = (await memories.get(str(thread.key))).value
+        return memory is not None and memory.heard >= said
+
+    await until(heard)
+    await release(*lease)
+    assert (await thread.ended(said)).outcome == "completed"
 
 
 class DyingBus(Bus):
