@@ -63,7 +63,8 @@ class Summaries:
 
     async def of(self, key: SessionKey) -> Summary | None:
         """Return the session at a glance, None where nothing is known of it. Raises `Unavailable`."""
-        return (self._known.get(key) or await self._bucket.get(str(key))).value
+        # What is at hand may lack what another replica wrote.
+        return (await self._bucket.get(str(key))).value
 
     async def _change(
         self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]
