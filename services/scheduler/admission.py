@@ -12,6 +12,7 @@ from services.runtime.errors import Conflict
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import Agenda
 from services.scheduler.conductor import Conductor
+from services.scheduler.counting import count
 from services.scheduler.instructions import Instructions
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
@@ -71,6 +72,7 @@ class Desk:
             memory = self._run(key, await self._starting.admitted(key, memory))
         if memory != known:
             await self._memories.put(key, memory, revision)
+            count(known, memory)
         if memory.open and memory.open.turn == turn:
             instructions, _ = await asyncio.gather(
                 self._instructions.of(key, memory.open.user), self._starting.audit(key, memory.open)

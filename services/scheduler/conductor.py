@@ -30,11 +30,11 @@ from services.scheduler.core import (
     View,
     decide,
 )
+from services.scheduler.counting import count
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
-from services.scheduler.metrics import DEATHS
 from services.scheduler.recall import Recall
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
@@ -111,6 +111,7 @@ class Conductor:
             changed = await self._changed(key, memory, action)
             if changed != known:
                 await self._memories.put(key, changed, revision)
+                count(known, changed)
         finally:
             self._staff.roster.release(key)
         return await self._carry_out(key, changed, action)
@@ -186,8 +187,6 @@ class Conductor:
         graceful = (seen and seen.how == "released") or await self._handed_over(key, turn.started_at)
         if seen is None and not graceful and now() < self._leases.patient_until:
             return memory
-        if not graceful:
-            DEATHS.inc()
         why = seen.reason if seen else ""
         return replace(memory, open=transitions.lost(turn, action.token, death=not graceful, why=why))
 

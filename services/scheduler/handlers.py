@@ -3,12 +3,10 @@
 import structlog
 
 from schemas.base import MalformedMessage
-from schemas.ends import TurnEnd
 from schemas.keys import InvalidKey
 from services.runtime.errors import Reject
 from services.runtime.pull import Delivery
 from services.scheduler.conductor import Conductor
-from services.scheduler.metrics import TURNS
 from services.scheduler.subjects import Heard, decode, key_of
 
 log = structlog.get_logger(__name__)
@@ -33,5 +31,3 @@ class LogHandler:
         except (InvalidKey, MalformedMessage) as e:
             raise Reject(str(e)) from e
         await self._conductor.advance(key, Heard(delivery.sequence, message))
-        if isinstance(message, TurnEnd):
-            TURNS.labels(message.outcome).inc()

@@ -19,7 +19,7 @@ from services.scheduler.agenda import Agenda
 from services.scheduler.core import refusal_text
 from services.scheduler.instructions import Instructions
 from services.scheduler.line import Line
-from services.scheduler.metrics import ASSIGNED, REFUSED_TURNS, STARTS
+from services.scheduler.metrics import ASSIGNED, STARTS
 from services.scheduler.ratelimits import RateLimits
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.staff import Staff
@@ -53,8 +53,6 @@ class Starting:
         """Return `memory` with its first waiting input open, refused where its person may not. Raises `Unavailable`."""
         first = memory.waiting[0]
         retry_at = await self._rates.count(key, first.user, first.sequence)
-        if retry_at:
-            REFUSED_TURNS.inc()
         at = now()
         return transitions.opened(
             memory,

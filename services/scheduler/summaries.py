@@ -15,6 +15,7 @@ from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
 from services.scheduler.core import Held
+from services.scheduler.metrics import TURNS
 
 AT_HAND = 10_000
 
@@ -52,8 +53,9 @@ class Summaries:
         self._known: OrderedDict[SessionKey, Entry[Summary]] = OrderedDict()
 
     async def ended(self, key: SessionKey, end: TurnEnd) -> None:
-        """Count a turn. Raises `Unavailable`."""
-        await self._change(key, end.user, lambda summary: with_end(summary, end))
+        """Count a turn, once, however often and by whomever it is heard. Raises `Unavailable`."""
+        if await self._change(key, end.user, lambda summary: with_end(summary, end)):
+            TURNS.labels(end.outcome).inc()
 
     async def reflect(self, key: SessionKey, memory: Turns, held: Held | None) -> None:
         """Show what the session is doing. Raises `Unavailable`."""
@@ -68,21 +70,24 @@ class Summaries:
 
     async def _change(
         self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]
-    ) -> None:
+    ) -> bool:
+        """Write what `change` makes of the summary; False where that is nothing new, or nobody's."""
         while True:
             entry = self._known.pop(key, None) or await self._bucket.get(str(key))
             if entry.value is None and user is None:
-                return None
+                return False
             old = entry.value or Summary(status="", user=user or Person(id=""))
             new = change(old)
             if new == old:
-                return self._keep(key, entry)
+                self._keep(key, entry)
+                return False
             new = replace(new, updated_at=now())
             try:
                 revision = await self._bucket.put(str(key), new, entry.revision)
             except Conflict:
                 continue
-            return self._keep(key, Entry(str(key), new, revision))
+            self._keep(key, Entry(str(key), new, revision))
+            return True
 
     def _keep(self, key: SessionKey, entry: Entry[Summary]) -> None:
         self._known[key] = entry
