@@ -68,8 +68,10 @@ class Bus(Asking):
         return bool(self.client.is_connected)
 
     def live(self, subject: str, message: Message) -> asyncio.Task[None]:
-        """Publish without storage and without waiting."""
-        return asyncio.ensure_future(self.client.publish(subject, message.encode()))
+        """Publish without storage and without waiting; what is lost is no news to who does not wait."""
+        task = asyncio.ensure_future(self.client.publish(subject, message.encode()))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     async def publish(self, draft: Draft, *, deadline: float = DEFAULT_DEADLINE) -> int:
         """Store `draft` and return its sequence, trying again for `deadline` seconds.

@@ -114,8 +114,7 @@ class SessionLog:
     def live(self, message: Live) -> None:
         """Tell what happens this moment; nobody waits for it."""
         if self._bus.connected:
-            task = self._bus.live(message.subject(self.key), fitting(masked(message, self.redaction)))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._bus.live(message.subject(self.key), fitting(masked(message, self.redaction)))
 
     @property
     def lease(self) -> int:

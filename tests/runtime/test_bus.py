@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncGenerator
 
 import pytest
+from nats.errors import ConnectionClosedError
 
 from schemas import bus as bus_map
 from schemas.buckets import Lease
 from schemas.ends import TurnEnd
 from schemas.events import Claimed, Notice, TurnFinished
 from schemas.keys import SessionKey
+from schemas.live import Live, Status
 from schemas.people import Person
 from services.local.broker import Broker
 from services.runtime.bucket import Bucket, Entry
@@ -151,6 +154,17 @@ async def test_what_the_broker_never_takes_is_refused_before_any_of_it_is_sent(b
         await bus.publish_batch([out(Notice(text="first"), 0), large])
     assert bus.client.stats["out_msgs"] == sent
     assert await bus.publish(out(Notice(text="small"), 0)) == 1
+
+
+async def test_what_is_told_live_and_lost_is_no_news_to_who_does_not_wait(bus: Bus) -> None:
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    await bus.client.close()
+    with pytest.raises(ConnectionClosedError):
+        await bus.live(Live.subject(KEY), Status(lease=1, turn=1, text="is late"))
+    await asyncio.wait([bus.live(Live.subject(KEY), Status(lease=1, turn=1, text="is later"))])
+    gc.collect()
+    assert told == []
 
 
 async def test_applying_the_map_again_changes_nothing_and_loses_nothing(bus: Bus) -> None:
