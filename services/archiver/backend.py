@@ -70,10 +70,6 @@ class Backend(Protocol):
         """Raises `PreconditionFailed`."""
         ...
 
-    def stat(self, name: str, until: float) -> ObjectInfo:
-        """Raises `Missing`."""
-        ...
-
     def read(self, name: str, until: float) -> bytes:
         """Return the bytes, checked. Raises `Missing` and `Corrupt`."""
         ...
@@ -84,10 +80,6 @@ class Backend(Protocol):
 
     def delete(self, name: str, until: float) -> int:
         """Delete every version and return their number."""
-        ...
-
-    def probe(self, until: float) -> None:
-        """Write something outside of the archive's names."""
         ...
 
     def soft_delete_days(self, until: float) -> float | None:

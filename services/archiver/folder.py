@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.archiver import versions
 from services.archiver.backend import Corrupt, ObjectInfo, PreconditionFailed, Unavailable, Upload, crc32c
-from services.archiver.durable import locked, write_new
+from services.archiver.durable import locked
 
 
 class Folder:
@@ -40,11 +40,6 @@ class Folder:
             versions.place(link, info, upload.data)
             return info
 
-    def stat(self, name: str, until: float) -> ObjectInfo:
-        """See `Backend.stat`."""
-        with self._held(until, shared=True):
-            return versions.describe(self._root / name)
-
     def read(self, name: str, until: float) -> bytes:
         """See `Backend.read`."""
         with self._held(until, shared=True):
@@ -64,14 +59,6 @@ class Folder:
         """See `Backend.delete`."""
         with self._held(until):
             return versions.remove(self._root / name, self._root)
-
-    def probe(self, until: float) -> None:
-        """See `Backend.probe`."""
-        path = self._root / ".probe"
-        with self._held(until):
-            path.unlink(missing_ok=True)
-            write_new(path, b"{}")
-            path.unlink()
 
     def soft_delete_days(self, until: float) -> float | None:
         """See `Backend.soft_delete_days`."""

@@ -27,7 +27,6 @@ from services.archiver.backend import (
 
 _ATTEMPT = 10.0  # seconds for one request: a lost answer leaves time for another try
 _DAY = 24 * 3600
-_PROBE = "probe.json"
 _RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0, multiplier=2.0)
 
 
@@ -70,13 +69,6 @@ class Bucket:
                 return current
             raise
 
-    def stat(self, name: str, until: float) -> ObjectInfo:
-        """See `Backend.stat`."""
-        info = self._find(name, until)
-        if info is None:
-            raise Missing(f"There is no object {name}")
-        return info
-
     def read(self, name: str, until: float) -> bytes:
         """See `Backend.read`."""
         blob = self._bucket.blob(name)
@@ -105,11 +97,6 @@ class Bucket:
                 f"{name}: the bucket kept {len(left)} generations; end their holds and delete again"
             )
         return len(generations)
-
-    def probe(self, until: float) -> None:
-        """See `Backend.probe`."""
-        with _told(_PROBE):
-            self._bucket.blob(_PROBE).upload_from_string(b"{}", "application/json", **_within(until))
 
     def soft_delete_days(self, until: float) -> float | None:
         """See `Backend.soft_delete_days`."""

@@ -65,22 +65,6 @@ def unpack(data: bytes) -> list[bytes]:
     return text[:-1].split(b"\n")
 
 
-def decode(data: bytes) -> list[Record]:
-    """Return an object's records. Raises `Corrupt`."""
-    return [_record(number, line) for number, line in enumerate(unpack(data), 1)]
-
-
-def _record(number: int, text: bytes) -> Record:
-    try:
-        line = msgspec.json.decode(text, type=_Line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Corrupt(f"Line {number} is no record: {e}") from e
-    payload = line.payload_base64 if line.payload is msgspec.UNSET else bytes(line.payload)
-    if payload is msgspec.UNSET:
-        raise Corrupt(f"Line {number} is no record: it has no payload")
-    return Record(seq=line.seq, subject=line.subject, time=line.time, headers=line.headers, payload=payload)
-
-
 def _is_json_line(payload: bytes) -> bool:
     if payload != payload.strip() or b"\n" in payload or b"\r" in payload:
         return False

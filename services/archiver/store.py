@@ -58,11 +58,6 @@ class Store:
         )
         return await self._run(partial(self._backend.put, upload))
 
-    async def stat(self, name: str) -> ObjectInfo:
-        """Raises `Missing`."""
-        _check_name(name)
-        return await self._run(partial(self._backend.stat, name))
-
     async def read(self, name: str) -> bytes:
         """Return the bytes after checking their CRC32C. Raises `Missing` and `Corrupt`."""
         _check_name(name)
@@ -84,10 +79,6 @@ class Store:
         """Delete every version of an object and return their number, 0 if there was none. Safe to repeat."""
         _check_name(name)
         return await self._run(partial(self._backend.delete, name))
-
-    async def probe(self) -> None:
-        """Write a small object outside of the archive's names, to show that writing works."""
-        await self._run(self._backend.probe)
 
     async def soft_delete_days(self) -> float | None:
         """For how many days the store keeps what was deleted; None where deleted is gone."""

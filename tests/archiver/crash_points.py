@@ -35,7 +35,7 @@ def act(store, what):
     if what == "delete":
         store.delete(NAME, soon())
     elif what == "replace":
-        store.put(upload("new", store.stat(NAME, soon()).generation), soon())
+        store.put(upload("new", store.page(NAME, "", 1, soon())[0].generation), soon())
     else:
         store.put(upload("new", 0), soon())
 

@@ -12,13 +12,13 @@ from schemas.people import Person
 from services.archiver.app import wire
 from services.archiver.folder import Folder
 from services.archiver.objects import Span, session_prefix
-from services.archiver.records import decode
 from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
 from services.runtime.bus import Draft
 from services.runtime.follow import read
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
+from tests.archiver.lines import decode
 
 KEY = SessionKey("T1", "C1", "1712345678-123456")
 OTHER = SessionKey("T1", "C1", "1712345678-999999")
@@ -58,6 +58,11 @@ async def archiver(bus, folder, **settings):
         yield service
     finally:
         await cancel(running)
+
+
+async def described(store, name):
+    """What the listing says of an object, None where there is none."""
+    return {info.name: info async for info in store.list(name)}.get(name)
 
 
 async def archived(folder, key=KEY):

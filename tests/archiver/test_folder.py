@@ -19,6 +19,7 @@ from services.archiver.backend import Corrupt, Missing, StoreError, Unavailable
 from services.archiver.folder import Folder
 from services.archiver.store import Store
 from tests.archiver import crash_points
+from tests.archiver.stage import described
 
 NAME = "v1/T1/C1/1-0/00000001.jsonl.gz"
 GZIP = "application/gzip"
@@ -40,14 +41,13 @@ def crash(root, what):
 
 
 async def state(store):
-    """The object as everybody sees it: listed, described and read alike."""
+    """The object as everybody sees it: listed and read alike."""
     infos = [info async for info in store.list("")]
     if not infos:
         with pytest.raises(Missing):
-            await store.stat(crash_points.NAME)
+            await store.read(crash_points.NAME)
         return None
     (info,) = infos
-    assert await store.stat(crash_points.NAME) == info
     assert await store.read(crash_points.NAME) == info.metadata["version"].encode() * 1000
     return info.metadata["version"]
 
@@ -62,7 +62,7 @@ async def test_a_write_that_was_killed_anywhere_is_whole_or_not_there(tmp_path, 
     for root in crash(tmp_path / what, what):
         store = Store(Folder(root))
         states.append(await state(store))
-        seen = await store.stat(crash_points.NAME) if states[-1] else None
+        seen = await described(store, crash_points.NAME) if states[-1] else None
         new = crash_points.upload("new", 0)
         repeated = await store.replace(
             new.name, new.data, new.metadata, seen.generation if seen else None, new.content_type
@@ -103,7 +103,7 @@ async def test_an_object_is_a_file_that_other_tools_read(folder, store):
     assert (folder / NAME).read_bytes() == b"bytes"
     shutil.copytree(folder, folder.with_name("backup"), symlinks=True)
     restored = Store(Folder(folder.with_name("backup")))
-    assert await restored.stat(NAME) == await store.stat(NAME)
+    assert await described(restored, NAME) == await described(store, NAME)
     assert await restored.read(NAME) == b"bytes"
     await restored.close()
 
@@ -158,7 +158,7 @@ async def test_a_folder_held_by_another_process_is_unavailable_at_the_deadline(f
         with pytest.raises(Unavailable):
             await hasty.create(NAME, b"bytes", {}, GZIP)
         assert await store.read(NAME) == b"bytes"
-    assert await store.create(NAME, b"bytes", {}, GZIP) == await store.stat(NAME)
+    assert await store.create(NAME, b"bytes", {}, GZIP) == await described(store, NAME)
     await hasty.close()
 
 
@@ -166,12 +166,11 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
     (tmp_path / "file").write_text("")
     store = Store(Folder(tmp_path / "file" / "objects"))
     with pytest.raises(Unavailable, match="free or repair it"):
-        await store.probe()
+        await store.create(NAME, b"bytes", {}, GZIP)
     await store.close()
 
 
 async def test_a_write_that_does_not_fit_is_unavailable_and_leaves_nothing(folder, store):
-    await store.probe()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the kernel refuses the file's second page
     try:

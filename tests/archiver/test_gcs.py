@@ -18,7 +18,7 @@ from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
 from services.runtime.health import Readiness
 from services.runtime.lifecycle import cancel
-from tests.archiver.stage import KEY, acknowledged, end, say, tell
+from tests.archiver.stage import KEY, acknowledged, described, end, say, tell
 
 GZIP = "application/gzip"
 NAME = "v1/T1/C1/1-0/00000001.jsonl.gz"
@@ -38,7 +38,7 @@ async def test_a_create_whose_answer_was_lost_ends_well(tunnel, bucket):
     created = await store.create(NAME, b"bytes", {"k": "1"}, GZIP)
 
     assert tunnel.lost == 1
-    assert await store.stat(NAME) == created
+    assert await described(store, NAME) == created
     assert [info async for info in store.list("v1/")] == [created]
     await store.close()
 
@@ -50,7 +50,7 @@ async def test_a_replacement_whose_answer_was_lost_ends_well(tunnel, bucket):
     second = await store.replace(NAME, b"2", {}, first.generation)
 
     assert tunnel.lost == 1
-    assert await store.stat(NAME) == second
+    assert await described(store, NAME) == second
     await store.close()
 
 
@@ -58,7 +58,7 @@ async def test_a_delete_whose_answer_was_lost_ends_well(tunnel, bucket, gcs_url)
     direct = store_at(gcs_url, bucket)
     await direct.create(NAME, b"1", {}, GZIP)
     store = store_at(await tunnel.open(), bucket)
-    await store.probe()  # the connection stands, and the next answer is the listing's
+    await store.soft_delete_days()  # the connection stands, and the next answer is the listing's
     tunnel.losing = 1
     assert await store.delete_all_generations(NAME) == 1
     assert tunnel.lost == 1
@@ -94,7 +94,7 @@ async def test_a_bucket_that_loses_every_answer_is_unavailable_and_a_later_try_g
         await hasty.create(NAME, b"bytes", {"k": "1"}, GZIP)
     tunnel.losing = 0
     created = await store.create(NAME, b"bytes", {"k": "1"}, GZIP)
-    assert await store.stat(NAME) == created
+    assert await described(store, NAME) == created
     with pytest.raises(PreconditionFailed):
         await store.create(NAME, b"other", {"k": "1"}, GZIP)
     await hasty.close()
@@ -105,10 +105,10 @@ async def test_a_bucket_that_never_answers_is_unavailable_at_the_deadline():
     silent = socket.create_server(("127.0.0.1", 0))  # the kernel connects, nobody reads
     store = store_at(url_of(silent), "bucket", deadline=0.5, threads=1)
     started = time.monotonic()
-    calls = [store.read(NAME), store.create(NAME, b"", {}, GZIP), store.probe(), store.soft_delete_days()]
+    calls = [store.read(NAME), store.create(NAME, b"", {}, GZIP), store.soft_delete_days()]
     results = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(result) for result in results] == [Unavailable] * 4
+    assert [type(result) for result in results] == [Unavailable] * 3
     assert time.monotonic() - started < 10
     await store.close()
     silent.close()
@@ -118,7 +118,7 @@ async def test_a_bucket_that_is_not_reached_is_unavailable():
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))  # ours, and refusing
     store = store_at(url_of(closed), "bucket", deadline=0.5)
-    for call in (store.read(NAME), store.stat(NAME), store.delete_all_generations(NAME), store.probe()):
+    for call in (store.read(NAME), store.delete_all_generations(NAME)):
         with pytest.raises(Unavailable):
             await call
     await store.close()
@@ -130,7 +130,7 @@ async def test_a_bucket_that_does_not_exist_is_told(gcs_url):
     with pytest.raises(Missing, match="no such bucket"):
         await store.create(NAME, b"", {}, GZIP)
     with pytest.raises(Missing, match="no such bucket"):
-        await store.probe()
+        await store.read(NAME)
     await store.close()
 
 

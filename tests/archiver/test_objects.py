@@ -24,7 +24,8 @@ from services.archiver.objects import (
     session_prefix,
     summary_name,
 )
-from services.archiver.records import Record, decode, encode, pack, unpack
+from services.archiver.records import Record, encode, pack, unpack
+from tests.archiver.lines import decode
 
 KEY = SessionKey("T1", "C1", "1712345678-123456")
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -134,7 +135,7 @@ def test_an_object_that_was_cut_or_altered_is_corrupt_or_unchanged(written, data
     whole = pack(map(encode, written))
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(Corrupt):
-        decode(whole[:cut])
+        unpack(whole[:cut])
     flipped = bytearray(whole)
     flipped[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with suppress(Corrupt):
@@ -144,9 +145,7 @@ def test_an_object_that_was_cut_or_altered_is_corrupt_or_unchanged(written, data
 @given(st.binary(max_size=300))
 def test_bytes_of_strangers_are_corrupt(data):
     with pytest.raises(Corrupt):
-        decode(data)
-    with pytest.raises(Corrupt):
-        decode(pack([encode(record(1)), data.replace(b"\n", b"") + b"\n"]))
+        unpack(data)
 
 
 @pytest.mark.parametrize(
@@ -155,15 +154,13 @@ def test_bytes_of_strangers_are_corrupt(data):
         pack([encode(record(1))]) + b"more",
         pack([encode(record(1))]) * 2,
         pack([encode(record(1))[:-1]]),
-        pack([b'{"seq":1,"subject":"s","time":"2026-01-01T00:00:00Z","headers":{}}\n']),
-        pack([b"[" * 100_000 + b"\n"]),
         pack([]),
     ],
-    ids=["garbage after", "two members", "no newline", "no payload", "deep", "empty"],
+    ids=["garbage after", "two members", "no newline", "empty"],
 )
 def test_what_is_no_object_is_corrupt(data):
     with pytest.raises(Corrupt):
-        decode(data)
+        unpack(data)
 
 
 def test_a_gzip_bomb_is_refused_before_it_fills_the_memory():

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.archiver.backend import MAX_OBJECT, Missing, PreconditionFailed, StoreError, crc32c
+from tests.archiver.stage import described
 
 GZIP = "application/gzip"
 NAME = "v1/T1/C1/1-0/00000001.jsonl.gz"
@@ -18,7 +19,7 @@ async def test_what_was_created_is_read_back_with_its_description(store):
     created = await store.create(NAME, b"bytes", {"first-seq": "1", "session": "T1.C1.1-0"}, GZIP)
 
     assert await store.read(NAME) == b"bytes"
-    assert await store.stat(NAME) == created
+    assert await described(store, NAME) == created
     assert [info async for info in store.list("v1/")] == [created]
     assert (created.name, created.size, created.crc32c) == (NAME, 5, crc32c(b"bytes"))
     assert created.metadata == {"first-seq": "1", "session": "T1.C1.1-0"}
@@ -44,7 +45,7 @@ async def test_an_object_that_stands_is_never_changed(store):
         with pytest.raises(PreconditionFailed):
             await store.create(NAME, data, metadata, GZIP)
     assert await store.read(NAME) == b"first"
-    assert (await store.stat(NAME)).metadata == {"k": "1"}
+    assert (await described(store, NAME)).metadata == {"k": "1"}
 
 
 async def test_a_create_repeated_after_a_lost_answer_finds_its_own_object(store):
@@ -64,7 +65,7 @@ async def test_of_archivers_that_race_for_a_name_one_wins(make_store):
     (won,) = [result for result in results if not isinstance(result, PreconditionFailed)]
     n, m = won.metadata["by"].split(".")
     assert await stores[0].read(NAME) == f"archiver {n} try {m}".encode()
-    assert await stores[1].stat(NAME) == won
+    assert await described(stores[1], NAME) == won
     for store in stores:
         await store.close()
 
@@ -78,7 +79,7 @@ async def test_a_summary_is_replaced_only_by_who_saw_it_last(store):
         with pytest.raises(PreconditionFailed):
             await store.replace("v1/summary.json", b'{"b":1}', {}, stale)
     assert await store.read("v1/summary.json") == b'{"a":1}'
-    assert await store.stat("v1/summary.json") == second
+    assert await described(store, "v1/summary.json") == second
     assert await store.replace("v1/summary.json", b'{"a":1}', {"v": "2"}, first.generation) == second
 
 
@@ -94,7 +95,7 @@ async def test_of_racing_replacements_one_wins(store):
     tries = [store.replace(NAME, b"%d" % n, {}, first.generation) for n in range(1, 9)]
     results = await asyncio.gather(*tries, return_exceptions=True)
     (won,) = [result for result in results if not isinstance(result, PreconditionFailed)]
-    assert await store.stat(NAME) == won
+    assert await described(store, NAME) == won
 
 
 async def test_objects_are_listed_in_the_byte_order_of_their_names(store):
@@ -138,8 +139,6 @@ async def test_what_is_not_there_is_missing(store):
     for name in (NAME, "v1", "v1/T1"):
         with pytest.raises(Missing):
             await store.read(name)
-        with pytest.raises(Missing):
-            await store.stat(name)
         assert await store.delete_all_generations(name) == 0
 
 
@@ -150,19 +149,12 @@ async def test_a_name_that_could_lead_elsewhere_is_refused(store, name):
     for call in (
         store.create(name, b"", {}, GZIP),
         store.read(name),
-        store.stat(name),
         store.delete_all_generations(name),
     ):
         with pytest.raises(StoreError, match="is no object name"):
             await call
     with pytest.raises(StoreError, match="is no object name"):
         await listed(store, f"{name}/x")
-
-
-async def test_a_probe_shows_that_writing_works_and_leaves_the_archive_alone(store):
-    await store.probe()
-    await store.probe()
-    assert await listed(store, "v1/") == []
 
 
 async def test_neither_a_folder_nor_the_emulator_keeps_what_was_deleted(store):
