@@ -1,7 +1,7 @@
 """What leaves by itself: archived events that grew old leave the stream, sessions past their days leave the archive."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -96,9 +96,14 @@ class Expiry:
         self._default = settings.retention_days
         self._dry_run = settings.retention_dry_run
         self._clock = clock
+        self._told: set[SessionKey] = set()
 
     async def sweep(self) -> list[SessionKey]:
-        """Delete what is past its days, or only tell; return those sessions. Raises both `Unavailable`."""
+        """Delete what is past its days, or only tell; return those sessions.
+
+        A session that the store does not let go of is told once, and tried again in the next sweep. Raises both
+        `Unavailable`, and `StoreError` where the store cannot be listed.
+        """
         if not self._default and not any(self._days.values()):
             return []
         expired = [
@@ -107,12 +112,25 @@ class Expiry:
             if self._is_past(key, listing)
             and not await self._stream.holds_after(key, listing.position.last_seq)
         ]
-        return [key for key in expired if await self._delete(key)]
+        return [key for key in expired if await self._gone(key)]
 
     def _is_past(self, key: SessionKey, listing: Listing) -> bool:
         days = self._days.get(key.team, self._default)
         times = [span.last_time for _, span in listing.objects if span.count]
         return bool(days and times) and max(times) < self._clock() - timedelta(days=days)
+
+    async def _gone(self, key: SessionKey) -> bool:
+        try:
+            gone = await self._delete(key)
+        except Unavailable:
+            raise
+        except StoreError as e:
+            if key not in self._told:
+                log.warning("a session stays past its days", session=str(key), reason=str(e))
+            self._told.add(key)
+            return False
+        self._told.discard(key)
+        return gone
 
     async def _delete(self, key: SessionKey) -> bool:
         request = DeleteSession(session=str(key), by="retention", dry_run=self._dry_run)
@@ -125,7 +143,7 @@ class Expiry:
 
 
 class Sweeps:
-    """Both, again and again."""
+    """Both, again and again; neither waits for the other."""
 
     def __init__(self, purge: Purge, expiry: Expiry, health: StoreHealth, seconds: float) -> None:
         self._purge = purge
@@ -135,7 +153,11 @@ class Sweeps:
 
     async def run(self) -> None:
         """Sweep for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat("purge", self._purge.sweep), name="purge")
+            tasks.create_task(self._repeat("retention", self._expiry.sweep), name="retention")
+
+    async def _repeat(self, what: str, sweep: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await self._health.until_done("purge", self._purge.sweep)
-            await self._health.until_done("retention", self._expiry.sweep)
+            await self._health.until_done(what, sweep)
             await asyncio.sleep(self._seconds)

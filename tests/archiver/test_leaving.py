@@ -1,26 +1,44 @@
 """What leaves the stream and the archive, and what must not."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.archive import Deleted, DeleteSession, LogPage, ReadLog, Refused
 from schemas.base import now
 from schemas.buckets import OpenTurn, Summary, Turns, Waiting
 from schemas.operations import Audited
 from services.archiver.archive import Archive
+from services.archiver.backend import StoreError
 from services.archiver.core import purge_before
 from services.archiver.deletion import Deletion
 from services.archiver.folder import Folder
+from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
-from services.archiver.retention import Expiry, Purge
+from services.archiver.objects import session_prefix
+from services.archiver.retention import Expiry, Purge, Sweeps
 from services.archiver.settings import ArchiverSettings, load_settings
 from services.archiver.store import Store
 from services.archiver.stream import SessionsStream
 from services.runtime.bucket import Bucket
 from services.runtime.errors import SettingsError
 from services.runtime.follow import read
-from tests.archiver.stage import ANN, KEY, OTHER, acknowledged, archived, archiver, end, reaches, say, tell
+from services.runtime.lifecycle import cancel
+from tests.archiver.stage import (
+    ANN,
+    KEY,
+    OTHER,
+    acknowledged,
+    archived,
+    archiver,
+    end,
+    reaches,
+    say,
+    tell,
+    until,
+)
 
 WEEK = timedelta(days=7)
 
@@ -195,6 +213,48 @@ async def test_a_team_keeps_its_sessions_for_its_own_days(bus, folder, store):
     assert await gone(31, team_retention_days=("T1=30",)) == [KEY]
     assert await archived(folder) == []
     assert await gone(31, retention_days=30) == []
+
+
+class Holding(Folder):
+    """A place that lets go of nothing of one session, as a bucket with a hold does."""
+
+    def delete(self, name, until):
+        if name.startswith(session_prefix(KEY)):
+            raise StoreError(f"{name}: the bucket kept 1 generations; end their holds and delete again")
+        return super().delete(name, until)
+
+
+async def test_a_session_that_cannot_be_deleted_is_told_once_and_keeps_no_other(bus, folder):
+    await archive_a_turn(bus, folder)
+    async with archiver(bus, folder):
+        await reaches(folder, await end(bus, key=OTHER), OTHER)
+    store, stream = Store(Holding(folder)), SessionsStream(bus)
+    deletion = Deletion(bus, store, Listings(store), stream)
+    settings = ArchiverSettings(folder=folder, retention_days=30)
+    expiry = Expiry(store, stream, deletion, settings, later(days=31))
+    with capture_logs() as told:
+        assert await expiry.sweep() == [OTHER]
+        assert await expiry.sweep() == []
+    (kept,) = [line for line in told if line["event"] == "a session stays past its days"]
+    assert (kept["session"], "end their holds" in kept["reason"]) == (str(KEY), True)
+    await store.close()
+
+
+async def test_retention_that_cannot_go_on_keeps_nothing_in_the_stream(bus, folder, store):
+    class Refused:
+        async def sweep(self):
+            raise StoreError("the bucket refused; check the account's rights")
+
+    async def purged():
+        return not await in_stream(bus)
+
+    sweeps = Sweeps(purge(bus, store, later(days=8)), Refused(), StoreHealth(), 0.01)
+    running = asyncio.create_task(sweeps.run())
+    for _ in range(2):
+        await archive_a_turn(bus, folder)
+        await scheduler_has_heard(bus)
+        await until(purged)
+    await cancel(running)
 
 
 @pytest.mark.parametrize(
