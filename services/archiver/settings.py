@@ -6,12 +6,15 @@ from typing import Annotated
 
 import msgspec
 
+from schemas.keys import token
 from services.runtime.errors import SettingsError
 from services.runtime.lifecycle import ProcessSettings
 from services.runtime.settings import load
 
 # Purging an input ends its uniqueness, which is promised for a day.
 KeepDays = Annotated[float, msgspec.Meta(ge=1)]
+# A hundred years: the calendar ends before the largest numbers do.
+RetentionDays = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
 
 
 class ArchiverSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class ArchiverSettings(ProcessSettings, frozen=True, kw_only=True):
     gcs_endpoint: str | None = None
     flush_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     keep_days: KeepDays = 7.0
-    retention_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+    retention_days: RetentionDays = 0
     team_retention_days: tuple[str, ...] = ()
     retention_dry_run: bool = False
     sweep_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
@@ -35,9 +38,13 @@ class ArchiverSettings(ProcessSettings, frozen=True, kw_only=True):
     def days_of(self) -> Mapping[str, int]:
         """Return the teams with a number of days of their own. Raises `SettingsError`."""
         try:
-            return {team: int(days) for team, days in (one.split("=") for one in self.team_retention_days)}
-        except ValueError as e:
-            raise SettingsError("THREADMILL_TEAM_RETENTION_DAYS is a list like T1=30,T2=0") from e
+            pairs = [one.split("=") for one in self.team_retention_days]
+            return {token(team): msgspec.convert(days, RetentionDays, strict=False) for team, days in pairs}
+        except (ValueError, msgspec.ValidationError) as e:
+            raise SettingsError(
+                "THREADMILL_TEAM_RETENTION_DAYS is a list like T1=30,T2=0 of teams and days, where 0 keeps a team's"
+                " sessions for ever"
+            ) from e
 
 
 def check(settings: ArchiverSettings) -> ArchiverSettings:

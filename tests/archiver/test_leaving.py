@@ -265,8 +265,16 @@ async def test_retention_that_cannot_go_on_keeps_nothing_in_the_stream(bus, fold
         {"FOLDER": "/a", "KEEP_DAYS": "0.5"},
         {"FOLDER": "/a", "TEAM_RETENTION_DAYS": "T1"},
         {"FOLDER": "/a", "RETENTION_DAYS": "-1"},
+        {"FOLDER": "/a", "RETENTION_DAYS": "9999999"},
     ],
 )
 def test_settings_that_cannot_be_used_say_so(environ):
     with pytest.raises(SettingsError):
         load_settings({f"THREADMILL_{name}": value for name, value in environ.items()})
+
+
+@pytest.mark.parametrize("days", ["T1=-1", "T2=3,T1=-1", "T 1=3", "=3", "T1=9999999", "T1=1.5"])
+def test_days_of_a_team_that_are_none_are_told_with_what_keeps_for_ever(days):
+    environ = {"THREADMILL_FOLDER": "/a", "THREADMILL_TEAM_RETENTION_DAYS": days}
+    with pytest.raises(SettingsError, match="0 keeps a team's sessions for ever"):
+        load_settings(environ)
