@@ -57,7 +57,7 @@ class Sessions:
             return None
         try:
             return Summary.decode(await self._store.read(listing.summary.name))
-        except (Missing, MalformedMessage):
+        except (Missing, Corrupt, MalformedMessage):
             return None
 
 

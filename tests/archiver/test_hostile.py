@@ -17,7 +17,7 @@ from schemas.operations import DeadLetter
 from services.archiver.backend import Corrupt, ObjectInfo
 from services.archiver.folder import Folder
 from services.archiver.handlers import Requests
-from services.archiver.objects import Span, object_name, plan_object, position, session_prefix
+from services.archiver.objects import Span, object_name, plan_object, position, session_prefix, summary_name
 from services.archiver.records import Record
 from services.archiver.store import Store
 from services.runtime.follow import read
@@ -110,6 +110,18 @@ async def test_a_record_that_was_damaged_is_told_by_one_sentence(bus, folder):
         refused = Refused.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await store.close()
     assert "restore its object from a backup" in refused.reason
+
+
+async def test_a_summary_that_was_damaged_hides_no_session_from_the_list(bus, folder):
+    store = Store(Folder(folder))
+    await store.replace(summary_name(KEY), b"{}", {}, None)
+    (folder / summary_name(KEY)).write_bytes(b"[]")
+    async with archiver(bus, folder):
+        for key in (KEY, OTHER):
+            await reaches(folder, await end(bus, key=key), key)
+        listed = SessionList.decode(await bus.request("archiver.list", ListSessions()))
+    await store.close()
+    assert [(one.session, one.summary) for one in listed.sessions] == [(str(KEY), None), (str(OTHER), None)]
 
 
 async def test_what_others_left_beside_the_objects_is_passed_over(bus, folder):
