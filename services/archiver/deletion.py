@@ -57,6 +57,8 @@ class Deletion:
                 key, request.by, gone, f"{listing.position.last_seq}.{await self._stream.last(key)}"
             )
             messages = await self._delete(key)
+        if not request.dry_run:
+            await self._forget_summary(key)  # a deletion that was cut off may have left it alone
         return Deleted(
             session=str(key),
             objects=count,
@@ -71,7 +73,6 @@ class Deletion:
         for name in [*names, f"{session_prefix(key)}summary.json"]:
             await self._store.delete_all_generations(name)
         purged = await self._stream.purge(key, through + 1)
-        await self._forget_summary(key)
         self._listings.forget(key)
         log.info("deleted", session=str(key), objects=len(names), messages=purged)
         return purged

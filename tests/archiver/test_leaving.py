@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -154,6 +155,19 @@ async def test_a_session_is_deleted_from_archive_stream_and_summaries_with_a_tra
     assert Audited.decode(trail.data).who == "U1"
     left = [path for path in folder.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
     assert left == []
+
+
+async def test_a_deletion_that_was_cut_off_before_its_last_step_is_ended_by_the_next(bus, folder, store):
+    await archive_a_turn(bus, folder)
+    deletion = Deletion(bus, store, Listings(store), SessionsStream(bus))
+    request = DeleteSession(session=str(KEY), by="U1")
+    await deletion.answer(request)
+    summaries = Bucket(bus, "sessions", Summary)
+    await summaries.create(str(KEY), Summary(status="idle", user=ANN, title="left over"))
+    await deletion.answer(msgspec.structs.replace(request, dry_run=True))
+    assert (await summaries.get(str(KEY))).value
+    await deletion.answer(request)
+    assert (await summaries.get(str(KEY))).value is None
 
 
 async def test_a_deleted_session_goes_on_with_what_is_said_next(bus, folder):
