@@ -22,7 +22,10 @@ _BATCH = 1000  # the server's limit for one atomic batch
 
 
 async def move_past_archive(bus: Bus, store: Store, stream: SessionsStream) -> None:
-    """Let the stream's next sequence be one that no object knows. Raises `StoreError` and both `Unavailable`."""
+    """Let the stream's next sequence be one that no object knows.
+
+    Raises `StoreError`, both `Unavailable`, and `StreamFull` where the stream has no room for a batch.
+    """
     known = await _highest(store)
     state = await stream.state()
     if state.last_seq < known:
@@ -32,7 +35,7 @@ async def move_past_archive(bus: Bus, store: Store, stream: SessionsStream) -> N
         if state.messages == 0:
             await stream.skip_to(known + 1)
         else:
-            await _fill(bus, state.last_seq, known)
+            await _fill(bus, stream, state.last_seq, known)
     # Those of a start that was cut off, too.
     await stream.purge(FILLER, (await stream.state()).last_seq + 1)
 
@@ -47,9 +50,11 @@ async def _highest(store: Store) -> int:
     return known
 
 
-async def _fill(bus: Bus, last: int, known: int) -> None:
+async def _fill(bus: Bus, stream: SessionsStream, last: int, known: int) -> None:
     filler = StateAppended(batch="filler", entries="[]")
     while last < known:
+        # The stream need have room for one batch alone.
+        await stream.purge(FILLER, last + 1)
         count = min(_BATCH, known - last)
         last = await bus.publish_batch(
             [Draft(subject=filler.subject(FILLER), message=filler) for _ in range(count)]

@@ -37,7 +37,8 @@ class Archive:
         """Write what the stream holds beyond the archive; return the sequence up to which nothing is left to write.
 
         That may be less than `through` when the stream's replica that was read lags behind. Raises `StoreError` and
-        both kinds of `Unavailable`.
+        both kinds of `Unavailable`, the bus's also where the stream does not reach as far as the archive: it was rolled
+        back, and what it holds now may be stored nowhere.
         """
         await self._stream.reached(through)
         while True:
@@ -48,7 +49,17 @@ class Archive:
                 continue
             if archived < through and not await self._stream.holds_after(key, archived):
                 return through
+            if archived > through:
+                await self._stream_holds(key, archived)
             return archived
+
+    async def _stream_holds(self, key: SessionKey, archived: int) -> None:
+        last = (await self._stream.state()).last_seq
+        if last < archived:
+            raise errors.Unavailable(
+                f"{key} is archived to {archived} and {SESSIONS.name} ends at {last}: it was rolled back; restart the"
+                " archivers, which move it past the archive"
+            )
 
     async def summarise(self, key: SessionKey) -> None:
         """Write the session's summary beside its objects, as well as it goes."""

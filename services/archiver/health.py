@@ -47,8 +47,8 @@ class StoreHealth:
                 if not isinstance(e, Corrupt):  # that is one session's trouble
                     self.tell(str(e))
                 log.warning("the archive tries again", what=what, seconds=pause, reason=str(e))
-            except errors.Unavailable as e:
-                log.warning("the bus is away; the archive tries again", what=what, reason=str(e))
+            except (errors.Unavailable, errors.StreamFull) as e:
+                log.warning("the archive waits for the bus", what=what, seconds=pause, reason=str(e))
             else:
                 self.tell("")
                 return done

@@ -5,13 +5,22 @@ import contextlib
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from services.archiver.app import wire
+from services.archiver.folder import Folder
+from services.archiver.objects import CONTENT_TYPE, plan_object
+from services.archiver.records import Record
+from services.archiver.settings import ArchiverSettings
+from services.archiver.store import Store
 from services.local.broker import running_broker
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
+from services.runtime.health import Readiness
 from services.runtime.topology import apply_map
 from tests.archiver.stage import (
     KEY,
@@ -118,6 +127,51 @@ async def test_a_new_broker_goes_on_where_the_archive_ends(bus, folder, tmp_path
             await reaches(folder, newest := await end(fresh, 9))
         assert [record.seq for record in await archived(folder)] == [last - 1, last, last + 1, newest]
         await close_connection(fresh.client)
+
+
+async def test_what_a_broker_that_was_rolled_back_holds_now_is_not_taken_for_archived(bus, folder):
+    async with archiver(bus, folder):
+        for n in range(1, 4):
+            last = await end(bus, n)
+        await reaches(folder, last)
+        await acknowledged(bus)
+        with capture_logs() as told:
+            await bus.api("STREAM.DELETE.SESSIONS", None)
+            await apply_map(bus, pools=("default",))
+            assert await end(bus) < last
+
+            async def is_told():
+                return any("it was rolled back" in line.get("reason", "") for line in told)
+
+            await until(is_told)
+        info = await bus.api("CONSUMER.INFO.SESSIONS.archiver", None)
+    assert (info["num_ack_pending"], info["ack_floor"]["stream_seq"]) == (1, 0)
+
+
+async def test_moving_past_the_archive_needs_no_more_room_than_a_batch_and_waits_for_that(bus, folder):
+    store = Store(Folder(folder))
+    record = Record(seq=2500, subject=f"session.{KEY}.out", time=datetime.now(UTC), headers={}, payload=b"{}")
+    planned = plan_object(KEY, "SESSIONS", None, [record])
+    await store.create(planned.name, planned.data, planned.metadata, CONTENT_TYPE)
+    await store.close()
+    await say(bus)
+    config = (await bus.api("STREAM.INFO.SESSIONS", None))["config"]
+
+    async def room_for(size):
+        assert "error" not in await bus.api("STREAM.UPDATE.SESSIONS", config | {"max_bytes": size})
+
+    await room_for(10_000)
+    with capture_logs() as told:
+        starting = asyncio.create_task(wire(bus, Readiness({}), ArchiverSettings(folder=folder)))
+
+        async def waits():
+            return any(line["event"] == "the archive waits for the bus" for line in told)
+
+        await until(waits)
+    await room_for(500_000)
+    await starting
+    assert await say(bus, input_id="2") == 2501
+    assert (await bus.api("STREAM.INFO.SESSIONS", None))["state"]["messages"] == 2
 
 
 async def test_a_broker_that_comes_back_older_is_moved_past_the_archive_and_keeps_what_it_has(
