@@ -9,6 +9,7 @@ from services.ingress.access import Rules
 from services.ingress.slack_transport import SLACK
 from services.ingress.writer.settings import WriterSettings
 from services.runtime.errors import SettingsError
+from services.runtime.files import MOST_BYTES
 from services.runtime.lifecycle import ProcessSettings
 from services.runtime.settings import load
 
@@ -30,7 +31,7 @@ class IngressSettings(ProcessSettings, frozen=True, kw_only=True):
     http_host: str = "0.0.0.0"  # noqa: S104 (Slack comes from outside the pod)
     http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 3000
     socket_connections: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
-    file_bytes: Annotated[int, msgspec.Meta(ge=1)] = 20 * 2**20
+    file_bytes: Annotated[int, msgspec.Meta(ge=1, le=MOST_BYTES)] = 20 * 2**20
     files: Annotated[int, msgspec.Meta(ge=0, le=10)] = 10
     writer: WriterSettings = WriterSettings()
     access: Rules = Rules()

@@ -11,6 +11,7 @@ from services.runtime.errors import StreamFull, TooLarge, Unavailable
 # Far below the broker's maximum payload, and few enough for the largest file that anybody sends.
 CHUNK_BYTES = 2**20
 MOST_CHUNKS = 100
+MOST_BYTES = MOST_CHUNKS * CHUNK_BYTES
 CHUNKS, DIGEST = "Threadmill-Chunks", "Threadmill-Digest"
 # A file whose count of chunks is none of these is none of ours.
 _COUNTS = {str(count): count for count in range(1, MOST_CHUNKS + 1)}
@@ -24,10 +25,12 @@ class Files:
         self._bus = bus
 
     async def put(self, name: str, data: bytes) -> None:
-        """Store `data` under `name`. Raises `Unavailable`, and `ValueError` for what is no name."""
+        """Store `data` under `name`. Raises `Unavailable`, and `ValueError` for what is no name or too large."""
         subject = _subject(name)
         if subject is None:
             raise ValueError(f"{name[:80]!r} is no name of a file")
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"the file {name} has {len(data)} bytes, more than {MOST_BYTES}")
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
         headers = {CHUNKS: str(len(chunks)), DIGEST: sha256(data).hexdigest()}
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from services.local.broker import Broker
 from services.runtime.bus import Bus
+from services.runtime.files import MOST_BYTES
 from tests.ingress.stage import Slack, eventually, stored
 
 
@@ -41,6 +42,7 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
         ({"SLACK_BOT_TOKEN": "xoxb-1"}, "set SLACK_BOT_TOKEN, and SLACK_SIGNING_SECRET"),
         ({"SLACK_SIGNING_SECRET": "s"}, "Slack's credentials are missing"),
         ({"THREADMILL_HTTP_PORT": "many"}, "THREADMILL_HTTP_PORT"),
+        ({"THREADMILL_FILE_BYTES": str(MOST_BYTES + 1)}, "THREADMILL_FILE_BYTES"),
     ],
 )
 async def test_it_refuses_to_start_without_slack_in_one_sentence(

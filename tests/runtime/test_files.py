@@ -6,7 +6,7 @@ import pytest
 
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
-from services.runtime.files import CHUNK_BYTES, CHUNKS, DIGEST, MOST_CHUNKS, Files
+from services.runtime.files import CHUNK_BYTES, CHUNKS, DIGEST, MOST_BYTES, MOST_CHUNKS, Files
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
@@ -32,6 +32,12 @@ async def test_a_file_that_lacks_a_part_is_none(bus: Bus) -> None:
     await files.put("a/b", b"x" * (2 * CHUNK_BYTES))
     await bus.api("STREAM.PURGE.FILES", {"filter": "files.a.b.1"})
     assert await files.get("a/b") is None
+
+
+async def test_what_is_larger_than_any_file_is_refused_before_anything_is_stored(bus: Bus) -> None:
+    with pytest.raises(ValueError, match="more than"):
+        await Files(bus).put("a/b", bytes(MOST_BYTES + 1))
+    assert await bus.last("FILES", "files.>") is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/*", ">", "a//b", "a\r\nPUB x", "a."])
