@@ -8,12 +8,13 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 import uvloop
+from aiohttp import web
 
 from schemas.rights import inbox, streams_of
 from services.runtime import lifecycle
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
-from services.runtime.errors import Unavailable
+from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
 from services.runtime.lifecycle import ProcessSettings, cancel
 from services.runtime.topology import apply_map, map_applied
@@ -68,7 +69,7 @@ async def serve_until_told(
     readiness = Readiness({"started": started.is_set})
     async with contextlib.AsyncExitStack() as stack:
         if settings.health_port:
-            runner = await serve(health_routes(readiness), settings.health_host, settings.health_port)
+            runner = await _served(readiness, settings)
             stack.push_async_callback(runner.cleanup)
         client = await _unless(stop, open_connection(settings.nats, name, stop.set, inbox=inbox(name)))
         if client is None:
@@ -83,6 +84,16 @@ async def serve_until_told(
             await run_service(service, stop, readiness)
         if client.is_closed:
             raise Unavailable("the broker closed the connection for good; have the credentials expired?")
+
+
+async def _served(readiness: Readiness, settings: ProcessSettings) -> web.AppRunner:
+    try:
+        return await serve(health_routes(readiness), settings.health_host, settings.health_port)
+    except OSError as e:
+        raise SettingsError(
+            f"the health page cannot be at {settings.health_host}:{settings.health_port} ({e.strerror}); name another"
+            " port with THREADMILL_HEALTH_PORT, or 0 for no page"
+        ) from e
 
 
 async def _wired(name: str, bus: Bus, readiness: Readiness, wire: Wire, pools: tuple[str, ...]) -> Service:

@@ -134,6 +134,17 @@ async def test_wrong_settings_are_one_line_and_the_exit_code_2() -> None:
     assert "THREADMILL_LOG_LEVEL" in line
 
 
+async def test_a_port_that_is_taken_is_one_line_with_the_way_out_and_the_exit_code_2() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with process(THREADMILL_HEALTH_PORT=port) as running:
+            code, errors = await ended(running)
+    assert code == 2
+    (line,) = errors.splitlines()
+    assert line.startswith(f"threadmill told: the health page cannot be at 127.0.0.1:{port} (")
+    assert line.endswith("name another port with THREADMILL_HEALTH_PORT, or 0 for no page")
+
+
 async def test_a_service_that_ends_by_itself_is_an_error(broker: Broker) -> None:
     async with process(THREADMILL_NATS_URL=broker.url, BEHAVIOUR="ends") as running:
         code, errors = await ended(running)
