@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from services.cli.words import fail
 from services.local.errors import LocalError
-from services.runtime.errors import SettingsError, TooLarge, Unavailable
+from services.runtime.errors import SettingsError, StreamFull, TooLarge, Unavailable
 
 # A command's name and where its function or group is, in the order of the help.
 COMMANDS = {
@@ -96,5 +96,7 @@ def main() -> None:
         app()
     except TOLD as e:
         fail(str(e))
+    except StreamFull as e:
+        fail(f"the broker has no room, and nothing was stored ({e}); look at it: threadmill doctor --live")
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.base import HEADER_ID, HEADER_SCHEMA, HEADER_SESSION, MalformedMessage
+from schemas.bus import stream_of
 from schemas.operations import DeadLetter
 from services.cli.place import Data, connected
 from services.cli.words import fail, out
+from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.runtime.pull import Delivery
 
@@ -90,8 +92,23 @@ async def _replay(number: int, data: Path | None) -> int:
     if subject.split(".", 2) != ["dead", letter.service, letter.origin]:
         fail(f"the letter {number} lies under {subject}, and is not sent elsewhere, as it asks: it is forged")
     headers = {name: value for name, value in letter.headers.items() if name in PASSED_ON}
-    payload = letter.payload.encode() if letter.payload is not None else (letter.payload_base64 or b"")
     async with connected(data) as bus:
+        payload = await _payload(bus, letter)
+        if payload is None:
+            fail(f"the letter {number} stays: it was too large to keep, and {letter.origin} has lost it")
         sequence = await bus.publish_raw(letter.origin, payload, headers | {HEADER_ID: f"replay/{number}"})
         await bus.api("STREAM.MSG.DELETE.DEADLETTER", {"seq": number})
     return sequence
+
+
+async def _payload(bus: Bus, letter: DeadLetter) -> bytes | None:
+    """Return what the letter is about; what was too large for it is still where it came from, or nowhere: None."""
+    if letter.payload is not None:
+        return letter.payload.encode()
+    if letter.payload_base64 is not None:
+        return letter.payload_base64
+    try:
+        stored = await bus.at(stream_of(letter.origin), letter.sequence)
+    except KeyError:
+        return None
+    return stored.data if stored and stored.subject == letter.origin else None

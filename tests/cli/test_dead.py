@@ -5,9 +5,12 @@ import pytest
 from schemas.operations import DeadLetter
 from services.local.broker import Broker
 from services.runtime.bus import Bus, Draft
+from services.runtime.dead_letters import MAX_LETTER, bury
+from services.runtime.follow import read
 from tests.cli.conftest import Cli
 
 WORK = "dead.worker.work.default"
+CONTROL = "session.T1.C1.1-1.control"
 
 
 @pytest.fixture
@@ -44,6 +47,44 @@ async def test_a_letter_is_sent_nowhere_but_where_it_came_from(
     assert refused.returncode == 1
     assert f"the letter 1 lies under {WORK}" in refused.stderr
     assert await bus.last("SESSIONS", "session.>") is None
+    assert await bus.at("DEADLETTER", 1)
+
+
+async def buried(bus: Bus, payload: bytes) -> None:
+    """Leave a message where it came, and a letter about it."""
+    await bus.publish_raw(CONTROL, payload, {})
+    (delivery,) = await read(bus, "SESSIONS", [CONTROL])
+    await bury(bus, "scheduler", delivery, "it failed")
+
+
+async def test_a_letter_that_was_too_large_to_keep_its_message_sends_it_from_where_it_lies(
+    bus: Bus, operator: Cli
+) -> None:
+    await buried(bus, large := b"x" * (MAX_LETTER + 1))
+    operator.ok("dead", "replay", 1)
+    assert [each.data for each in await read(bus, "SESSIONS", [CONTROL])] == [large, large]
+    assert await bus.at("DEADLETTER", 1) is None
+
+
+async def test_a_letter_whose_message_is_gone_stays(bus: Bus, operator: Cli) -> None:
+    await buried(bus, b"x" * (MAX_LETTER + 1))
+    await bus.api("STREAM.PURGE.SESSIONS", {})
+    refused = operator.run("dead", "replay", 1)
+    assert (refused.returncode, "the letter 1 stays" in refused.stderr) == (1, True)
+    assert await bus.last("SESSIONS", CONTROL) is None
+    assert await bus.at("DEADLETTER", 1)
+
+
+async def test_a_letter_that_the_broker_has_no_room_for_stays_and_that_is_told(
+    bus: Bus, operator: Cli
+) -> None:
+    await buried(bus, b"{}")
+    info = await bus.api("STREAM.INFO.SESSIONS", None)
+    full = info["config"] | {"max_bytes": info["state"]["bytes"]}
+    assert "error" not in await bus.api("STREAM.UPDATE.SESSIONS", full)
+    refused = operator.run("dead", "replay", 1)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "the broker has no room" in refused.stderr
     assert await bus.at("DEADLETTER", 1)
 
 
