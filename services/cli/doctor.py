@@ -1,5 +1,6 @@
 """`doctor`: looks at everything that Threadmill needs here, and says what to do."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -48,7 +49,7 @@ def look(data: Path) -> Iterator[Finding]:
     yield Finding("python", version, sys.version_info >= (3, 11), "install Python 3.11 or newer")
     yield _git()
     yield _broker()
-    yield _program("claude code", [str(_bundled_claude()), "--version"], "run `make sync`", needed=False)
+    yield _program("claude code", [_bundled_claude(), "--version"], "run `make sync`", needed=False)
     yield _model()
     yield _folder(data)
     yield _dev(data)
@@ -77,10 +78,10 @@ def _broker() -> Finding:
         return Finding("nats-server", "not found", ok=False, todo=str(e))
 
 
-def _bundled_claude() -> Path:
-    import claude_agent_sdk  # noqa: PLC0415 (a worker's dependency: doctor also runs where it is missing)
-
-    return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
+def _bundled_claude() -> str:
+    """Return the program, or a path of none where the library that brings it is missing."""
+    found = importlib.util.find_spec("claude_agent_sdk")  # a worker's dependency
+    return str(Path(found.origin).parent / "_bundled" / "claude") if found and found.origin else ""
 
 
 def _model() -> Finding:

@@ -88,7 +88,7 @@ class _Connecting:
     def __init__(self, url: str, on_closed: Callable[[], None], until: float) -> None:
         self.client = _Client()
         self.established = False
-        self._url = url
+        self._address = _address(url)
         self._on_closed = on_closed
         self._until = until
 
@@ -99,12 +99,12 @@ class _Connecting:
             return
         # nats-py tries for ever, but an error raised in here leaves its `connect`.
         if reason := _refusal(error):
-            raise SettingsError(f"the broker at {self._url} {reason}") from error
+            raise SettingsError(f"the broker at {self._address} {reason}") from error
         if time.monotonic() >= self._until:
             raise Unavailable(
-                f"no broker answers at {self._url} ({word}); is it running, and are the settings right?"
+                f"no broker answers at {self._address} ({word}); is it running, and are the settings right?"
             ) from error
-        log.warning("no broker yet", url=self._url, error=word)
+        log.warning("no broker yet", url=self._address, error=word)
 
     async def closed(self) -> None:
         if self.established:
@@ -116,6 +116,11 @@ class _Connecting:
 
     async def back(self) -> None:
         log.info("bus reconnected")
+
+
+def _address(url: str) -> str:
+    """Return `url` without the user and the password in it."""
+    return re.sub(r"\A(\w+://)?.*@", r"\1", url)
 
 
 def _refusal(error: Exception) -> str | None:

@@ -77,8 +77,9 @@ def test_a_port_that_is_taken_is_told(cli: Cli, tmp_path: Path) -> None:
     assert done.stderr == f"threadmill: {told}\n"
 
 
-def test_a_broker_that_is_away_is_told(tmp_path: Path) -> None:
-    done = Cli(tmp_path, THREADMILL_NATS_URL="nats://127.0.0.1:1").run("sessions")
+@pytest.mark.parametrize("user", ["", "ann:hunter2@", "sEcrEt@"])
+def test_a_broker_that_is_away_is_told_without_who_we_are(tmp_path: Path, user: str) -> None:
+    done = Cli(tmp_path, THREADMILL_NATS_URL=f"nats://{user}127.0.0.1:1").run("sessions")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("threadmill: no broker answers at nats://127.0.0.1:1")
     assert done.stderr.count("\n") == 1
@@ -162,6 +163,14 @@ def test_doctor_tells_what_is_missing_and_how_to_get_it(cli: Cli, tmp_path: Path
     odd = Cli(tmp_path, SLACK_BOT_TOKEN="xapp-1", SLACK_APP_TOKEN="xapp-1").run("doctor")
     assert (odd.returncode, "SLACK_BOT_TOKEN has another form" in odd.stdout) == (1, True)
     assert "xapp-1" not in odd.stdout
+
+
+def test_doctor_tells_of_a_claude_code_that_is_not_installed(cli: Cli) -> None:
+    program = "import sys; sys.modules['claude_agent_sdk'] = None; sys.argv = ['threadmill', 'doctor']\n"
+    told = _python(cli, program + "from services.cli import main; main()")
+    (line,) = [line for line in told.splitlines() if "claude code" in line]
+    assert "not found" in line
+    assert "run `make sync`" in told
 
 
 def test_credentials_writes_what_a_deployment_needs(cli: Cli, tmp_path: Path) -> None:
