@@ -22,6 +22,7 @@ class StoreHealth:
 
     def __init__(self) -> None:
         self.reason = ""
+        self._corrupt: set[str] = set()
 
     @property
     def usable(self) -> bool:
@@ -44,13 +45,20 @@ class StoreHealth:
             try:
                 done = await attempt()
             except StoreError as e:
-                if not isinstance(e, Corrupt):  # that is one session's trouble
+                if isinstance(e, Corrupt):  # that is one session's trouble
+                    self._count(self._corrupt | {what})
+                else:
                     self.tell(str(e))
                 log.warning("the archive tries again", what=what, seconds=pause, reason=str(e))
             except (errors.Unavailable, errors.StreamFull) as e:
                 log.warning("the archive waits for the bus", what=what, seconds=pause, reason=str(e))
             else:
                 self.tell("")
+                self._count(self._corrupt - {what})
                 return done
             await asyncio.sleep(pause)
             pause = min(_LONGEST, 2 * pause)
+
+    def _count(self, corrupt: set[str]) -> None:
+        self._corrupt = corrupt
+        metrics.CORRUPT.set(len(corrupt))

@@ -7,6 +7,9 @@ OBJECTS = Counter("threadmill_archive_objects_total", "Objects written")
 BYTES = Counter("threadmill_archive_bytes_total", "Bytes written, compressed")
 WAITING = Gauge("threadmill_archive_waiting_events", "Events that were heard of and are not archived yet")
 STORE_AWAY = Gauge("threadmill_archive_store_away", "1 while the object store cannot be used")
+CORRUPT = Gauge(
+    "threadmill_archive_corrupt_sessions", "Sessions that wait since an object of theirs cannot be read"
+)
 PURGED = Counter("threadmill_purged_events_total", "Archived events that left the stream")
 EXPIRED = Counter("threadmill_expired_sessions_total", "Sessions that retention deleted", ["dry_run"])
 LAG = Histogram(

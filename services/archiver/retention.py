@@ -64,7 +64,7 @@ class Purge:
             return 0
         # What is destroyed here must really be in the store: what is remembered of it is not enough.
         self._listings.forget(key)
-        archived = self._settled(await self._listings.of(key))
+        archived = await self._archived(key, first[0])
         turns = (await self._turns.get(str(key))).value
         before = purge_before(archived, old, turns, floors)
         if before <= first[0]:
@@ -73,9 +73,20 @@ class Purge:
         PURGED.inc(gone)
         return gone
 
-    def _settled(self, listing: Listing) -> int:
+    async def _archived(self, key: SessionKey, first: int) -> int:
+        """Return up to which sequence the objects hold all that the stream does of a session, which is from `first` on."""
         until = self._clock() - SETTLED
-        return max((span.last_seq for info, span in listing.objects if info.created <= until), default=0)
+        archived = 0
+        for info, span in (await self._listings.of(key)).objects:
+            if info.created > until or span.last_seq < first:
+                continue
+            # A broker that was rolled back gave out sequences a second time: what has them now is in no object.
+            other = await self._stream.stored_after(key, span.last_time, span.last_seq)
+            if other is not None:
+                log.warning("a rolled back broker's events stay in the stream", session=str(key), first=other)
+                return other - 1
+            archived = span.last_seq
+        return archived
 
 
 class Expiry:

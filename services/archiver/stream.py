@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from schemas.bus import CONSUMERS, SESSIONS
+from schemas.bus import ARCHIVER, CONSUMERS, SESSIONS
 from schemas.keys import SessionKey
 from services.archiver.records import Record
 from services.runtime.bus import Bus
@@ -19,6 +19,7 @@ from services.runtime.pull import Delivery
 # Messages on their way at once: some are megabytes.
 _BATCH = 32
 _PATIENCE = 10.0  # seconds without a message, though more are there: the broker is away, or they were purged
+_EXACT = timedelta(milliseconds=1)  # how a record's time is rounded
 
 
 class State(msgspec.Struct, frozen=True):
@@ -61,6 +62,15 @@ class SessionsStream:
         found = await self._bus.following(SESSIONS.name, subject, max(1, at_least) - 1)
         return (found.sequence, found.stored_at) if found else None
 
+    async def stored_after(self, key: SessionKey, time: datetime, through: int) -> int | None:
+        """Return a session's first sequence that was stored after `time`, None where there is none up to `through`."""
+        later = time + _EXACT
+        at = await self._bus.at(SESSIONS.name, through)
+        if at and at.stored_at < later:
+            return None
+        found = await self.first(_all(key), await self.first_since(later))
+        return found[0] if found and found[0] <= through else None
+
     async def first_since(self, time: datetime) -> int:
         """Return the first sequence that was stored at `time` or later; the next one where there is none."""
         state = await self.state()
@@ -102,8 +112,12 @@ class SessionsStream:
         _checked(await self._bus.api(f"STREAM.PURGE.{SESSIONS.name}", {"seq": sequence}))
 
     async def floors(self) -> list[int]:
-        """Return, for each durable consumer of the stream, the sequence up to which it is done."""
-        names = [consumer.name for consumer in CONSUMERS if consumer.stream == SESSIONS.name]
+        """Return, for each durable consumer of the stream but ours, the sequence up to which it is done.
+
+        What we are done with, the store tells for each session; one that cannot be archived keeps our own floor down.
+        """
+        others = [consumer for consumer in CONSUMERS if consumer != ARCHIVER]
+        names = [consumer.name for consumer in others if consumer.stream == SESSIONS.name]
         answers = [
             _checked(await self._bus.api(f"CONSUMER.INFO.{SESSIONS.name}.{name}", None)) for name in names
         ]

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from schemas.archive import Deleted, DeleteSession, LogPage, ReadLog, Refused
@@ -18,7 +19,7 @@ from services.archiver.deletion import Deletion
 from services.archiver.folder import Folder
 from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
-from services.archiver.objects import session_prefix
+from services.archiver.objects import object_name, session_prefix
 from services.archiver.retention import Expiry, Purge, Sweeps
 from services.archiver.settings import ArchiverSettings, load_settings
 from services.archiver.store import Store
@@ -27,6 +28,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.errors import SettingsError
 from services.runtime.follow import read
 from services.runtime.lifecycle import cancel
+from services.runtime.topology import apply_map
 from tests.archiver.stage import (
     ANN,
     KEY,
@@ -107,6 +109,44 @@ async def test_what_is_not_archived_stays_however_old(bus, folder, store):
 async def test_what_a_consumer_has_not_heard_stays(bus, folder, store):
     await archive_a_turn(bus, folder)
     assert await purge(bus, store, later(days=8)).sweep() == 0
+
+
+async def test_a_session_whose_objects_cannot_be_read_keeps_no_other_in_the_stream(bus, folder, store):
+    await store.create(object_name(OTHER, 1), b"?", {"whose": "?"}, "application/gzip")
+    kept = await end(bus, key=OTHER)
+    async with archiver(bus, folder):
+        await reaches(folder, await end(bus))
+
+        async def is_counted():
+            return REGISTRY.get_sample_value("threadmill_archive_corrupt_sessions") == 1
+
+        await until(is_counted)
+    await scheduler_has_heard(bus)
+    assert await purge(bus, store, later(days=8)).sweep() == 1
+    assert await in_stream(bus) == []
+    assert await in_stream(bus, OTHER) == [kept]
+
+
+async def test_what_a_rolled_back_broker_gave_the_sequences_of_others_stays(bus, folder, store):
+    await archive_a_turn(bus, folder)
+    await bus.api("STREAM.DELETE.SESSIONS", None)
+    await apply_map(bus, pools=("default",))
+    lost = [await tell(bus), await tell(bus)]
+    async with archiver(bus, folder):
+        await reaches(folder, new := await end(bus, 2))
+        await acknowledged(bus)
+    await scheduler_has_heard(bus)
+    assert await purge(bus, store, later(days=8)).sweep() == 0
+    assert await in_stream(bus) == [*lost, new]
+
+
+async def test_what_is_archived_leaves_the_stream_though_its_last_event_is_gone_from_it(bus, folder, store):
+    last = await archive_a_turn(bus, folder)
+    await bus.api("STREAM.MSG.DELETE.SESSIONS", {"seq": last})
+    await say(bus, key=OTHER)
+    await scheduler_has_heard(bus)
+    assert await purge(bus, store, later(days=8)).sweep() == 2
+    assert await in_stream(bus) == []
 
 
 async def test_what_an_open_turn_or_a_waiting_input_needs_stays(bus, folder, store):
