@@ -288,7 +288,9 @@ async def test_a_session_that_cannot_be_deleted_is_told_once_and_keeps_no_other(
     expiry = Expiry(store, stream, deletion, settings, later(days=31))
     with capture_logs() as told:
         assert await expiry.sweep() == [OTHER]
+        left = [info async for info in store.list(session_prefix(KEY))]
         assert await expiry.sweep() == []
+    assert [info async for info in store.list(session_prefix(KEY))] == left
     (kept,) = [line for line in told if line["event"] == "a session stays past its days"]
     assert (kept["session"], "end their holds" in kept["reason"]) == (str(KEY), True)
     await store.close()
