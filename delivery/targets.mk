@@ -18,6 +18,10 @@ manifests: sync ## Render every overlay, validate it, and check what must hold i
 kube-assets: sync ## Build a Kubernetes control plane for tests, where none is
 	@$(BIN)/python -m tests.kubernetes.assets
 
+nats-cli: ## Build the nats CLI for tests of the documents, where none is
+	@command -v nats >/dev/null || { echo "building the nats CLI into .cache/bin ..." && \
+	  GOBIN=$(CURDIR)/.cache/bin go install github.com/nats-io/natscli/nats@v0.5.1; }
+
 # Steps of the workflows, which set what they need.
 image-attest:
 	@sh delivery/attest
@@ -31,4 +35,4 @@ deploy:
 deploy-smoke:
 	@sh delivery/smoke
 
-.PHONY: images images-smoke manifests kube-assets image-attest image-publish deploy deploy-smoke
+.PHONY: images images-smoke manifests kube-assets nats-cli image-attest image-publish deploy deploy-smoke

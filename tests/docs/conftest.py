@@ -47,8 +47,8 @@ def blocks(document: Path) -> list[Block]:
 def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
     """A Threadmill that has answered once and met one poison message."""
     if not shutil.which("nats"):
-        assert not os.environ.get("CI"), "the nats CLI is missing: .ci/run builds it"
-        pytest.skip("the nats CLI is not installed: go install github.com/nats-io/natscli/nats@v0.5.1")
+        assert not os.environ.get("CI"), "the nats CLI is missing: `make nats-cli` builds it"
+        pytest.skip("the nats CLI is not installed: `make nats-cli` builds it")
     dev = RunningDev(tmp_path_factory.mktemp("home"))
     try:
         dev.wait()

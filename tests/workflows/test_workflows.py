@@ -23,6 +23,9 @@ WRITES = {
     ("roll-out.yml", "id-token"),
 }
 
+# What `make` has to build before a target whose tests skip nothing in CI.
+NEEDED = {"manifests": {"kube-assets"}, "test": {"kube-assets", "nats-cli"}}
+
 
 def ids(path: Path) -> str:
     return path.name
@@ -39,6 +42,11 @@ def steps(path: Path) -> list[dict]:
 def targets() -> set[str]:
     text = (ROOT / "Makefile").read_text() + (ROOT / "delivery" / "targets.mk").read_text()
     return set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
+
+
+def called(text: str) -> set[str]:
+    """Return the targets that a script or a workflow runs."""
+    return set(re.findall(r"^ *(?:- run: )?make ([a-z-]+)", text, re.MULTILINE))
 
 
 def actionlint() -> str:
@@ -96,6 +104,42 @@ def test_every_command_is_one_that_a_person_can_run_as_well(path: Path) -> None:
             words = re.fullmatch(r'make ([a-z-]+)(?: [A-Z]+=(?:"[^"$]*"|[\w-]+))*', step["run"])
             assert words, f"not a Makefile target: {step['run']}"
             assert words[1] in targets()
+
+
+def test_the_workflow_of_tests_does_what_a_person_does_with_one_command() -> None:
+    # The images are built and run by their own workflow.
+    assert called((ROOT / ".ci" / "run").read_text()) - {"images-smoke"} == called(
+        (FOLDER / "test.yml").read_text()
+    )
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=ids)
+def test_what_tests_ask_for_is_built_before_them(path: Path) -> None:
+    for name, job in jobs(path).items():
+        run = [step["run"].removeprefix("make ") for step in job.get("steps", []) if "run" in step]
+        for target, asked in NEEDED.items():
+            if target in run:
+                assert asked <= set(run[: run.index(target)]), f"{name} runs {target} without {asked}"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=ids)
+def test_what_a_cache_is_named_after_is_there(path: Path) -> None:
+    for given in re.findall(r"hashFiles\((.*?)\)", path.read_text()):
+        for pattern in re.findall(r"'([^']+)'", given):
+            assert list(ROOT.glob(pattern)), f"{pattern} matches nothing: what it holds may change unseen"
+
+
+def test_what_is_built_for_the_tests_is_found_by_them() -> None:
+    ended = subprocess.run(
+        ["make", "--no-print-directory", "--file=Makefile", "--file=-", "where"],
+        cwd=ROOT,
+        input='where:\n\t@echo "$$PATH"\n',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout.startswith(f"{ROOT / '.cache' / 'bin'}:")
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=ids)
