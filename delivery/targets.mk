@@ -29,10 +29,13 @@ image-attest:
 image-publish:
 	@sh delivery/publish
 
+images-await:
+	@sh delivery/await
+
 deploy:
 	@sh delivery/deploy
 
 deploy-smoke:
 	@sh delivery/smoke
 
-.PHONY: images images-smoke manifests kube-assets nats-cli image-attest image-publish deploy deploy-smoke
+.PHONY: images images-smoke manifests kube-assets nats-cli image-attest image-publish images-await deploy deploy-smoke

@@ -187,3 +187,17 @@ def test_production_follows_staging_with_the_same_version() -> None:
     deploy = jobs(FOLDER / "deploy.yml")
     assert deploy["production"]["needs"] == "staging"
     assert deploy["production"]["with"]["version"] == deploy["staging"]["with"]["version"]
+
+
+def test_a_release_is_deployed_once_its_images_are_there() -> None:
+    deploy = jobs(FOLDER / "deploy.yml")
+    assert deploy["staging"]["needs"] == "images"
+    assert deploy["images"]["steps"][-1] == {"run": "make images-await"}
+    assert deploy["images"]["env"]["VERSION"] == deploy["staging"]["with"]["version"]
+
+
+def test_a_version_that_awaits_its_approval_holds_up_its_environment_alone() -> None:
+    rolled, whole = (yaml.safe_load((FOLDER / name).read_text()) for name in ("roll-out.yml", "deploy.yml"))
+    assert "inputs.environment" in rolled["concurrency"]["group"]
+    assert "inputs.version" in whole["concurrency"]["group"]
+    assert not rolled["concurrency"]["cancel-in-progress"]
