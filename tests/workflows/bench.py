@@ -28,8 +28,13 @@ class Bench:
         programs = {"docker": DOCKER, "cosign": COSIGN, "kubectl": KUBECTL, "sleep": SLEEP}
         (folder / "bin").mkdir()
         for name, text in programs.items():
-            (folder / "bin" / name).write_text(f"#!/bin/sh\n{RECORD}{text}")
-            (folder / "bin" / name).chmod(0o755)
+            self.stand_in(name, text)
+
+    def stand_in(self, name: str, text: str) -> None:
+        """Have the shell's `text` run in place of the program `name`."""
+        program = self.folder / "bin" / name
+        program.write_text(f"#!/bin/sh\n{RECORD}{text}")
+        program.chmod(0o755)
 
     def run(self, step: str, **settings: str) -> subprocess.CompletedProcess[str]:
         given = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "RECORD": str(self.record)}
