@@ -10,9 +10,16 @@ ARG NODE=docker.io/library/node:24-bookworm-slim@sha256:235600a8101ab264e117b176
 
 FROM ${NODE} AS node
 
+# Debian's packages are not pinned: the weekly build takes up their security updates, those of the base as well. Python and node
+# are as old as the digests above, libraries as their locks: those a person raises.
+FROM ${BASE} AS debian
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get upgrade -y \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
 
-# The tools of the build; nothing of this stage but the uv program ends up anywhere.
-FROM ${BASE} AS tools
+
+# The tools of the build; nothing of this stage but the uv program, and what Python is linked to, ends up anywhere.
+FROM debian AS tools
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY requirements/bootstrap.lock requirements/
@@ -97,9 +104,8 @@ CMD ["python", "-m", "services.archiver"]
 #   Python with pip and venv (the base's), uv; node, npm, npx
 #   ripgrep, jq, less, patch, procps, unzip, xz-utils, zip   what agents reach for by habit
 #   tini                                         takes care of processes that a tool leaves behind, as process 1
-# A team with other toolchains builds its own image on top of this one and names it in a pool. Debian's packages are not
-# pinned: the weekly build takes up their security updates.
-FROM ${BASE} AS workshop
+# A team with other toolchains builds its own image on top of this one and names it in a pool.
+FROM debian AS workshop
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       build-essential ca-certificates curl git jq less openssh-client patch pkg-config procps ripgrep tini unzip \

@@ -21,6 +21,15 @@ def test_every_image_begins_with_a_digest_or_with_nothing() -> None:
         )
 
 
+def test_whatever_ends_in_an_image_has_taken_up_debians_updates() -> None:
+    (updated, *others) = [stage for base, stage in Dockerfile().stages if base == "${BASE}"]
+    assert not others
+    (text,) = re.findall(
+        rf"^FROM \S+ AS {updated}\n(.*?)(?=^FROM )", Dockerfile().text, re.MULTILINE | re.DOTALL
+    )
+    assert "apt-get upgrade -y" in text
+
+
 def test_there_is_one_target_per_image() -> None:
     assert set(IMAGES) <= {stage for _, stage in Dockerfile().stages}
 
