@@ -233,5 +233,5 @@ def test_the_page_is_found() -> None:
 
 
 def test_every_block_of_the_page_is_checked() -> None:
-    known = {"", "sh", "sh look", "json lifecycle.json", "yaml patches"}
+    known = {"", "sh", "sh look", "json lifecycle.json", "yaml patches", "yaml pull"}
     assert {block.info for block in BLOCKS if not block.info.startswith("yaml k8s/overlays/acme")} == known

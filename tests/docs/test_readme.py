@@ -68,6 +68,9 @@ def known_variables() -> set[str]:
     settings |= {*names(SchedulerSettings, "THREADMILL_SCHEDULER_"), *names(SchedulerProcess)}
     # Keys of the Secret of what agents need.
     settings |= {USER, PASSWORD}
+    # Those of an environment that a version is rolled out to.
+    workflow = ROOT / ".github" / "workflows" / "roll-out.yml"
+    settings |= set(re.findall(r"vars\.([A-Z_]+)", workflow.read_text()))
     # The command line's own, and what the nats CLI reads.
     return settings | {"THREADMILL_DATA", "NATS_URL", "NATS_CREDS", "SESSION", "ARGS", "PATH"}
 
