@@ -18,12 +18,13 @@ def load(kind: type[S], environ: Mapping[str, str], *, prefix: str = PREFIX, str
 
     A field `max_workers` is `<prefix>MAX_WORKERS`, or the name that its `extra={"env": ...}` gives; a field that is a
     Struct is filled with its own name as further prefix. Tuples are split on commas; an empty variable counts as
-    absent. With `strict`, a variable with the prefix that nobody asks for is a problem too. Raises `SettingsError` naming every problem.
+    absent. With `strict`, or a field of that name that is set, a variable with the prefix that nobody asks for is a problem
+    too. Raises `SettingsError` naming every problem.
     """
     problems: list[str] = []
     asked: set[str] = set()
     filled = _fill(kind, environ, prefix, problems, asked)
-    if strict:
+    if strict or filled.get("strict"):
         unknown = sorted(name for name in environ if name.startswith(prefix) and name not in asked)
         problems += [f"{name} is not a setting" for name in unknown]
     if problems:

@@ -64,6 +64,13 @@ def test_every_kind_of_field_is_filled() -> None:
     )
 
 
+def test_a_process_that_is_to_be_strict_starts_with_nothing_that_is_no_setting() -> None:
+    typo = {"THREADMILL_LOG_LEVL": "DEBUG", "THREADMILL_NATS_URLS": "nats://there"}
+    assert load(ProcessSettings, typo) == ProcessSettings()
+    with pytest.raises(SettingsError, match=r"LOG_LEVL is not a setting; .*NATS_URLS is not a setting"):
+        load(ProcessSettings, typo | {"THREADMILL_STRICT": "true"})
+
+
 def test_all_problems_are_told_at_once() -> None:
     environ = {
         "THREADMILL_COUNT": "many",

@@ -23,7 +23,7 @@ TOKEN_SECONDS = 600
 DOOR_FOLDER, DOOR_FILE = "/var/run/threadmill-door", "door.creds"
 ROOM, TEMPORARY_ROOM = "/data", "/tmp"  # noqa: S108 (a volume of the pod's own)
 OWN_REPOSITORIES = "THREADMILL_OWN_REPOSITORIES"
-LIFE, TOKEN = "THREADMILL_LIFE_SECONDS", "THREADMILL_TOKEN"
+LIFE, TOKEN, STRICT = "THREADMILL_LIFE_SECONDS", "THREADMILL_TOKEN", "THREADMILL_STRICT"
 UID_LABEL, UID_VARIABLE = "batch.kubernetes.io/controller-uid", "JOB_UID"
 # A Job that has ended stays so long for a person to look at.
 KEPT_SECONDS = 600
@@ -156,6 +156,7 @@ def _environment(pool_name: str, pool: Pool) -> list[dict[str, Any]]:
         DATA: ROOM,
         # What lies in the Pod goes with it.
         OWN_REPOSITORIES: "false",
+        STRICT: "true",
         "HOME": ROOM,
         TEMPORARY: TEMPORARY_ROOM,
     }
