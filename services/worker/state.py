@@ -24,7 +24,10 @@ class Unreadable(Exception):
 
 
 class Conversations:
-    """All conversations of one session: entries by subpath in order, each `uuid` once, and who wrote them."""
+    """The conversation that goes on in a session: entries by subpath in order, each `uuid` once, and who wrote them.
+
+    What stood there before another agent, or the same one anew, began its own is abandoned for good.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[str, list[Entry]] = {}
@@ -41,9 +44,14 @@ class Conversations:
         parts.append(message.entries)
         if len(parts) == message.parts:
             del self._parts[message.batch]
-            self.agent, self.conversation = message.agent, message.conversation or self.conversation
+            self._belongs_to(message.agent, message.conversation or self.conversation)
             entries = _entries("".join(parts))
             self.add(message.subpath, self.new_of(entries))
+
+    def _belongs_to(self, agent: str, conversation: str) -> None:
+        if (agent, conversation) != (self.agent, self.conversation):
+            self.entries, self._uuids = {}, set()
+        self.agent, self.conversation = agent, conversation
 
     def new_of(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return those of `entries` whose `uuid` is not there yet; entries without one are always new."""
