@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from schemas.keys import SessionKey
 from schemas.people import Person
+from services.worker.core import name_of
 from services.worker.workspace import Workspace
 
 
@@ -12,7 +13,7 @@ def about(
 ) -> str:
     """Return where the session runs, on what, for whom, and for how long its turn still may."""
     lines = [f"Slack thread: team {key.team}, channel {key.channel}, thread {key.thread_ts} (session {key})"]
-    lines.append("People: " + ", ".join(dict.fromkeys(each.name or each.id for each in people)))
+    lines.append("People: " + ", ".join(dict.fromkeys(map(name_of, people))))
     if workspace:
         lines.append(f"Repository: {workspace.git.remote.url}, in {workspace.path}")
         lines.append(f"Branch: {workspace.branch}, which began at {workspace.base}")

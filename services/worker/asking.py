@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from schemas.events import Event, InputTaken, QuestionAsked, QuestionClosed
 from schemas.inputs import Answered, Said
 from services.worker.agents.protocol import Agent, Answer, Prompt
-from services.worker.core import choice_in, counts, takes_words
+from services.worker.core import choice_in, counts, name_of, takes_words
 
 Write = Callable[[Event], Awaitable[None]]
 
@@ -49,7 +49,7 @@ class Asking:
             await self._write(
                 QuestionClosed(id=question.id, by=answered.user, choice=answered.choice, text=answered.text)
             )
-            who, what = answered.user.name or answered.user.id, answered.choice or answered.text
+            who, what = name_of(answered.user), answered.choice or answered.text
             text = LATE.format(title=question.title, who=who, what=what)
             told[sequence] = Prompt(id=answered.id, text=text)
         return told

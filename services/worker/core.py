@@ -203,16 +203,22 @@ def prompt_text(said: Said, known: Person) -> str:
 
     What stood in the thread before them goes ahead.
     """
-    words = said.text if said.user.id == known.id else f"[{_name(said.user)}] {said.text}"
+    words = said.text if said.user.id == known.id else f"[{name_of(said.user)}] {said.text}"
     if not said.earlier:
         return words
-    return EARLIER.format("\n".join(map(_line, said.earlier)), words)
+    return EARLIER.format("\n".join(map(quoted, said.earlier)), words)
 
 
-def _line(remark: Remark) -> str:
-    """Return a remark whose further lines cannot be taken for another's, nor for the end of the record."""
-    return f"[{_name(remark.user)}] {remark.text}".replace("</", "< /").replace("\n", "\n    ")
+def quoted(remark: Remark) -> str:
+    """Return a remark as an agent reads it in a record."""
+    return in_record(f"[{name_of(remark.user)}] {remark.text}")
 
 
-def _name(person: Person) -> str:
+def in_record(words: str) -> str:
+    """Return `words` as one entry: none of its lines can be taken for another entry, nor for the record's end."""
+    return "\n    ".join(words.replace("</", "< /").splitlines())
+
+
+def name_of(person: Person) -> str:
+    """Return what an agent calls a person: one line, without the brackets that names stand in."""
     return " ".join(re.sub(r"[\[\]\x00-\x1f]", " ", person.name).split()) or person.id

@@ -8,9 +8,12 @@ from schemas.people import Remark
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.worker.archive import archived
+from services.worker.core import in_record, quoted
 
 # As much as a model reads without losing sight of the present; the latest words are the ones kept.
 MOST_CHARACTERS = 40_000
+# What follows it may be the middle of an entry, and is not to be taken for the beginning of one.
+CUT = "... "
 
 
 async def readable_transcript(bus: Bus, key: SessionKey, before: int) -> str:
@@ -25,7 +28,8 @@ async def readable_transcript(bus: Bus, key: SessionKey, before: int) -> str:
     for delivery in await read(bus, "SESSIONS", filters, after=min(reached)):
         words[delivery.sequence] = _words(delivery.data)
     lines = [text for sequence, text in sorted(words.items()) if text and sequence < before]
-    return "\n\n".join(lines)[-MOST_CHARACTERS:]
+    whole = "\n\n".join(lines)
+    return whole if len(whole) <= MOST_CHARACTERS else CUT + whole[-MOST_CHARACTERS:]
 
 
 def _words(payload: bytes) -> str:
@@ -33,7 +37,7 @@ def _words(payload: bytes) -> str:
         said = INPUTS.decode(payload)
         if isinstance(said, Said):
             remarks = (*said.earlier, Remark(user=said.user, text=said.text))
-            return "\n\n".join(f"{each.user.name or each.user.id}: {each.text}" for each in remarks)
-        return f"You: {TurnEnd.decode(payload).text}"
+            return "\n\n".join(map(quoted, remarks))
+        return in_record(f"You: {TurnEnd.decode(payload).text}")
     except MalformedMessage:
         return ""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from schemas.inputs import Said
 from schemas.keys import SessionKey
+from services.worker.core import name_of
 
 TEMPLATE = """\
 You work in a Slack thread of team {team}, channel {channel} (thread {thread}), for {person} and whoever joins in.
@@ -41,7 +42,7 @@ def system_prompt(
         team=key.team,
         channel=key.channel,
         thread=key.thread_ts,
-        person=opener.user.name or opener.user.id,
+        person=name_of(opener.user),
         branch=branch,
         wishes=WISHES.format("\n".join(wishes)) if wishes else "",
         earlier=EARLIER.format(earlier) if earlier else "",
