@@ -5,18 +5,9 @@ from typing import ClassVar
 import msgspec
 
 from schemas.base import Dollars, Family, Moment, SessionMessage, now
-from schemas.events import CommitPushed, Outcome
+from schemas.events import CommitPushed, Outcome, Usage
 from schemas.keys import SessionKey
 from schemas.people import Person
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens that a turn used."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
 
 
 class TurnEnd(SessionMessage, frozen=True, kw_only=True):

@@ -149,13 +149,23 @@ class Titled(Event, frozen=True, kw_only=True):
     title: str
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that a turn used."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
 class HandedOver(Event, frozen=True, kw_only=True):
     """The worker saved everything and releases the session in the middle of a turn; the next one goes on.
 
-    `cost_usd` is what the turn has cost so far.
+    `usage` and `cost_usd` are what the turn has used and cost so far.
     """
 
     reason: str
+    usage: Usage = Usage()
     cost_usd: Dollars = 0.0
 
 

@@ -17,6 +17,7 @@ from schemas.events import (
     QuestionClosed,
     TextBlock,
     TurnStarted,
+    Usage,
 )
 from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Stop, Withdrawn
 from schemas.people import Person, Remark
@@ -139,7 +140,7 @@ class SessionView:
 class Attempted(msgspec.Struct, frozen=True):
     """What earlier attempts at an open turn left in the log: inputs taken, questions open, text written, commits made.
 
-    `began` is when the first agent did; `cost_usd` is what those cost that handed over.
+    `began` is when the first agent did; `usage` and `cost_usd` are of those that handed over.
     """
 
     taken: tuple[int, ...] = ()
@@ -147,6 +148,7 @@ class Attempted(msgspec.Struct, frozen=True):
     texts: tuple[str, ...] = ()
     commits: tuple[CommitPushed, ...] = ()
     began: datetime | None = None
+    usage: Usage = Usage()
     cost_usd: float = 0.0
 
     def after(self, event: Message | Unknown, turn: int) -> "Attempted":
@@ -175,7 +177,7 @@ def _work_left(left: Attempted, event: Event) -> Attempted:
         case TurnStarted():
             return msgspec.structs.replace(left, began=left.began or event.at)
         case HandedOver():
-            return msgspec.structs.replace(left, cost_usd=event.cost_usd)
+            return msgspec.structs.replace(left, usage=event.usage, cost_usd=event.cost_usd)
         case _:
             return left
 

@@ -28,9 +28,10 @@ class Preparing:
         self._task: asyncio.Task[None] | None = None
         self.phases = Phases()
 
-    def start(self) -> None:
-        """Begin, or begin again."""
-        self._task = asyncio.create_task(self._make_ready(), name="prepare")
+    def start(self, spent_usd: float) -> None:
+        """Begin, or begin again, after the turn has cost `spent_usd`."""
+        limits = msgspec.structs.replace(self._limits, spent_usd=spent_usd)
+        self._task = asyncio.create_task(self._make_ready(limits), name="prepare")
 
     async def stop(self) -> None:
         """Prepare nothing more; what is half done is gone on with the next time."""
@@ -54,10 +55,10 @@ class Preparing:
         status = Status(lease=self._place.log.lease, turn=self._opener.sequence, text=text[:200])
         self._place.log.live(status)
 
-    async def _make_ready(self) -> None:
+    async def _make_ready(self, limits: TurnLimits) -> None:
         place = self._place
         try:
-            took = await place.station.prepare(self._opener, self._limits, place.tools, self._status)
+            took = await place.station.prepare(self._opener, limits, place.tools, self._status)
         except NotReady as e:
             place.line.report(Prepared(problem=str(e)))
         except LeaseLost:

@@ -93,7 +93,8 @@ def agent_environment(environ: Mapping[str, str], ours: Path | None = VENV) -> d
 
 
 class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one turn may take: seconds, and US dollars where there is a budget."""
+    """What one turn may take: seconds, and US dollars where there is a budget, of which `spent_usd` are gone."""
 
     seconds: int
     max_budget_usd: float | None = None
+    spent_usd: float = 0.0

@@ -173,6 +173,7 @@ class Station:
             model=settings.model,
             resume=store.conversation or None,
             max_budget_usd=limits.max_budget_usd,
+            spent_usd=limits.spent_usd,
         )
         store.conversation = await agent.start(launch)
         # A conversation keeps the system prompt that it began with.

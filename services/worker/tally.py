@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.base import MOST_DOLLARS, now
-from schemas.ends import TurnEnd, Usage
-from schemas.events import Outcome
+from schemas.ends import TurnEnd
+from schemas.events import Outcome, Usage
 from services.runtime.fit import joined
 from services.worker.agents import protocol
 from services.worker.core import Attempted, Waiting
@@ -26,9 +26,15 @@ STOPPED = Ending(outcome="cancelled", reason="stopped")
 WITHDRAWN = Ending(outcome="cancelled", reason="the message was deleted")
 
 
-def timed_out(seconds: int) -> Ending:
-    """Return the ending of a turn that used up its time."""
-    return Ending(outcome="timed_out", reason=f"the turn's {max(1, seconds // 60)} min are over")
+def timed_out(seconds: float) -> Ending:
+    """Return the ending of a turn that used up its time: it has taken `seconds`, all attempts together."""
+    return Ending(outcome="timed_out", reason=f"it has taken {max(1, round(seconds / 60))} min")
+
+
+def over_budget(dollars: float) -> Ending:
+    """Return the ending of a turn that used up its budget, with the word that its agent would have for it."""
+    reason = f"the turn's budget of ${dollars:g} is used up"
+    return Ending(outcome="failed", reason=reason, stop_reason="max_budget")
 
 
 class Tally:
@@ -36,16 +42,21 @@ class Tally:
 
     def __init__(self, before: Attempted) -> None:
         self._text = ""
-        self._usage = Usage()
         # The clock of the machine that began may have been another: what was done here counts in any case.
         self._earlier = max(0.0, (now() - before.began).total_seconds()) if before.began else 0.0
         self._began = time.monotonic()
+        self.usage = before.usage
         self.cost_usd = before.cost_usd
+
+    @property
+    def seconds(self) -> float:
+        """How long agents have worked on the turn, from the first one's start."""
+        return self._earlier + time.monotonic() - self._began
 
     def add(self, finished: protocol.Finished) -> None:
         """Add one answer."""
         self._text = joined((self._text, finished.text))
-        self._usage = _sum(self._usage, finished.usage)
+        self.usage = _sum(self.usage, finished.usage)
         if 0 <= finished.cost_usd <= MOST_DOLLARS:  # anything else is no amount, NaN included
             self.cost_usd = min(MOST_DOLLARS, self.cost_usd + finished.cost_usd)
 
@@ -59,9 +70,9 @@ class Tally:
             text=self._text or joined(texts),
             reason=ending.reason,
             stop_reason=ending.stop_reason,
-            usage=self._usage,
+            usage=self.usage,
             cost_usd=self.cost_usd,
-            duration_ms=round((self._earlier + time.monotonic() - self._began) * 1000),
+            duration_ms=round(self.seconds * 1000),
         )
 
 

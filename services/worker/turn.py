@@ -34,7 +34,7 @@ from services.worker.narrate import Narrator
 from services.worker.place import Place, Running
 from services.worker.preparing import Preparing
 from services.worker.settings import TurnLimits
-from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally, timed_out
+from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally, over_budget, timed_out
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,7 @@ class Turn:
         self._view: SessionView = place.view
         self._opener = opener
         self._attempt = attempt
+        self._budget_usd = limits.max_budget_usd
         self._before = before
         self._narrator = Narrator(opener.sequence, place.log.redaction, before.texts)
         self._clock = Clock(limits.seconds, place.line.report)
@@ -79,7 +80,7 @@ class Turn:
             if not self._ending:
                 self._clock.start()
                 self._place.running = Running(self.id, self._clock)
-                self._preparing.start()
+                self._preparing.start(self._tally.cost_usd)
                 while not await self._react(await self._place.line.next()):
                     pass
             await self._finish(self._ending or Ending())
@@ -93,7 +94,12 @@ class Turn:
     def _over_already(self) -> Ending | None:
         if self._view.is_stopped(self._opener):
             return STOPPED
-        return WITHDRAWN if self._view.lacks(self.id) else None
+        return WITHDRAWN if self._view.lacks(self.id) else self._over_budget()
+
+    def _over_budget(self) -> Ending | None:
+        if self._budget_usd is None or self._tally.cost_usd < self._budget_usd:
+            return None
+        return over_budget(self._budget_usd)
 
     async def _react(self, happening: Happening) -> bool:
         """React; True when nothing is to be waited for any more."""
@@ -126,7 +132,7 @@ class Turn:
             case DrainAsked():
                 return Ending(handed_over=True)
             case DeadlinePassed():
-                return timed_out(self._clock.seconds)
+                return timed_out(self._tally.seconds)
 
     async def _write(self, event: Event) -> None:
         await self._place.log.event(msgspec.structs.replace(event, turn=self.id))
@@ -186,14 +192,15 @@ class Turn:
     async def _agent_exited(self, exited: protocol.Exited) -> bool:
         await self._feed.reset()
         await self._place.station.end_agent()
-        if self._ending or self._restarts >= RESTARTS:
-            self._ending = self._ending or Ending(outcome="failed", reason=exited.reason)
+        ending = self._ending or self._over_budget()
+        if ending or self._restarts >= RESTARTS:
+            self._ending = ending or Ending(outcome="failed", reason=exited.reason)
             return self._settled()
         self._restarts += 1
         await self._asking.lapse()
         await self._write(Notice(level="warning", text=f"{exited.reason} It is started again."))
         self._ready = False
-        self._preparing.start()
+        self._preparing.start(self._tally.cost_usd)
         return False
 
     async def _logged(self, logged: Logged) -> bool:
@@ -245,7 +252,9 @@ class Turn:
         await self._asking.lapse()
         ending, commits = await self._closing.save(ending)
         if ending.handed_over:
-            await self._write(HandedOver(reason="the worker has to go", cost_usd=self._tally.cost_usd))
+            spent = self._tally
+            reason = "the worker has to go"
+            await self._write(HandedOver(reason=reason, usage=spent.usage, cost_usd=spent.cost_usd))
             return
         end = self._tally.end(self._opener, ending, self._intake.all, self._narrator.texts)
         await self._closing.end(end, self._attempt, (*self._before.commits, *commits))

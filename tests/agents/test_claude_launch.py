@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from services.worker.agents.claude import ClaudeAgent
-from services.worker.agents.protocol import AgentError, Launch
-from tests.agents.stories import MemoryState, running, told, with_environment
-from tests.messages_api import Call, MessagesApi
+from services.worker.agents.protocol import AgentError, Finished, Launch
+from tests.agents.stories import MemoryState, running, say, told, with_environment
+from tests.messages_api import Call, Hang, MessagesApi
 
 
 async def test_nothing_of_our_own_environment_reaches_the_agent(
@@ -74,6 +74,43 @@ async def test_every_turn_has_a_budget_of_its_own(model: MessagesApi, state: Mem
         assert (dear.ok, dear.stop_reason) == (False, "max_budget")
         assert "maximum budget" in dear.text
         assert (await told(agent, follower, "something cheap")).ok
+
+
+async def test_what_a_turn_cost_before_counts_for_that_turn_alone(
+    model: MessagesApi, state: MemoryState, launch: Launch
+):
+    for text in ("dear", "again"):
+        model.reply_to(text, *[Call("Bash", {"command": "true"})] * 5)
+    launch = msgspec.structs.replace(launch, max_budget_usd=1, spent_usd=0.998)
+    async with running(ClaudeAgent(state), launch) as (agent, follower):
+        assert (await told(agent, follower, "something dear")).stop_reason == "max_budget"
+        assert (await told(agent, follower, "and again")).ok
+
+
+async def test_a_turn_that_was_stopped_before_it_cost_anything_takes_nothing_from_the_next(
+    model: MessagesApi, state: MemoryState, launch: Launch
+):
+    model.reply_to("wait", Hang())
+    model.reply_to("again", *[Call("Bash", {"command": "true"})] * 5)
+    launch = msgspec.structs.replace(launch, max_budget_usd=1, spent_usd=0.998)
+    async with running(ClaudeAgent(state), launch) as (agent, follower):
+        await say(agent, "wait")
+        await model.received(1)
+        await agent.interrupt()
+        assert (await follower.until(Finished)).cost_usd == 0
+        assert (await told(agent, follower, "and again")).ok
+
+
+async def test_a_resumed_conversation_keeps_the_system_prompt_that_it_began_with(
+    model: MessagesApi, state: MemoryState, launch: Launch
+):
+    for words in ("Speak only of mills.", "Speak only of tides."):
+        launch = msgspec.structs.replace(launch, system_prompt=words)
+        async with running(ClaudeAgent(state), launch) as (agent, follower):
+            launch = msgspec.structs.replace(launch, resume=await agent.start(launch))
+            await told(agent, follower, "hello")
+    system = str(model.requests[-1]["system"])
+    assert ("mills" in system, "tides" in system) == (True, False)
 
 
 async def test_an_agent_that_does_not_start_says_so(state: MemoryState, launch: Launch):

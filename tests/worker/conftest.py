@@ -64,7 +64,14 @@ class Thread:
         stop = Stop(user=ADA, at=at or now())
         await self.bus.publish(Draft(subject=stop.subject(self.key), message=stop))
 
-    async def assign(self, turn: int, attempt: int = 1, turn_seconds: int = 3600) -> None:
+    async def assign(
+        self,
+        turn: int,
+        attempt: int = 1,
+        turn_seconds: int = 3600,
+        max_budget_usd: float | None = None,
+        instructions: tuple[str, ...] = (),
+    ) -> None:
         assignment = Assignment(
             session=str(self.key),
             turn=turn,
@@ -72,6 +79,8 @@ class Thread:
             pool="default",
             user=ADA,
             turn_seconds=turn_seconds,
+            max_budget_usd=max_budget_usd,
+            instructions=instructions,
             expires_at=datetime.now(UTC) + timedelta(seconds=60),
         )
         await self.bus.publish(Draft(subject=assignment.subject(), message=assignment, ttl=60))

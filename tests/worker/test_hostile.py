@@ -125,7 +125,7 @@ async def test_nobody_in_a_transcript_speaks_in_our_name_or_in_anothers(
 
 
 async def test_a_transcript_that_is_cut_begins_with_nobodys_name(bus: Bus, archive: Archive) -> None:
-    said = Said(id="a", user=Person(id="U1"), text="[Ada] " * MOST_CHARACTERS)
+    said = Said(id="a", user=Person(id="U1"), text="[A] " * MOST_CHARACTERS)
     archive.payloads = [said.encode()]
     assert not (await readable_transcript(bus, KEY, 100)).startswith("[")
 

@@ -192,12 +192,15 @@ async def test_a_worker_told_to_go_hands_over_and_the_next_one_finishes_the_turn
     thread.session.drain()
     assert thread.worker is not None
     await asyncio.wait_for(thread.worker, 10)
-    assert isinstance((await thread.events())[-1], HandedOver)
+    handed = (await thread.events())[-1]
+    assert isinstance(handed, HandedOver)
+    assert handed.usage.output_tokens > 0
     model.reply_to("interrupted", Say("finished elsewhere"))
     thread.start_worker("w-2")
     await thread.assign(turn)
     end = await thread.end_of(turn)
     assert (end.outcome, end.text) == ("completed", "finished elsewhere")
+    assert end.usage.output_tokens > handed.usage.output_tokens
 
 
 async def test_a_turn_past_its_deadline_ends_as_timed_out_after_a_warning(

@@ -73,7 +73,7 @@ class ClaudeAgent:
         conversation = await self._restore(launch) if launch.resume else str(uuid4())
         self._entries = ConversationEntries(self._store, conversation)
         await self._run(launch, conversation, self._entries)
-        self._launch = msgspec.structs.replace(launch, resume=conversation)
+        self._launch = msgspec.structs.replace(launch, resume=conversation, spent_usd=0.0)
         return conversation
 
     async def send(self, prompt: Prompt) -> None:
@@ -156,7 +156,7 @@ class ClaudeAgent:
         launch = self._launch
         if launch is None or launch.resume is None or launch.max_budget_usd is None or self._entries is None:
             return
-        if self._turn.cost and not self._turn.running:
+        if self._turn.ended and not self._turn.running:
             await self._stop(self._running())
             await self._run(launch, launch.resume, self._entries)
 

@@ -68,7 +68,7 @@ def build_options(
         extra_args=arguments,
         session_id=None if launch.resume else conversation,
         model=launch.model,
-        max_budget_usd=launch.max_budget_usd,
+        max_budget_usd=_budget(launch),
         permission_mode=PERMISSION_MODES[launch.permission_mode],
         can_use_tool=gate,
         disallowed_tools=UNFIT_TOOLS,
@@ -99,6 +99,10 @@ def agent_environment(launch: Launch, mark: str) -> dict[str, str]:
     if launch.permission_mode == "sandboxed":
         added["IS_SANDBOX"] = "1"
     return {"HOME": str(launch.home), **launch.env, **added}
+
+
+def _budget(launch: Launch) -> float | None:
+    return None if launch.max_budget_usd is None else launch.max_budget_usd - launch.spent_usd
 
 
 def _write_system_prompt(launch: Launch) -> Path:

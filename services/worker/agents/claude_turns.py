@@ -24,7 +24,7 @@ class Turn:
 
     A prompt sent while a tool runs joins the running turn and shares its result; one sent during the last text gets
     a result of its own. Claude Code says which prompts a result answers, and `idle` when it owes nothing more.
-    `cost` is what its process has cost up to the last `Finished`, in USD.
+    `ended` tells that there was a `Finished`; `cost` is what its process has cost up to the last one, in USD.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class Turn:
         self._state = IDLE
         self._sent = 0
         self.interrupted = False
+        self.ended = False
         self.cost = 0.0
 
     @property
@@ -65,6 +66,7 @@ class Turn:
         """Return the `Finished` of the results so far, None without any, and begin anew."""
         if not self._results:
             return None
+        self.ended = True
         results, self._results = self._results, []
         self._open.clear()
         self.interrupted = False

@@ -26,7 +26,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """How to start the agent.
 
     `resume` is the agent's own conversation id, None for a fresh one. `env` is the agent's whole environment.
-    `max_budget_usd` caps what one turn may cost. `home` is a folder for the agent's own files, outside the workspace.
+    `max_budget_usd` caps what one turn may cost; `spent_usd` is what the first one has cost before. `home` is a folder for
+    the agent's own files, outside the workspace.
     """
 
     cwd: Path
@@ -37,6 +38,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     resume: str | None = None
     max_budget_usd: float | None = None
+    spent_usd: float = 0.0
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag=True):

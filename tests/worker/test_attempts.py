@@ -1,0 +1,68 @@
+"""A turn that an earlier worker began: what it took and cost there counts here."""
+
+from datetime import timedelta
+
+import pytest
+
+from schemas.base import now
+from schemas.events import HandedOver, TurnStarted, Usage
+from services.runtime.bus import Draft
+from tests.messages_api import Call, MessagesApi, Say
+from tests.worker.conftest import Thread
+
+
+@pytest.fixture
+async def turn(thread: Thread) -> int:
+    """A turn on which a worker has worked for 57 min that was charged 2 cents."""
+    turn = await thread.say("begin")
+    started = TurnStarted(
+        turn=turn,
+        at=now() - timedelta(minutes=57),
+        attempt=1,
+        worker="w-0",
+        agent="claude",
+        resumed=False,
+        warm=True,
+    )
+    usage = Usage(input_tokens=1_000_000, output_tokens=2_000_000, cache_read_tokens=3, cache_write_tokens=4)
+    over = HandedOver(turn=turn, reason="it has to go", usage=usage, cost_usd=0.02)
+    for event in (started, over):
+        await thread.bus.publish(Draft(subject=event.subject(thread.key), message=event))
+    thread.start_worker()
+    return turn
+
+
+async def test_its_end_tells_what_all_workers_used(thread: Thread, model: MessagesApi, turn: int) -> None:
+    await thread.assign(turn, max_budget_usd=5)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.cost_usd > 0.02) == ("completed", True)
+    assert (end.usage.input_tokens, end.usage.output_tokens) == (1_000_100, 2_000_050)
+    assert end.usage.cache_read_tokens > 3
+    assert end.usage.cache_write_tokens > 4
+
+
+async def test_what_is_left_of_its_budget_is_all_that_its_agent_gets(
+    thread: Thread, model: MessagesApi, turn: int
+) -> None:
+    model.reply_to("begin", *[Call("Bash", {"command": "true"})] * 5, Say("never said"))
+    await thread.assign(turn, max_budget_usd=0.021)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.stop_reason) == ("failed", "max_budget")
+    assert 0.02 < end.cost_usd < 0.03
+
+
+async def test_without_a_budget_left_no_agent_starts(thread: Thread, model: MessagesApi, turn: int) -> None:
+    await thread.assign(turn, max_budget_usd=0.02)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.stop_reason, end.cost_usd) == ("failed", "max_budget", 0.02)
+    assert end.reason == "the turn's budget of $0.02 is used up"
+    assert not model.requests
+
+
+async def test_its_deadline_tells_the_time_that_it_has_taken_everywhere(
+    thread: Thread, model: MessagesApi, turn: int
+) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
+    await thread.assign(turn, turn_seconds=3)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.reason) == ("timed_out", "it has taken 57 min")
