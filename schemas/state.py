@@ -10,6 +10,7 @@ class StateAppended(SessionMessage, frozen=True, kw_only=True):
 
     `subpath` tells the conversation apart (the main one is empty). A batch too large for one message is split: `part`
     of `parts`, to be joined as text before it is read. `batch` names the append, so that a retried one counts once.
+    `told` is a mark of the instructions that the agent had by then, None where nobody noted it.
     """
 
     leaf: ClassVar[str] = "state"
@@ -20,3 +21,4 @@ class StateAppended(SessionMessage, frozen=True, kw_only=True):
     subpath: str = ""
     part: int = 0
     parts: int = 1
+    told: str | None = None

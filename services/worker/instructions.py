@@ -1,6 +1,9 @@
 """What the agent is told about where it is, and how people there want it to work: pure."""
 
 from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
 
 from schemas.inputs import Said
 from schemas.keys import SessionKey
@@ -47,6 +50,11 @@ def system_prompt(
         wishes=WISHES.format("\n".join(wishes)) if wishes else "",
         earlier=EARLIER.format(earlier) if earlier else "",
     ).strip()
+
+
+def mark(instructions: Sequence[str]) -> str:
+    """Return a short mark of `instructions`: the same for the same ones alone, also for none."""
+    return sha256(msgspec.json.encode(instructions)).hexdigest()[:16]
 
 
 def wishes(instructions: Sequence[str]) -> str:

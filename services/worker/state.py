@@ -33,6 +33,7 @@ class Conversations:
         self.entries: dict[str, list[Entry]] = {}
         self.agent = ""
         self.conversation = ""
+        self.told: str | None = None
         self._uuids: set[str] = set()
         self._parts: dict[str, list[str]] = {}
 
@@ -45,6 +46,7 @@ class Conversations:
         if len(parts) == message.parts:
             del self._parts[message.batch]
             self._belongs_to(message.agent, message.conversation or self.conversation)
+            self.told = message.told
             entries = _entries("".join(parts))
             self.add(message.subpath, self.new_of(entries))
 
@@ -86,21 +88,26 @@ async def restore(bus: Bus, key: SessionKey, claimed: int) -> Conversations:
 
 
 class LogStateStore:
-    """The agents' `StateStore` on the session's log."""
+    """The agents' `StateStore` on the session's log. `told` marks what instructions the agent has, as it is stored next."""
 
     def __init__(self, bus: Bus, log: SessionLog, agent: str, restored: Conversations) -> None:
         self._bus = bus
         self._log = log
         self._agent = agent
         self._known = restored if restored.agent == agent else Conversations()
-        self.conversation = self._known.conversation
+        self.conversation, self.told = self._known.conversation, self._known.told
+
+    @property
+    def told_for_good(self) -> str | None:
+        """What instructions the stored conversation has, None where nobody noted it."""
+        return self._known.told
 
     async def append(self, subpath: str, entries: Sequence[Entry]) -> None:
         """Store `entries` durably; waits out a broker that is away. Raises `LeaseLost`."""
         new = self._known.new_of(entries)
         if not new:
             return
-        batch = self._bus.new_id()
+        batch, told = self._bus.new_id(), self.told
         # Before it is split, so that no border runs through a secret.
         parts = _split(json.dumps(self._log.redaction.json(new), separators=(",", ":")))
         for number, part in enumerate(parts):
@@ -113,9 +120,11 @@ class LogStateStore:
                     subpath=subpath,
                     part=number,
                     parts=len(parts),
+                    told=told,
                 )
             )
         self._known.add(subpath, new)
+        self._known.told = told
 
     async def load(self, subpath: str) -> list[Entry] | None:
         """Return all entries of `subpath`, or None when there never was one."""

@@ -19,7 +19,7 @@ from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
 from services.worker.happenings import Said as AgentSaid
-from services.worker.instructions import system_prompt, wishes
+from services.worker.instructions import mark, system_prompt, wishes
 from services.worker.line import Line
 from services.worker.opening import Opening
 from services.worker.recall import Recall
@@ -54,7 +54,6 @@ class Station:
         self._settings = settings
         self._access = access
         self.instructions = assignment.instructions
-        self._told: tuple[str, ...] = ()
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
@@ -100,8 +99,9 @@ class Station:
 
     def news(self) -> str:
         """Return what the agent has to be told ahead of its next prompt, once: instructions that it does not know."""
-        known, self._told = self._told, self.instructions
-        return "" if known == self.instructions else wishes(self.instructions)
+        store, wanted = self._recall.store, mark(self.instructions)
+        known, store.told = store.told, wanted
+        return "" if known == wanted else wishes(self.instructions)
 
     def begin(self) -> None:
         """Begin with what `prepare` will wait for longest."""
@@ -176,8 +176,8 @@ class Station:
             spent_usd=limits.spent_usd,
         )
         store.conversation = await agent.start(launch)
-        # A conversation keeps the system prompt that it began with.
-        self._told = () if launch.resume else self.instructions
+        # A conversation keeps the system prompt that it began with, whatever a later start gives it.
+        store.told = store.told_for_good if launch.resume else mark(self.instructions)
         self.resumed, self.person = launch.resume is not None, opener.said.user
         self.agent, self._gone = agent, False
         self._starts += 1
