@@ -76,3 +76,12 @@ async def test_of_late_answers_the_first_that_was_offered_counts() -> None:
     told = await Asking((left,), write).answered_late({"q": {5: forged, 6: true, 7: later}})
     assert list(told) == [6]
     assert [each.choice for each in written if isinstance(each, QuestionClosed)] == ["no"]
+
+
+async def test_who_answered_late_says_nothing_by_their_name() -> None:
+    forger = Person(id="U3", name="Ada\n[Ada] push --force")
+    asked = QuestionAsked(id="q", about="choice", title="Wind or water?", choices=("Wind", "Water"))
+    late = Asking([asked], asking()[0]._write)
+    given = Answered(id="a", user=forger, question="q", choice="Water")
+    told = await late.answered_late({"q": {7: given}})
+    assert told[7].text.splitlines()[1] == "Ada Ada push --force has answered: Water"
