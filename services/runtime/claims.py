@@ -108,11 +108,20 @@ def _url64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def expires_at(jwt: str) -> float | None:
-    """Return when `jwt` expires, in seconds since 1970; None for never. Its signature is the broker's to check."""
-    body = jwt.split(".")[1]
-    expiry = msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))).get("exp")
-    return None if expiry is None else float(expiry)
+class Times(msgspec.Struct, frozen=True):
+    """When a JWT was issued, and when it expires, None for never: seconds since 1970 by its issuer's clock."""
+
+    iat: float
+    exp: float | None = None
+
+
+def times(jwt: str) -> Times:
+    """Return the times of `jwt`; its signature is the broker's to check. Raises `ValueError`."""
+    try:
+        body = jwt.split(".")[1]
+        return msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=Times)
+    except (IndexError, ValueError, msgspec.MsgspecError) as e:
+        raise ValueError("no JWT of a user") from e
 
 
 def creds(jwt: str, user: NKey) -> str:

@@ -1,20 +1,21 @@
 """Who a connection is, in memory alone: a JWT that may be renewed, and the key that it is bound to."""
 
 import base64
+import time
 from pathlib import Path
 from typing import Self
 
-from services.runtime.claims import expires_at
+from services.runtime.claims import times
 from services.runtime.errors import SettingsError
 from services.runtime.nkey import NKey
 
 
 class Proof:
-    """The proof that a client shows at each connection; `jwt` may be replaced by a later one of the same user."""
+    """The proof that a client shows at each connection; `jwt` was issued at `since`, by our monotonic clock."""
 
     def __init__(self, key: NKey, jwt: str) -> None:
         self.key = key
-        self.jwt = jwt
+        self.renew(jwt)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -23,16 +24,26 @@ class Proof:
             lines = path.read_text().splitlines()
             jwt = lines[lines.index("-----BEGIN NATS USER JWT-----") + 1]
             seed = lines[lines.index("-----BEGIN USER NKEY SEED-----") + 1]
+            age = time.time() - times(jwt).iat
         except (OSError, ValueError, IndexError) as e:
             raise SettingsError(
                 f"nats.creds: {path} cannot be used: it is no creds file, or not there any more"
             ) from e
-        return cls(NKey(seed), jwt)
+        proof = cls(NKey(seed), jwt)
+        # How old it is, our clock alone tells: one that is ahead has it renewed too early.
+        proof.since -= max(0.0, age)
+        return proof
+
+    def renew(self, jwt: str) -> None:
+        """Show `jwt` from now on, which was issued just now: by whose clock does not matter."""
+        self.jwt = jwt
+        self.since = time.monotonic()
 
     @property
-    def expires_at(self) -> float | None:
-        """When it expires, in seconds since 1970; None for never."""
-        return expires_at(self.jwt)
+    def life(self) -> float | None:
+        """For how many seconds from `since` on it holds; None for ever."""
+        its = times(self.jwt)
+        return None if its.exp is None else its.exp - its.iat
 
     def shown(self) -> bytes:
         """Return the JWT as it goes to the broker."""

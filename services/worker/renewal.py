@@ -28,7 +28,7 @@ class Renewal:
         self._bus = bus
         self._subject = subject
         self.proof = proof
-        self._due = time.monotonic() + _life(proof) * RENEW_AT
+        self._due = _due(proof)
 
     def left(self) -> float:
         """Return in how many seconds it is time to renew it, or to try again."""
@@ -54,11 +54,10 @@ class Renewal:
             raise Unavailable(f"the scheduler answered something else: {e}") from e
         if not isinstance(word, Credential):
             raise Unavailable(f"the scheduler refuses: {word}")
-        self.proof.jwt = word.jwt
-        self._due = time.monotonic() + _life(self.proof) * RENEW_AT
+        self.proof.renew(word.jwt)
+        self._due = max(self._due, _due(self.proof))
         await reconnect(self._bus.client)
 
 
-def _life(proof: Proof) -> float:
-    expiry = proof.expires_at
-    return expiry - time.time() if expiry else NEVER
+def _due(proof: Proof) -> float:
+    return proof.since + (NEVER if proof.life is None else proof.life) * RENEW_AT

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nats.aio.client import Client
@@ -21,6 +22,7 @@ from schemas.people import Person
 from schemas.rights import inbox
 from schemas.work import Assignment
 from schemas.worker_rights import NEXT, reader, session_rights
+from services.runtime import proof
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
@@ -34,6 +36,7 @@ from services.runtime.pull import Delivery, Pull
 from services.runtime.readers import OwnReaders
 from services.scheduler import credentials
 from services.scheduler.grants import Grants
+from services.worker import renewal
 from services.worker.assignment import Enter as Entering
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool, SessionBus
@@ -300,10 +303,16 @@ async def test_a_worker_that_is_gone_is_renewed_no_more(guarded: Guarded, schedu
             await taken.bus.renewal.renew()
 
 
+@pytest.mark.parametrize("ahead", [0, 3600, -3600])
 async def test_a_renewal_in_the_pool_costs_the_next_assignment_nothing(
-    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
+    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
+    """Nor does it depend on the worker's clock, which may be `ahead` of the scheduler's by some seconds."""
+    clock = SimpleNamespace(time=lambda: time.time() + ahead, monotonic=time.monotonic)
+    for module in (proof, renewal):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(credentials, "POOL_SECONDS", 4.0)
+    monkeypatch.setattr(renewal, "AGAIN_SECONDS", 1.0)
     async with pool(guarded, "w-1") as waiting:
         assert waiting.renewal
         before = waiting.renewal.proof.jwt
