@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from schemas.base import HEADER_SCHEMA, Message
-from services.runtime.errors import TooLarge, Unavailable
+from services.runtime.errors import Closed, TooLarge, Unavailable
 from services.runtime.traceparent import inject
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,8 @@ class Stored(msgspec.Struct, frozen=True):
 class Asking:
     """One connection's way to ask.
 
-    Everything raises `Unavailable` when there is no answer by its deadline, and `TooLarge` for what no later try can send.
+    Everything raises `Unavailable` when there is no answer by its deadline, `Closed` once there can be none any more, and
+    `TooLarge` for what no later try can send.
     """
 
     def __init__(self, client: Client, *, direct: bool = False) -> None:
@@ -147,7 +148,7 @@ class Asking:
         try:
             return await self._request(subject, payload, headers, min(attempt, left))
         except (NatsError, TimeoutError, ConnectionError):
-            await asyncio.sleep(min(AGAIN_SECONDS, max(0.0, until - time.monotonic())))
+            await self._pause(min(AGAIN_SECONDS, max(0.0, until - time.monotonic())))
             return None
 
     async def send(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
@@ -156,7 +157,7 @@ class Asking:
         try:
             await self.client.publish(subject, payload, headers=headers)
         except (NatsError, ConnectionError):
-            await asyncio.sleep(AGAIN_SECONDS)
+            await self._pause(AGAIN_SECONDS)
             return False
         return True
 
@@ -165,6 +166,11 @@ class Asking:
         size, most = len(payload) + _size(headers or {}), self.client.max_payload
         if size > most:
             raise TooLarge(f"{subject}: {size:,} bytes are more than the {most:,} that the broker takes")
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.client.is_closed:
+            raise Closed("the connection is closed for good")
 
     async def _request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float

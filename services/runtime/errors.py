@@ -21,6 +21,10 @@ class Unavailable(Exception):
     """The broker did not answer before the deadline; whether it stored anything is unknown."""
 
 
+class Closed(Unavailable):
+    """The connection is closed for good: no waiting helps."""
+
+
 class Conflict(Exception):
     """The expected sequence was not the last one: somebody else wrote first, and nothing of ours was stored.
 

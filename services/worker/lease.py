@@ -11,7 +11,7 @@ from schemas.bus import LEASES
 from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict, Unavailable
+from services.runtime.errors import Closed, Conflict, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ Unmoved = Callable[[], Awaitable[bool]]
 
 
 class LeaseLost(Exception):
-    """Somebody else works on the session now; everything here ends silently."""
+    """Somebody else works on the session now, or will, since our connection is closed; everything here ends silently."""
 
 
 class HeldLease:
@@ -62,6 +62,8 @@ class HeldLease:
             )
         except Conflict as e:
             return await self._reclaim(unmoved, e.last)
+        except Closed as e:
+            raise LeaseLost(self._key) from e
         except Unavailable:
             return False
         self._renewed = began

@@ -12,7 +12,7 @@ from schemas.keys import SessionKey
 from schemas.live import Live
 from schemas.state import StateAppended
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.errors import Closed, Conflict, StreamFull, Unavailable
 from services.runtime.fit import fitting
 from services.runtime.redact import SHAPES, Redaction
 from services.worker.lease import LeaseLost
@@ -67,7 +67,7 @@ class SessionLog:
             return (last.sequence if last else 0) == self._last
 
     async def event(self, event: Event) -> int:
-        """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session."""
+        """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session, or can."""
         return await self._whole(self._append(event))
 
     async def _append(self, event: Event) -> int:
@@ -139,7 +139,7 @@ class SessionLog:
         while True:
             try:
                 return await attempt()
-            except Conflict as e:
+            except (Conflict, Closed) as e:
                 self.lost.set()
                 raise LeaseLost(str(self.key)) from e
             except (Unavailable, StreamFull) as e:

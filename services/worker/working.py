@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from schemas.credentials import Secrets
+from services.runtime.errors import Unavailable
 from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
 from services.runtime.redact import Redaction, secrets_in
@@ -20,6 +21,8 @@ from services.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
+CLOSED = "the broker closed the connection for good; has the credential expired?"
+
 
 async def work(
     taken: Taken,
@@ -31,7 +34,8 @@ async def work(
 ) -> None:
     """Work on the session; with `leaving` it is handed over. `warm` tells that this worker waited for it.
 
-    `leave_pool` drops what no agent may find: none is started before that is done.
+    `leave_pool` drops what no agent may find: none is started before that is done. Raises `Unavailable` when the broker
+    closes the connection for good.
     """
     bus = taken.bus
     access = Access.of(os.environ, bus.secrets if isinstance(bus, SessionBus) else Secrets())
@@ -46,7 +50,9 @@ async def work(
         session.drain()
     try:
         await working
-    except LeaseLost:
+    except LeaseLost as e:
+        if bus.client.is_closed:
+            raise Unavailable(CLOSED) from e
         log.info("another worker holds the session now")
     finally:
         await cancel(gone, renewing)

@@ -18,7 +18,7 @@ from schemas.people import Person
 from services.local.broker import Broker
 from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import Conflict, TooLarge, Unavailable
+from services.runtime.errors import Closed, Conflict, TooLarge, Unavailable
 from services.runtime.follow import Follow, read
 from services.runtime.topology import apply_map
 
@@ -165,6 +165,18 @@ async def test_what_is_told_live_and_lost_is_no_news_to_who_does_not_wait(bus: B
     await asyncio.wait([bus.live(Live.subject(KEY), Status(lease=1, turn=1, text="is later"))])
     gc.collect()
     assert told == []
+
+
+async def test_once_the_connection_is_closed_for_good_nobody_waits_for_an_answer(bus: Bus) -> None:
+    await bus.client.close()
+    async with asyncio.timeout(2):
+        for asking in (
+            bus.publish(out(Notice(text="?"), 0)),
+            bus.publish_batch([out(Notice(text="?"), 0), end_of(1, "completed")]),
+            bus.last("SESSIONS", OUT),
+        ):
+            with pytest.raises(Closed):
+                await asking
 
 
 async def test_applying_the_map_again_changes_nothing_and_loses_nothing(bus: Bus) -> None:
