@@ -16,6 +16,7 @@ from schemas.events import (
     QuestionAsked,
     QuestionClosed,
     TextBlock,
+    TurnFinished,
     TurnStarted,
     Usage,
 )
@@ -138,9 +139,10 @@ class SessionView:
 
 
 class Attempted(msgspec.Struct, frozen=True):
-    """What earlier attempts at an open turn left in the log: inputs taken, questions open, text written, commits made.
+    """What earlier attempts at a turn left in the log: inputs taken, questions open, text written, commits made.
 
-    `began` is when the first agent did; `usage` and `cost_usd` are of those that handed over.
+    `began` is when the first agent did; `usage` and `cost_usd` are of those that handed over; `finished` tells that it has
+    ended.
     """
 
     taken: tuple[int, ...] = ()
@@ -150,6 +152,7 @@ class Attempted(msgspec.Struct, frozen=True):
     began: datetime | None = None
     usage: Usage = Usage()
     cost_usd: float = 0.0
+    finished: bool = False
 
     def after(self, event: Message | Unknown, turn: int) -> "Attempted":
         """Return what is known after one more `out` of `turn`."""
@@ -178,6 +181,8 @@ def _work_left(left: Attempted, event: Event) -> Attempted:
             return msgspec.structs.replace(left, began=left.began or event.at)
         case HandedOver():
             return msgspec.structs.replace(left, usage=event.usage, cost_usd=event.cost_usd)
+        case TurnFinished():
+            return msgspec.structs.replace(left, finished=True)
         case _:
             return left
 

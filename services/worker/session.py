@@ -158,7 +158,7 @@ class Session:
         )
         follows, _ = await asyncio.gather(claiming, self._leave_pool())
         self._place.station.begin()
-        # Nobody can have ended the turn since the lease is ours: what was told before the claim is still true.
+        # A former holder could end the turn until our claim: what is told may lack that, what `follows` leads to does not.
         await self._hearing.caught_up.wait()
         self._catch_up()
         sampling = asyncio.create_task(self._sample(), name="resources")

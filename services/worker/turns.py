@@ -52,6 +52,9 @@ class Turns:
         before = await self._attempted(turn) if follows > turn else Attempted()
         for sequence in before.taken:
             view.take(sequence)
+        if before.finished:
+            view.take(turn)
+            return
         limits = TurnLimits(seconds=assignment.turn_seconds, max_budget_usd=assignment.max_budget_usd)
         since = assignment.input_at or assignment.issued_at
         phases = Phases(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.base import now
 from schemas.ends import TurnEnd
-from schemas.events import InputTaken, QuestionAsked, QuestionClosed
+from schemas.events import InputTaken, QuestionAsked, QuestionClosed, TurnFinished
 from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.keys import SessionKey
 from schemas.people import Person, Remark
@@ -155,6 +155,8 @@ def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> Non
     ):
         left = left.after(event, 1)
     assert (left.taken, [each.id for each in left.questions]) == ((1, 4), ["q2"])
+    assert not left.after(TurnFinished(turn=9, outcome="completed"), 1).finished
+    assert left.after(TurnFinished(turn=1, outcome="completed"), 1).finished
 
 
 def test_who_speaks_is_named_where_several_do() -> None:

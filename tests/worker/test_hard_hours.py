@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from schemas.archive import LogPage
 from schemas.base import Message
 from schemas.buckets import Lease
+from schemas.ends import TurnEnd
 from schemas.events import (
     Claimed,
     CommitPushed,
@@ -27,7 +28,10 @@ from schemas.people import File
 from schemas.work import Admission
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft, Fence
+from services.runtime.pull import Delivery
+from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
+from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread
 
@@ -240,6 +244,39 @@ async def test_a_turn_that_waits_for_the_archive_ends_with_its_deadline(
     turn = await thread.say("hello")
     await thread.assign(turn, turn_seconds=3)
     assert (await thread.end_of(turn)).outcome == "timed_out"
+
+
+async def test_a_turn_that_ended_just_before_the_claim_is_not_worked_on_again(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its former holder's pen is good until then, and the replica that tells of the end may be behind."""
+    turn = await thread.say("begin")
+    former, claim, read = SessionLog(thread.bus, thread.key), SessionLog.claim, Hearing._read
+    await former.claim("w-1", 1, 1, lambda: True)
+    late: list[tuple[Hearing, Delivery]] = []
+
+    def behind(hearing: Hearing, delivery: Delivery) -> None:
+        if ".end." in delivery.subject:
+            late.append((hearing, delivery))
+        else:
+            read(hearing, delivery)
+
+    async def after_the_end(log: SessionLog, *claimed) -> int:
+        await former.end(TurnEnd(turn=turn, outcome="completed", inputs=(turn,), user=ADA))
+        return await claim(log, *claimed)
+
+    monkeypatch.setattr(Hearing, "_read", behind)
+    monkeypatch.setattr(SessionLog, "claim", after_the_end)
+    thread.start_worker("w-2")
+    await thread.assign(turn, attempt=2)
+    await thread.until(lambda event: isinstance(event, Claimed) and event.holder == "w-2")
+    second = await thread.say("and now?")
+    started = await thread.until(lambda event: isinstance(event, TurnStarted))
+    assert started.turn == second
+    monkeypatch.setattr(Hearing, "_read", read)
+    for hearing, delivery in late:
+        read(hearing, delivery)
+    assert (await thread.end_of(second)).outcome == "completed"
 
 
 async def test_a_scheduler_that_says_nothing_is_asked_again(thread: Thread, model: MessagesApi) -> None:
