@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 AGAIN_SECONDS = 0.1
 # What we are not let into, another worker may be.
 DENIED_SECONDS = 0.5
+# What may go well at another time.
+LATER = Silent, Unavailable, StreamFull, NatsError
 
 
 # Lets the worker into the session of an assignment: the bus to work on, None where it may not.
@@ -60,7 +62,7 @@ async def take(
                 return taken
             if renewal:
                 await renewal.renew()
-        except (Silent, Unavailable, StreamFull, NatsError) as e:
+        except LATER as e:
             log.debug("asking for work again", reason=str(e))
             await asyncio.sleep(AGAIN_SECONDS)
 
@@ -86,8 +88,9 @@ async def _to_its_end(considering: Coroutine[Any, Any, Taken | None]) -> Taken |
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if taken := await task:
-            return taken
+        with contextlib.suppress(*LATER):  # there is no later for who has to go
+            if taken := await task:
+                return taken
         raise
 
 
@@ -116,7 +119,7 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | No
         return None
     try:
         lease = await acquire(session, key, worker)
-    except Unavailable:
+    except BaseException:
         await _leave(session, bus)
         raise
     if lease is None:

@@ -29,13 +29,25 @@ class LeaseLost(Exception):
 
 
 class HeldLease:
-    """A lease that this worker holds. `token` is its creation revision: what fences older holders."""
+    """A lease that this worker holds. `token` is its creation revision: what fences older holders.
 
-    def __init__(self, bucket: Bucket[Lease], key: SessionKey, holder: str, token: int, taken: float) -> None:
+    Its life began when it was `taken`, by the monotonic clock; `revision` is its last one where it was renewed since.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket[Lease],
+        key: SessionKey,
+        holder: str,
+        token: int,
+        taken: float,
+        *,
+        revision: int | None = None,
+    ) -> None:
         self._bucket = bucket
         self._key = str(key)
         self._lease = Lease(holder=holder, token=token)
-        self._revision = token
+        self._revision = token if revision is None else revision
         self.token = token
         self._renewed = taken
 
@@ -106,12 +118,26 @@ class HeldLease:
 
 
 async def acquire(bus: Bus, key: SessionKey, holder: str) -> HeldLease | None:
-    """Take the lease of `key`; None when somebody else holds it."""
+    """Take the lease of `key`; None when somebody else holds it. Raises `Unavailable` and `StreamFull`."""
     bucket = Bucket(bus, LEASES.name, Lease)
     # Its life may have begun any time from here on: an answer can be lost, and come late.
     taken = time.monotonic()
     try:
         token = await bucket.create(str(key), Lease(holder=holder))
+    except Conflict as e:
+        return await _ours(bucket, key, holder, e.last)
+    return HeldLease(bucket, key, holder, token, taken)
+
+
+async def _ours(bucket: Bucket[Lease], key: SessionKey, holder: str, told: int) -> HeldLease | None:
+    """Return the lease that we took though no answer came; None where it is somebody else's."""
+    entry = await bucket.get(str(key), told)
+    if entry.value is None or entry.value.holder != holder:
+        return None
+    taken, lease = time.monotonic(), Lease(holder=holder, token=entry.value.token or entry.revision)
+    try:
+        # Nobody knows how much of its life is left.
+        revision = await bucket.put(str(key), lease, entry.revision)
     except Conflict:
         return None
-    return HeldLease(bucket, key, holder, token, taken)
+    return HeldLease(bucket, key, holder, lease.token, taken, revision=revision)

@@ -3,13 +3,24 @@
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 
+import pytest
+
+from schemas.base import now
 from schemas.buckets import Lease
 from schemas.bus import LEASES
 from schemas.keys import SessionKey
+from schemas.people import Person
+from schemas.work import Assignment
+from services.local.broker import Broker
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, Draft
+from services.runtime.connection import BusSettings, open_connection
+from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.lifecycle import cancel
+from services.runtime.pull import Delivery
+from services.worker.assignment import take
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, acquire
 
 KEY = SessionKey("T1", "C1", "1-1")
@@ -17,6 +28,19 @@ KEY = SessionKey("T1", "C1", "1-1")
 
 async def unmoved() -> bool:
     return True
+
+
+class Deaf(Bus):
+    """Stores what it publishes, and is told so too late the first `deaf` times."""
+
+    deaf = 1
+
+    async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
+        sequence = await super().publish(draft, deadline=deadline)
+        if self.deaf:
+            self.deaf -= 1
+            raise Unavailable("no answer in time")
+        return sequence
 
 
 async def test_a_lease_whose_answer_came_late_is_renewed_in_time(bus: Bus) -> None:
@@ -35,3 +59,52 @@ async def test_a_lease_whose_answer_came_late_is_renewed_in_time(bus: Bus) -> No
     await cancel(renewing)
     stale = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - FRESH_SECONDS)
     assert not stale.fresh()
+
+
+async def test_a_lease_whose_answer_was_lost_is_had_by_asking_again(bus: Bus) -> None:
+    """Its life begins anew: nobody knows how much of it had passed."""
+    deaf, bucket = Deaf(bus.client), Bucket(bus, LEASES.name, Lease)
+    with pytest.raises(Unavailable):
+        await acquire(deaf, KEY, "w-1")
+    created = await bucket.get(str(KEY))
+    deaf.deaf = 1
+    with pytest.raises(Unavailable):
+        await acquire(deaf, KEY, "w-1")
+    held = await acquire(deaf, KEY, "w-1")
+    assert held
+    assert held.fresh()
+    assert held.token == created.revision
+    entry = await bucket.get(str(KEY))
+    assert entry.revision > created.revision
+    assert entry.value
+    assert (entry.value.holder, entry.value.token) == ("w-1", created.revision)
+    assert await acquire(bus, KEY, "w-2") is None
+    await held.release()
+    assert (await bucket.get(str(KEY))).value is None
+
+
+async def test_a_session_whose_lease_cannot_be_had_is_left_before_the_next_is_taken(
+    bus: Bus, broker: Broker
+) -> None:
+    left = asyncio.Event()
+
+    class Full(Bus):
+        async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
+            raise StreamFull("no room")
+
+    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+        return Full(await open_connection(BusSettings(url=broker.url), "w-1", left.set))
+
+    expires = now() + timedelta(seconds=60)
+    work = Assignment(
+        session=str(KEY), turn=1, attempt=1, pool="default", user=Person(id="U1"), expires_at=expires
+    )
+    await bus.publish(Draft(subject=work.subject(), message=work))
+    taking = asyncio.create_task(take(bus, "default", "w-1", enter))
+    async with asyncio.timeout(5):
+        await left.wait()
+    assert not taking.done()
+    taking.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([taking])
+    assert taking.cancelled()
