@@ -53,6 +53,8 @@ class Opening:
 
     async def workspace(self, opener: Waiting, tell: Tell) -> Workspace:
         """Return the workspace on the session's branch, begun for what `opener` said where there is none."""
+        if self._bringing and self._bringing.cancelling():
+            await self.close()
         self._tell = tell
         tell(self._step)
         try:
@@ -66,17 +68,20 @@ class Opening:
         return workspace
 
     async def close(self) -> None:
-        """Leave nothing of what `begin` began and became no workspace: another turn begins anew."""
-        bringing, self._bringing = self._bringing, None
+        """Leave nothing of what `begin` began and became no workspace: another turn begins anew.
+
+        Cancelled before that is gone, it is to be called again.
+        """
         self._step, self._tell = FIRST_STEP, None
-        if bringing is None:
+        if self._bringing is None:
             return
         try:
-            await cancel(bringing)
+            await cancel(self._bringing)
         except WorkspaceError:
             pass  # whoever waited for it told so
         except Exception:  # whatever it is, the session still has its lease to give up
             log.exception("a repository could not be brought", session=str(self._log.key))
+        bringing, self._bringing = self._bringing, None
         if not bringing.cancelled() and not bringing.exception():
             bringing.result().close()
 

@@ -104,6 +104,40 @@ async def test_one_that_came_for_nothing_leaves_nothing_unfinished(
     assert not (workspace_of(thread) / CLONE).exists()
 
 
+async def test_a_worker_that_ends_while_one_is_given_up_leaves_nothing_of_it(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, given_up, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def late(self: Hearing) -> None:
+        await begun.wait()
+        await hear(self)
+
+    async def stubborn(self: Git, *arguments: str, **more):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            given_up.set()
+            await ended.wait()
+        return await connect(self, *arguments, **more)
+
+    monkeypatch.setattr(Hearing, "run", late)
+    monkeypatch.setattr(Git, "connect", stubborn)
+    turn = await thread.say("hello")
+    await thread.stop()
+    await thread.assign(turn)
+    thread.start_worker()
+    worker, thread.worker = thread.worker, None
+    assert worker
+    await given_up.wait()
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await worker
+    ended.set()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "repository"))
+
+
 async def test_a_turn_that_is_said_after_one_that_was_over_already_has_it_up_to_date(
     thread: Thread, connects: list[str]
 ) -> None:
