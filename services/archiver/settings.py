@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.keys import token
 from services.runtime.errors import SettingsError
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ServiceSettings
 from services.runtime.settings import load
 
 # Purging an input ends its uniqueness, which is promised for a day.
@@ -17,7 +17,7 @@ KeepDays = Annotated[float, msgspec.Meta(ge=1)]
 RetentionDays = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
 
 
-class ArchiverSettings(ProcessSettings, frozen=True, kw_only=True):
+class ArchiverSettings(ServiceSettings, frozen=True, kw_only=True):
     """Either `folder` or `bucket` (of GCS; `gcs_endpoint` is an emulator's) holds the archive.
 
     `keep_days` is how long events stay in the stream after they were archived, `retention_days` how long the archive

@@ -10,7 +10,7 @@ from services.ingress.slack_transport import SLACK
 from services.ingress.writer.settings import WriterSettings
 from services.runtime.errors import SettingsError
 from services.runtime.files import MOST_BYTES
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ServiceSettings
 from services.runtime.settings import load
 
 BotToken = Annotated[str, msgspec.Meta(extra={"env": "SLACK_BOT_TOKEN"})]
@@ -18,7 +18,7 @@ AppToken = Annotated[str, msgspec.Meta(extra={"env": "SLACK_APP_TOKEN"})]
 SigningSecret = Annotated[str, msgspec.Meta(extra={"env": "SLACK_SIGNING_SECRET"})]
 
 
-class IngressSettings(ProcessSettings, frozen=True, kw_only=True):
+class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """With a signing secret it listens on HTTP, with an app token it opens Socket Mode connections; both may be.
 
     `http_port` 0 opens no port: whoever composes mounts the routes. `file_bytes` is one attachment's limit.

@@ -23,17 +23,22 @@ CANCEL_AGAIN_SECONDS = 5.0
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service process is told. `health_port` 0 serves no health page.
+    """What every process is told.
 
     `strict` refuses variables of ours that are no settings, as in a Pod, which is given nobody else's.
     """
 
     nats: BusSettings = BusSettings()
     strict: bool = False
-    health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
-    health_port: Port = 8080
     log_form: Literal["json", "text"] = "json"
     log_level: Level = "INFO"
+
+
+class ServiceSettings(ProcessSettings, frozen=True, kw_only=True):
+    """What every service is told. `health_port` 0 serves no health page."""
+
+    health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
+    health_port: Port = 8080
     otlp_endpoint: Endpoint = None
 
 

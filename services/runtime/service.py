@@ -16,7 +16,7 @@ from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
-from services.runtime.lifecycle import ProcessSettings, cancel
+from services.runtime.lifecycle import ServiceSettings, cancel
 from services.runtime.topology import apply_map, map_applied
 from services.runtime.tracing import configure_tracing
 
@@ -55,7 +55,7 @@ Wire = Callable[[Bus, Readiness], Awaitable[Service]]
 
 
 async def serve_until_told(
-    name: str, settings: ProcessSettings, wire: Wire, *, pools: tuple[str, ...] = ()
+    name: str, settings: ServiceSettings, wire: Wire, *, pools: tuple[str, ...] = ()
 ) -> None:
     """Connect, see that the map is there, wire the service and run it until SIGTERM or SIGINT.
 
@@ -86,7 +86,7 @@ async def serve_until_told(
             raise Unavailable("the broker closed the connection for good; have the credentials expired?")
 
 
-async def _served(readiness: Readiness, settings: ProcessSettings) -> web.AppRunner:
+async def _served(readiness: Readiness, settings: ServiceSettings) -> web.AppRunner:
     try:
         return await serve(health_routes(readiness), settings.health_host, settings.health_port)
     except OSError as e:
@@ -115,7 +115,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 def main(
-    name: str, settings: Callable[[], ProcessSettings], start: Callable[[], Coroutine[Any, Any, None]]
+    name: str, settings: Callable[[], ServiceSettings], start: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     """Run one service process; see `lifecycle.main`."""
     lifecycle.main(name, settings, start, uvloop.run)

@@ -14,7 +14,7 @@ from services.runtime.connection import BusSettings
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ServiceSettings
 from services.runtime.service import Service, main, serve_until_told
 from services.runtime.settings import load
 from services.scheduler.app import wire
@@ -26,7 +26,7 @@ from services.scheduler.secrets import read_secrets
 from services.scheduler.settings import SchedulerSettings
 
 
-class SchedulerProcess(ProcessSettings, frozen=True, kw_only=True):
+class SchedulerProcess(ServiceSettings, frozen=True, kw_only=True):
     """A scheduler process of its own.
 
     With `data` its workers are processes on this machine, and keep their files there. With `pools` they are Jobs, as that

@@ -44,6 +44,7 @@ def shared_settings(environ: Mapping[str, str], url: str) -> dict[str, str]:
         "THREADMILL_SCHEDULER_",
         "THREADMILL_HEALTH_",
         "THREADMILL_SIGNING_",
+        "THREADMILL_STRICT",
         "THREADMILL_NATS_CREDS",
         "THREADMILL_NATS_NKEY_",
         "THREADMILL_NATS_TLS_",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from services.runtime.lifecycle import Port, ProcessSettings
+from services.runtime.lifecycle import ProcessSettings
 
 # What the agent gets of the worker's environment: where programs are, and how to reach the model. Nothing else.
 AGENT_NAMES = frozenset(
@@ -71,7 +71,6 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
     life_seconds: Seconds | None = None
     setup_seconds: Seconds = 600.0
     workspace_seconds: Seconds = 300.0
-    health_port: Port = 0
 
     @property
     def marks(self) -> dict[str, str]:

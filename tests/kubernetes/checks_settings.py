@@ -15,7 +15,7 @@ from services.ingress.settings import IngressSettings
 from services.runtime.connection import CLOSE_SECONDS
 from services.runtime.errors import SettingsError
 from services.runtime.health import SHUTDOWN_SECONDS, Readiness, health_routes
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ProcessSettings, ServiceSettings
 from services.runtime.settings import load
 from services.scheduler.__main__ import SchedulerProcess
 from services.scheduler.settings import SchedulerSettings
@@ -123,6 +123,7 @@ def probes(found: list[Object]) -> list[str]:
                 continue
             told = environment(found, owner, container)
             loaded = load(KINDS[kind], {name: value or "from a Secret" for name, value in told.items()})
+            assert isinstance(loaded, ServiceSettings)
             numbers = {port["name"]: port["containerPort"] for port in container["ports"]}
             asked = {name: one["httpGet"] for name, one in container.items() if name.endswith("Probe")}
             problems += [

@@ -6,7 +6,7 @@ import sys
 
 from services.runtime.bus import Bus
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ServiceSettings
 from services.runtime.service import Service, main, serve_until_told
 from services.runtime.settings import load
 
@@ -45,8 +45,8 @@ async def start() -> None:
     await serve_until_told("told", settings(), wire)
 
 
-def settings() -> ProcessSettings:
-    return load(ProcessSettings, os.environ)
+def settings() -> ServiceSettings:
+    return load(ServiceSettings, os.environ)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.errors import SettingsError
-from services.runtime.lifecycle import ProcessSettings
+from services.runtime.lifecycle import ProcessSettings, ServiceSettings
 from services.runtime.settings import load, names
 
 
@@ -159,4 +159,4 @@ def test_what_is_written_is_what_is_read(
 def test_what_no_port_and_no_number_of_replicas_can_be_is_refused(setting: tuple[str, str]) -> None:
     name, value = f"THREADMILL_{setting[0]}", setting[1]
     with pytest.raises(SettingsError, match=name):
-        load(ProcessSettings, {name: value})
+        load(ServiceSettings, {name: value})
