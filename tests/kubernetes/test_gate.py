@@ -36,7 +36,7 @@ def token(kid: str = "k1", key: Any = KEY, **changed: Any) -> str:
     claims = {
         "iss": ISSUER,
         "aud": ["threadmill"],
-        "exp": time.time() + 600,
+        "exp": time.time() + 86_400,
         "kubernetes.io": {
             "namespace": "threadmill-workers",
             "pod": {"name": "p-1", "uid": "pod-1"},
@@ -115,7 +115,7 @@ async def test_a_worker_of_the_schedulers_own_job_is_let_in(gate: JobGate) -> No
         token(iss="https://elsewhere.test"),
         token(exp=time.time() - 60),
         token(exp=None),
-        token(nbf=time.time() + 600),
+        token(nbf=time.time() + 86_400),
         token(key=OTHER),
         token(**{"kubernetes.io": None}),
         token(**{"kubernetes.io": {"namespace": "threadmill-workers", "serviceaccount": {"name": "worker"}}}),
