@@ -85,17 +85,20 @@ async def test_the_first_refusal_that_calls_somebody_is_seen_as_an_increase(
     broker: Broker, bus: Bus, slack: Slack
 ) -> None:
     port = free_port()
-    process = await run(
-        environ(broker, slack) | {"THREADMILL_HTTP_PORT": "0", "THREADMILL_HEALTH_PORT": str(port)}
-    )
+    health = {"THREADMILL_HEALTH_PORT": str(port)}
+    process = await run(environ(broker, slack) | {"THREADMILL_HTTP_PORT": "0"} | health)
+
+    async def counted() -> bool:
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as page:
+            series = 'threadmill_refused_total{reason="nearly_full",service="ingress"} 0.0'
+            return series in await page.text()
+
     try:
         await eventually(lambda: listens(port), within=60)
-        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as page:
-            counted = await page.text()
+        assert await eventually(counted, within=30)
     finally:
         process.terminate()
-    assert await ended(process)
-    assert 'threadmill_refused_total{reason="nearly_full",service="ingress"} 0.0' in counted
+        await ended(process)
 
 
 def environ(broker: Broker, slack: Slack) -> dict[str, str]:
