@@ -13,8 +13,9 @@ from services.archiver.folder import Folder
 from services.archiver.handlers import Requests
 from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
+from services.archiver.purge import Purge
 from services.archiver.reading import Reading
-from services.archiver.retention import Expiry, Purge, Sweeps
+from services.archiver.retention import Expiry, Sweeps
 from services.archiver.sessions import Sessions
 from services.archiver.settings import ArchiverSettings, check
 from services.archiver.store import Store

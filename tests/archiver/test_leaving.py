@@ -20,7 +20,8 @@ from services.archiver.folder import Folder
 from services.archiver.health import StoreHealth
 from services.archiver.listings import Listings
 from services.archiver.objects import object_name, session_prefix
-from services.archiver.retention import Expiry, Purge, Sweeps
+from services.archiver.purge import Purge
+from services.archiver.retention import Expiry, Sweeps
 from services.archiver.settings import ArchiverSettings, load_settings
 from services.archiver.store import Store
 from services.archiver.stream import SessionsStream
