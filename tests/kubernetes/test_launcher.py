@@ -63,6 +63,9 @@ class Field:
     async def jobs(self) -> list[Object]:
         return (await self.api.get(path_of("jobs", WORKERS)))["items"]
 
+    async def pods(self) -> list[Object]:
+        return (await self.api.get(path_of("pods", WORKERS)))["items"]
+
     async def says(self, pod: Object, status: Object) -> None:
         """Say about `pod` what its node would."""
         where = path_of("pods", WORKERS, pod["metadata"]["name"], "status")
@@ -250,6 +253,19 @@ async def test_workers_of_another_release_are_outdated(field: Field) -> None:
         while set(new.outdated()) != {worker, late}:  # noqa: ASYNC110 (nobody is told: it looks whenever it acts)
             await asyncio.sleep(0.05)
     assert set(old.outdated()) == set()
+
+
+async def test_a_job_that_has_ended_is_removed_after_a_while_and_its_pod_with_it(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.scheduler.jobs.job.KEPT_SECONDS", 1)
+    launcher = await field.launcher()
+    worker = await launcher.launch("default")
+    await field.says(await field.pod_of(worker), ended("Error", 3))
+    assert await told(launcher) == Exit(worker, "it ended with exit code 3")
+    async with asyncio.timeout(PATIENCE):
+        while await field.jobs() or await field.pods():  # noqa: ASYNC110 (its controller tells nobody)
+            await asyncio.sleep(0.05)
 
 
 async def test_draining_deletes_no_job(field: Field) -> None:
