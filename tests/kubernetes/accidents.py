@@ -27,6 +27,11 @@ def killed(cluster: Cluster, namespace: str, name: str) -> None:
     _held(cluster, namespace, name).kill("Error")
 
 
+def frozen(cluster: Cluster, namespace: str, name: str) -> None:
+    """Have a Pod's containers hang: they neither work nor hear a signal, and do not end by themselves."""
+    _held(cluster, namespace, name).freeze()
+
+
 def pressed_out(cluster: Cluster, namespace: str, name: str) -> None:
     """Have a node put a Pod out because it is low on memory: no disruption budget is asked."""
     _held(cluster, namespace, name).press(LOW_MEMORY)
@@ -67,6 +72,15 @@ async def _evict_patiently(cluster: Cluster, pod: Object) -> None:
         else:
             break
     await cluster.until("pods", namespace, name, lambda now: now.get("metadata", {}).get("uid") != uid)
+
+
+async def limit(cluster: Cluster, namespace: str, quota: str, pods: str) -> str:
+    """Let a quota allow so many Pods from now on; return how many it allowed."""
+    path = path_of("resourcequotas", namespace, quota)
+    before: str = (await cluster.api.get(path))["spec"]["hard"]["pods"]
+    await cluster.api.patch(path, {"spec": {"hard": {"pods": pods}}})
+    await cluster.until("resourcequotas", namespace, quota, lambda it: it["status"]["hard"]["pods"] == pods)
+    return before
 
 
 async def lose(cluster: Cluster, node: str) -> None:

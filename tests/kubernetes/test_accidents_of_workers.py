@@ -7,9 +7,10 @@ import pytest
 import pytest_asyncio
 
 from services.scheduler.jobs.job import SAFE_TO_EVICT
+from services.scheduler.jobs.state import is_leaving
 from tests.e2e.conftest import finals, shown_text
 from tests.kubernetes import accidents
-from tests.kubernetes.api import Object
+from tests.kubernetes.api import Object, path_of
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.overlay import overlay
 from tests.kubernetes.recordings import writes
@@ -87,6 +88,35 @@ async def test_a_killed_worker_is_told_of_and_the_turn_tried_again(
     happens(stage.cluster, WORKERS, name_of(pod))
     shown = await ended_by_another(stage, ts, pod, attempt=2)
     assert f"The worker was lost: {told}" in shown
+
+
+async def over_its_deadline(stage: Stage, pod: Object) -> None:
+    """Let the time be over that the Job of `pod` is given; return once its controller has its Pod leave."""
+    name = pod["metadata"]["labels"]["batch.kubernetes.io/job-name"]
+    path = path_of("jobs", WORKERS, name)
+    assert (await stage.cluster.api.get(path))["spec"]["activeDeadlineSeconds"] > 1
+    await stage.cluster.api.patch(path, {"spec": {"activeDeadlineSeconds": 1}})
+    await stage.cluster.until("pods", WORKERS, name_of(pod), lambda it: not it or is_leaving(it))
+
+
+async def test_a_worker_whose_time_is_over_hands_over_and_nothing_is_lost(stage: Stage) -> None:
+    ts, pod = await stage.begun(writes("first.md"))
+    stage.plays(writes("second.md"))
+    await over_its_deadline(stage, pod)
+    shown = await ended_by_another(stage, ts, pod, attempt=1)
+    assert "The worker was lost" not in shown
+
+
+async def test_a_worker_that_hangs_until_its_time_is_over_is_told_of_and_the_turn_tried_again(
+    stage: Stage,
+) -> None:
+    ts, pod = await stage.begun(writes("first.md"))
+    stage.plays(writes("first.md"), writes("second.md"))
+    accidents.frozen(stage.cluster, WORKERS, name_of(pod))
+    await over_its_deadline(stage, pod)
+    accidents.killed(stage.cluster, WORKERS, name_of(pod))  # as its node does when it has had its grace
+    shown = await ended_by_another(stage, ts, pod, attempt=2)
+    assert "The worker was lost: it had run for as long as a worker may." in shown
 
 
 async def test_a_lost_node_costs_an_attempt_and_no_second_end(stage: Stage) -> None:

@@ -82,6 +82,11 @@ class Runner:
         if self._process:
             self._process.kill()
 
+    def freeze(self) -> None:
+        """Let it do nothing more; only `kill` ends it."""
+        if self._process:
+            self._process.freeze()
+
     async def _once(self, volumes: Mapping[str, Path]) -> None:
         await self._pull()
         command, environ = await self._told(volumes)

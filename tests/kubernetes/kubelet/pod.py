@@ -49,6 +49,11 @@ class Pod:
         for runner in self._runners:
             runner.kill(reason)
 
+    def freeze(self) -> None:
+        """Have what runs hang."""
+        for runner in self._runners:
+            runner.freeze()
+
     def press(self, message: str) -> None:
         """Put it out, as a node does that runs out of something; its object stays."""
         self._pressed = message
