@@ -1,4 +1,4 @@
-"""The API server goes away, answers late or refuses; the schedulers are killed: every turn ends once, none has two Jobs."""
+"""The API server goes away, answers late or refuses, there is no room, schedulers are killed: every turn ends once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.chaos.fleet import eventually
 from tests.e2e.conftest import Thread, shown_text
 from tests.kubernetes import accidents
 from tests.kubernetes.api import Object
@@ -24,6 +25,8 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
+QUOTA = "the quota of the workers' namespace is used up"
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="stage")
 async def deployed(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
@@ -40,6 +43,11 @@ def waits(why: str) -> Callable[[Thread], bool]:
     return lambda thread: f"is starting a worker: {why}" in str(thread.get("status"))
 
 
+def stands_in_line(thread: Thread) -> bool:
+    """Tell whether a person sees that the turn stands in line for a worker."""
+    return "is waiting for a free worker (" in str(thread.get("status"))
+
+
 async def ended_once(stage: Stage, *threads: str) -> None:
     for ts in threads:
         await stage.ended(ts)
@@ -49,6 +57,12 @@ async def ended_once(stage: Stage, *threads: str) -> None:
 
 def schedulers(stage: Stage) -> list[Object]:
     return stage.cluster.pods(SERVICES, **{"app.kubernetes.io/component": "scheduler"})
+
+
+async def is_logged_by_all(stage: Stage, why: str) -> bool:
+    """Tell whether an operator reads in the log of each scheduler why no workers come: each finds out by itself."""
+    logs = [stage.cluster.logs(SERVICES, name_of(pod)) for pod in schedulers(stage)]
+    return all(why in log for log in logs)
 
 
 async def test_two_schedulers_make_one_job_for_each_need(stage: Stage) -> None:
@@ -115,6 +129,30 @@ async def test_an_api_server_that_answers_too_late_makes_no_second_job(stage: St
     stage.plane.apiserver.thaw()
     await ended_once(stage, ts)
     assert len(census.jobs) == 1
+
+
+async def test_a_quota_that_is_used_up_is_told_and_whoever_comes_later_stands_in_line(stage: Stage) -> None:
+    before = await accidents.limit(stage.cluster, WORKERS, "workers", pods="0")
+    first = await stage.town.say("is there room?")
+    await stage.town.until(first, waits(QUOTA))
+    assert await eventually(lambda: is_logged_by_all(stage, QUOTA), 30)
+    second = await stage.town.say("and for me?")
+    await stage.town.until(second, stands_in_line)
+    await accidents.limit(stage.cluster, WORKERS, "workers", pods=before)
+    await ended_once(stage, first, second)
+
+
+async def test_a_worker_that_fits_no_node_is_told_and_comes_with_a_node(stage: Stage) -> None:
+    census = await Census.begin(stage.cluster)
+    await stage.cluster.nodes["node-1"].resize(pods="0")
+    ts = await stage.town.say("is there room?")
+    why = "no node has room for it (0/1 nodes are available: 1 Too many pods.)"
+    await stage.town.until(ts, waits(why))
+    await stage.cluster.add_node("node-2")
+    await ended_once(stage, ts)
+    assert (await stage.worker_of(ts))["spec"]["nodeName"] == "node-2"
+    assert len(census.jobs) == len(census.pods) == 1
+    await stage.cluster.nodes["node-1"].resize(pods="110")
 
 
 async def test_a_start_that_is_refused_is_tried_until_it_is_allowed(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from schemas.operations import Audited
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow, read
 from services.scheduler.subjects import key_of
-from tests.kubernetes.api import path_of
+from tests.kubernetes import accidents
 from tests.kubernetes.census import Census
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
@@ -112,11 +112,7 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
 
 
 async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wait(stage: Stage) -> None:
-    quota = path_of("resourcequotas", WORKERS, "workers")
-    await stage.cluster.api.patch(quota, {"spec": {"hard": {"pods": str(FEW)}}})
-    await stage.cluster.until(
-        "resourcequotas", WORKERS, "workers", lambda it: it["status"]["hard"]["pods"] == str(FEW)
-    )
+    await accidents.limit(stage.cluster, WORKERS, "workers", pods=str(FEW))
     census, count = await Census.begin(stage.cluster), 4 * FEW
     stage.plays(asks("Shall I begin?"), writes("work.md"))
     await asyncio.gather(*(ask(stage, user, 2 * FEW) for user in PEOPLE))

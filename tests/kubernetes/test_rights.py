@@ -42,16 +42,11 @@ UNUSED = {f"get events in {WORKERS}"}
 
 async def used_up_quota(place: Town) -> None:
     """A message for which there is no room, until there is."""
-    quota = path_of("resourcequotas", WORKERS, "workers")
-    before = (await place.cluster.api.get(quota))["spec"]["hard"]
-    await place.cluster.api.patch(quota, {"spec": {"hard": {"pods": "0"}}})
-    await place.cluster.until(
-        "resourcequotas", WORKERS, "workers", lambda it: it["status"]["hard"]["pods"] == "0"
-    )
+    before = await accidents.limit(place.cluster, WORKERS, "workers", pods="0")
     # The first take what is warm; the others have to be launched.
     others = [await place.say(f"more {each}", user=f"U{each % 2 + 1}") for each in range(4)]
     await told(place, lambda seen: f"list events in {WORKERS}" in seen)
-    await place.cluster.api.patch(quota, {"spec": {"hard": before}})
+    await accidents.limit(place.cluster, WORKERS, "workers", pods=before)
     for each in others:
         await place.until(each, turns_done(1))
 
