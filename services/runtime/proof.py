@@ -1,6 +1,7 @@
 """Who a connection is, in memory alone: a JWT that may be renewed, and the key that it is bound to."""
 
 import base64
+import math
 import time
 from pathlib import Path
 from typing import Self
@@ -30,8 +31,9 @@ class Proof:
                 f"nats.creds: {path} cannot be used: it is no creds file, or not there any more"
             ) from e
         proof = cls(NKey(seed), jwt)
-        # How old it is, our clock alone tells: one that is ahead has it renewed too early.
-        proof.since -= max(0.0, age)
+        # How old it is, our clock alone tells. What it calls expired was given to us a moment ago: it is the clock that is ahead.
+        if 0 < age < (proof.life or math.inf):
+            proof.since -= age
         return proof
 
     def renew(self, jwt: str) -> None:

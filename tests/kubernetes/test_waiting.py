@@ -29,7 +29,7 @@ CLOCK = 0.005
 
 
 def job(uid: str, **more: str) -> Object:
-    return {"metadata": {"name": f"job-{uid}", "uid": uid, **more}}
+    return {"metadata": {"name": f"job-{uid}", "uid": uid, "resourceVersion": f"1{uid}", **more}}
 
 
 class Played:
@@ -50,10 +50,11 @@ class Played:
         await self.may_answer.wait()
         return self.events
 
-    async def delete_job(self, name: str, uid: str) -> None:
+    async def delete_job(self, name: str, uid: str, version: str) -> None:
         self.asked += 1
         if self.away:
             raise Unavailable("it is away")
+        assert version == f"1{uid}", "one that has a Pod by now is another version"
         self.deleted.append(uid)
 
 

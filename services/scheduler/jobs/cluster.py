@@ -111,9 +111,13 @@ class Cluster:
         """Return the Job, None where there is none."""
         return await self._found(self._batch.read_namespaced_job, name)
 
-    async def delete_job(self, name: str, uid: str) -> None:
-        """Delete the Job after its Pods, which are told to end; one that is gone is no error."""
-        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+    async def delete_job(self, name: str, uid: str, version: str = "") -> None:
+        """Delete the Job after its Pods, which are told to end; one that is gone is no error.
+
+        With `version`, its resource version, one that has changed since is left as it is.
+        """
+        known = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        options = {"propagationPolicy": "Foreground", "preconditions": known}
         try:
             await self._call(self._batch.delete_namespaced_job, name, self._namespace, body=options)
         except Refused as e:

@@ -149,7 +149,9 @@ class Waiting:
             return
         # Its controller would try again for minutes; the turn stands in line here instead.
         self.filled()
-        await self._cluster.delete_job(self._jobs[uid]["metadata"]["name"], uid)
+        # A Pod that came meanwhile, unheard of here, may work already: its Job is another version by then.
+        known = self._jobs[uid]["metadata"]
+        await self._cluster.delete_job(known["name"], uid, known["resourceVersion"])
 
     async def _look_at_pod(self, uid: str) -> None:
         pod = self._pod_of(uid)
