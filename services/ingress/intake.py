@@ -55,9 +55,8 @@ class Intake:
         self._rules = rules
         self._bot = bot
         self._show = show
-        REFUSED.labels(
-            "ingress", "nearly_full"
-        )  # a counter that appears with its first one shows no increase
+        # A counter that appears with its first one shows no increase.
+        REFUSED.labels("ingress", "nearly_full")
 
     async def event(self, body: bytes) -> Reply:
         """Take an event of the Events API."""

@@ -152,8 +152,7 @@ class Asking:
             return None
 
     async def send(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
-        """Publish without an answer; False, after a moment, where the connection takes nothing now. Raises `TooLarge`."""
-        self.measure(subject, payload, headers)
+        """Publish what was measured, without an answer; False, after a moment, where the connection takes nothing now."""
         try:
             await self.client.publish(subject, payload, headers=headers)
         except (NatsError, ConnectionError):

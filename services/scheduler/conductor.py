@@ -86,8 +86,8 @@ class Conductor:
         async with self.lock(key):
             try:
                 await self._advance(key, heard)
-            except Exception:
-                if heard:  # what is remembered of it by then, nobody tells again
+            except Exception:  # whatever it was: what is remembered of `heard` by then, nobody tells again
+                if heard:
                     self._agenda.after(key, AGAIN_SECONDS)
                 raise
 

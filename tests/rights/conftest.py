@@ -16,7 +16,10 @@ from services.local.keys import Keys, local_keys
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.issuer import Issuer
+from services.runtime.lifecycle import cancel
 from services.runtime.topology import apply_map
+from services.scheduler import credentials
+from services.scheduler.grants import Grants
 
 PATIENCE = 10.0
 
@@ -52,6 +55,22 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         async with guarded.client("scheduler") as client:
             await apply_map(Bus(client), pools=("default",))
         yield guarded
+
+
+@pytest.fixture
+async def scheduler(guarded: Guarded) -> AsyncIterator[Bus]:
+    """The part of a scheduler that lets workers in, on a connection with the scheduler's rights."""
+    async with guarded.client("scheduler") as client:
+        bus = Bus(client)
+        issuer = Issuer.read(guarded.keys.workers)
+        tasks = [
+            asyncio.create_task(each.run())
+            for each in credentials.Credentials(bus, issuer, Grants(bus, required=True)).requests()
+        ]
+        await asyncio.sleep(0)
+        await client.flush()
+        yield bus
+        await cancel(*tasks)
 
 
 async def publish_raw(
