@@ -20,8 +20,8 @@ from services.ingress.slack_api import SlackApi
 from services.ingress.writer.samples import Samples
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
-from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
+from services.runtime.tasks import cancel
 
 PATH = "/slack/events"
 Kind = Literal["aiohttp", "aiohttp + publish", "slack-bolt", "threadmill"]

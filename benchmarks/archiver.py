@@ -11,8 +11,8 @@ from services.archiver.settings import ArchiverSettings
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
+from services.runtime.tasks import cancel
 
 
 class Archive(msgspec.Struct, kw_only=True):

@@ -19,7 +19,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.lease import RENEW_SECONDS, HeldLease, acquire
 
 ADA = Person(id="U1")

@@ -10,8 +10,8 @@ from benchmarks.child import tell, told, until_ended
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
+from services.runtime.tasks import cancel
 from services.scheduler.app import wire
 from services.scheduler.launcher import Exit, OwnWorkers
 from services.scheduler.settings import SchedulerSettings

@@ -6,8 +6,8 @@ from typing import Any
 
 import structlog
 
-from services.runtime.lifecycle import cancel
 from services.runtime.metrics import REFUSED
+from services.runtime.tasks import cancel
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ import structlog
 
 from schemas.bus import MAX_PAYLOAD
 from services.local.errors import LocalError
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.runtime.tether import tethered
 
 log = structlog.get_logger(__name__)

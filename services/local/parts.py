@@ -15,9 +15,9 @@ from services.ingress.settings import IngressSettings, load_settings
 from services.local.ground import DevSettings, Ground
 from services.local.slack.app import Simulator
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import cancel
 from services.runtime.service import Service
 from services.runtime.settings import names
+from services.runtime.tasks import cancel
 from services.scheduler import app as scheduler
 from services.scheduler.process_launcher import ProcessLauncher
 from services.worker.settings import WorkerSettings

@@ -1,6 +1,5 @@
 """The life of a process of ours: settings, log, its event loop, an end that says why."""
 
-import asyncio
 import gc
 import os
 import sys
@@ -17,9 +16,6 @@ from services.runtime.redact import Redaction, secrets_in
 Endpoint = Annotated[str | None, msgspec.Meta(extra={"env": "OTEL_EXPORTER_OTLP_ENDPOINT"})]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-
-# Longer than any of our tasks takes to clean up.
-CANCEL_AGAIN_SECONDS = 5.0
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,21 +36,6 @@ class ServiceSettings(ProcessSettings, frozen=True, kw_only=True):
     health_host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from outside the pod)
     health_port: Port = 8080
     otlp_endpoint: Endpoint = None
-
-
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel `tasks` and wait for their end; raises what one of them ended with instead.
-
-    A cancellation of the caller itself is not swallowed. A task that lost its cancellation is cancelled again.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()):
-            raise error
 
 
 def main(

@@ -78,10 +78,9 @@ class OwnReaders:
         self, name: str, stream: str, filters: Sequence[str], start: Start, after: int
     ) -> Made:
         """Return the consumer `name`, in place of one that there may be. Raises `Unavailable`."""
-        last = await self._last(stream, filters, start)
         # Asked again for want of an answer, the broker knows this request by its mark; another's consumer has another.
         config = reader_config(name, filters, start, after) | {"metadata": {"made": self._asking.new_id()}}
-        answer = await self._create(stream, config)
+        answer, last = await asyncio.gather(self._create(stream, config), self._last(stream, filters, start))
         if answer.get("error", {}).get("err_code") == ALREADY_THERE:
             await self._asking.api(f"CONSUMER.DELETE.{stream}.{name}", None)
             answer = await self._create(stream, config)

@@ -16,7 +16,8 @@ from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.health import Readiness, health_routes, serve
-from services.runtime.lifecycle import ServiceSettings, cancel
+from services.runtime.lifecycle import ServiceSettings
+from services.runtime.tasks import cancel
 from services.runtime.topology import apply_map, map_applied
 from services.runtime.tracing import configure_tracing
 

@@ -1,6 +1,7 @@
 """Brings a session on: its memory up to its log, then one decision after the other until there is nothing to do."""
 
 import asyncio
+import contextlib
 import weakref
 from datetime import datetime
 
@@ -11,8 +12,10 @@ from schemas.buckets import Turns
 from schemas.bus import SESSIONS
 from schemas.events import EVENTS, HandedOver
 from schemas.keys import SessionKey
+from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
+from services.runtime.tasks import together
 from services.scheduler import memory as transitions
 from services.scheduler.agenda import AGAIN_SECONDS, Agenda
 from services.scheduler.core import (
@@ -92,29 +95,35 @@ class Conductor:
                 raise
 
     async def _advance(self, key: SessionKey, heard: Heard | None) -> None:
+        (known, revision), _ = await asyncio.gather(self._memories.get(key), self._reached(heard))
         resting = False
         while not resting:
-            try:
-                resting = await self._step(key, heard)
-            except Conflict:
-                continue
-        memory, _ = await self._memories.get(key)
-        await self._summaries.reflect(key, memory, self._leases.held(key))
+            with contextlib.suppress(Conflict):
+                resting = await self._step(key, known, revision, heard)
+            known, revision = await self._memories.get(key)
+        await self._summaries.reflect(key, known, self._leases.held(key))
 
-    async def _step(self, key: SessionKey, heard: Heard | None) -> bool:
-        known, revision = await self._memories.get(key)
+    async def _reached(self, heard: Heard | None) -> None:
+        if heard:
+            await self._recall.reached(heard)
+
+    async def _step(self, key: SessionKey, known: Turns, revision: int, heard: Heard | None) -> bool:
         memory = await self._recall.up_to(key, known, heard) if heard else known
         action = decide(memory, self._view(key, memory), self._rules)
         if not isinstance(action, Lost):
             await self._leases.bury(key)
         try:
             changed = await self._changed(key, memory, action)
-            if changed != known:
-                await self._memories.put(key, changed, revision)
-                count(known, changed)
+            remembering = self._remember(key, known, changed, revision)
+            _, assignment = await together(remembering, self._assignment(key, changed, action))
         finally:
             self._staff.roster.release(key)
-        return await self._carry_out(key, changed, action)
+        return await self._carry_out(key, changed, action, assignment)
+
+    async def _remember(self, key: SessionKey, known: Turns, changed: Turns, revision: int) -> None:
+        if changed != known:
+            await self._memories.put(key, changed, revision)
+            count(known, changed)
 
     def _view(self, key: SessionKey, memory: Turns) -> View:
         return View(
@@ -141,11 +150,19 @@ class Conductor:
                 return replace(memory, open=missed)
         return memory
 
-    async def _carry_out(self, key: SessionKey, memory: Turns, action: Action) -> bool:
+    async def _assignment(self, key: SessionKey, memory: Turns, action: Action) -> Assignment | None:
+        match action:
+            case OpenNext() | Start() | Publish():
+                return await self._starting.assignment(key, memory)
+        return None
+
+    async def _carry_out(
+        self, key: SessionKey, memory: Turns, action: Action, assignment: Assignment | None
+    ) -> bool:
         """Act; True when there is nothing more to do for now."""
         match action:
             case OpenNext() | Start() | Publish():
-                return await self._starting.publish(key, memory)
+                return await self._starting.publish(key, memory, assignment)
             case End():
                 return await self._end(key, action)
             case Evict():

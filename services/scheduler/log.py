@@ -18,16 +18,13 @@ class SessionLog:
         self._bus = bus
 
     async def after(self, key: SessionKey, position: int, before: int | None = None) -> AsyncIterator[Heard]:
-        """Yield what stands after `position` and before `before`, which was heard; without, what stands there now.
+        """Yield what stands after `position` and before `before`, which is `reached`; without, what stands there now.
 
         Raises `Unavailable`.
         """
         subjects = [f"session.{key}.{leaf}" for leaf in ("in.*", "control", "end.*")]
         # Nothing below a message that the leader has can be missing there: each is stored after those before it.
-        if before is None:
-            before = await self._end(subjects)
-        else:
-            await self._bus.reached(SESSIONS.name, before)
+        before = await self._end(subjects) if before is None else before
         heads = dict(
             zip(subjects, await asyncio.gather(*(self._next(s, position) for s in subjects)), strict=True)
         )
@@ -37,6 +34,10 @@ class SessionLog:
                 return
             yield _heard(first)
             heads[subject] = await self._next(subject, first.sequence)
+
+    async def reached(self, sequence: int) -> None:
+        """Return when the stream's leader has `sequence`, which was heard from a follower. Raises `Unavailable`."""
+        await self._bus.reached(SESSIONS.name, sequence)
 
     async def lacks(self, key: SessionKey, sequence: int) -> bool:
         """Tell whether nobody said anything at `sequence` in the session, nor will. Raises `Unavailable`."""

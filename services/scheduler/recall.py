@@ -21,8 +21,15 @@ class Recall:
         self._rates = rates
         self._summaries = summaries
 
+    async def reached(self, heard: Heard) -> None:
+        """Return when all before `heard` can be read. Raises `Unavailable`."""
+        await self._log.reached(heard.sequence)
+
     async def up_to(self, key: SessionKey, memory: Turns, heard: Heard) -> Turns:
-        """Return `memory` with everything up to `heard`; an older one changes nothing. Raises `Unavailable`."""
+        """Return `memory` with everything up to `heard`, which is `reached`; an older one changes nothing.
+
+        Raises `Unavailable`.
+        """
         if heard.sequence <= memory.heard:
             return memory
         async for missed in self._log.after(key, memory.heard, heard.sequence):

@@ -69,22 +69,28 @@ class Starting:
             return memory
         return replace(memory, open=transitions.starting(turn, now(), self._rules))
 
-    async def publish(self, key: SessionKey, memory: Turns) -> bool:
-        """Hand out the start that is under way; without one, stand in line and return True. Raises `Unavailable`.
+    async def assignment(self, key: SessionKey, memory: Turns) -> Assignment | None:
+        """Return what the start of `memory` hands out, in the audit trail by then; None without one. Raises `Unavailable`.
 
-        What is handed out is in the audit trail by then.
+        A start that `memory` is not remembered with after all is another replica's, and in the trail once.
         """
         turn = memory.open
-        if turn is None or turn.refusal:
-            return False
-        if turn.starting_until is None:
-            await self._stand_in_line(key, turn)
-            return True
+        if turn is None or turn.refusal or turn.starting_until is None:
+            return None
         self._staff.look()
         summary, instructions, _ = await asyncio.gather(
             self._summaries.of(key), self._instructions.of(key, turn.user), self.audit(key, turn)
         )
-        assignment = self._assignment(key, turn, summary, instructions)
+        return self._assignment(key, turn, summary, instructions)
+
+    async def publish(self, key: SessionKey, memory: Turns, assignment: Assignment | None) -> bool:
+        """Hand out `assignment`; without one, stand in line and return True. Raises `Unavailable`."""
+        turn = memory.open
+        if turn is None or turn.refusal:
+            return False
+        if assignment is None:
+            await self._stand_in_line(key, turn)
+            return True
         draft = Draft(
             subject=assignment.subject(),
             message=assignment,

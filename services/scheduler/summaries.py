@@ -66,7 +66,9 @@ class Summaries:
     async def of(self, key: SessionKey) -> Summary | None:
         """Return the session at a glance, None where nothing is known of it. Raises `Unavailable`."""
         # What is at hand may lack what another replica wrote.
-        return (await self._bucket.get(str(key))).value
+        entry = await self._bucket.get(str(key))
+        self._keep(key, entry)
+        return entry.value
 
     async def _change(
         self, key: SessionKey, user: Person | None, change: Callable[[Summary], Summary]

@@ -9,7 +9,7 @@ from schemas.keys import SessionKey
 from schemas.work import ADMISSIONS, Admission, Admit, NotNow
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.core import Waiting
 from services.worker.happenings import Admitted
 from services.worker.line import Line

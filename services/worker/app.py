@@ -10,8 +10,8 @@ import structlog
 
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
-from services.runtime.lifecycle import cancel
 from services.runtime.proof import Proof
+from services.runtime.tasks import cancel
 from services.worker.agents.factory import Kind, preload
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool

@@ -7,7 +7,7 @@ import structlog
 
 from schemas.events import Event, Notice
 from schemas.inputs import Said
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.agents.protocol import AgentError, Attachment, Exited, Prompt
 from services.worker.attachments import fetch
 from services.worker.core import prompt_text

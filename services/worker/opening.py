@@ -3,19 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from schemas.events import Notice
 from schemas.work import Assignment
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import drop
 from services.worker.access import Access
 from services.worker.core import Waiting
 from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings
 from services.worker.workspace import Repository, Workspace, WorkspaceError, ensure_bare, open_repository
 from services.worker.workspace.remote import parse
-
-log = structlog.get_logger(__name__)
 
 Tell = Callable[[str], None]
 OWN = "own"
@@ -75,12 +71,7 @@ class Opening:
         self._step, self._tell = FIRST_STEP, None
         if self._bringing is None:
             return
-        try:
-            await cancel(self._bringing)
-        except WorkspaceError:
-            pass  # whoever waited for it told so
-        except Exception:  # whatever it is, the session still has its lease to give up
-            log.exception("a repository could not be brought", session=str(self._log.key))
+        await drop(self._bringing, WorkspaceError)  # which whoever waited for it told
         bringing, self._bringing = self._bringing, None
         if not bringing.cancelled() and not bringing.exception():
             bringing.result().close()

@@ -7,7 +7,7 @@ import structlog
 
 from schemas.events import Phases, TurnStarted
 from schemas.live import Status
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.core import Waiting
 from services.worker.happenings import Prepared
 from services.worker.lease import LeaseLost

@@ -10,6 +10,7 @@ from schemas.events import Notice
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
+from services.runtime.tasks import drop
 from services.worker.earlier import readable_transcript
 from services.worker.session_log import SessionLog
 from services.worker.state import Conversations, LogStateStore, Unreadable, restore
@@ -35,6 +36,7 @@ class Recall:
         self._key: SessionKey = log.key
         self._agent = agent
         self._restored: LogStateStore | None = None
+        self._reading: asyncio.Task[Conversations] | None = None
         self._told = False
         self.earlier = ""
 
@@ -43,14 +45,25 @@ class Recall:
         """Where the agent's conversation is kept: restored, or empty before `restore`."""
         return self._restored or self._empty()
 
+    def begin(self) -> asyncio.Task[Conversations]:
+        """Read the conversation as it was when the session was claimed, unless that has begun."""
+        if self._reading is None:
+            reading = restore(self._bus, self._key, self._log.claimed)
+            self._reading = asyncio.create_task(reading, name="conversation")
+        return self._reading
+
+    async def close(self) -> None:
+        """Leave nothing of what `begin` began and nobody waited for."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await drop(reading, Unavailable, Unreadable)  # which whoever reads again hears
+
     async def restore(self, turn: int, tell: Tell) -> None:
         """Read the conversation, once; where it is no use, say so and let the agent read what was said."""
         if self._restored is not None:
             return
         try:
-            found = await self._patiently(
-                lambda: restore(self._bus, self._key, self._log.claimed), turn, tell
-            )
+            found = await self._patiently(self._read, turn, tell)
         except Unreadable as e:
             await self.begin_anew(turn, str(e), tell)
             return
@@ -59,6 +72,12 @@ class Recall:
             await self.begin_anew(turn, why, tell)
         else:
             self._restored = LogStateStore(self._bus, self._log, self._agent, found)
+
+    async def _read(self) -> Conversations:
+        try:
+            return await self.begin()
+        finally:
+            self._reading = None
 
     async def begin_anew(self, turn: int, reason: str, tell: Tell) -> None:
         """Say that the agent's own conversation is not resumed, and let it read what was said instead."""

@@ -8,8 +8,8 @@ import structlog
 
 from services.runtime.bus import Bus
 from services.runtime.files import Files
-from services.runtime.lifecycle import cancel
 from services.runtime.redact import Redaction
+from services.runtime.tasks import cancel
 from services.worker.about import about
 from services.worker.access import Access
 from services.worker.assignment import Taken
@@ -153,8 +153,13 @@ class Session:
         await station.saving.aside(station.work)
 
     async def _work(self) -> None:
+        assignment = self._assignment
         claiming = self._place.log.claim(
-            self._settings.worker, self._lease.token, self._assignment.attempt, self._lease.fresh
+            self._settings.worker,
+            self._lease.token,
+            assignment.attempt,
+            self._lease.fresh,
+            new=assignment.attempt == 1 and assignment.branch is None,
         )
         follows, _ = await asyncio.gather(claiming, self._leave_pool())
         self._place.station.begin()

@@ -43,18 +43,24 @@ class SessionLog:
         # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
         self.lost = asyncio.Event()
 
-    async def claim(self, holder: str, token: int, attempt: int, still_held: Callable[[], bool]) -> int:
-        """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`."""
+    async def claim(
+        self, holder: str, token: int, attempt: int, still_held: Callable[[], bool], *, new: bool = False
+    ) -> int:
+        """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`.
+
+        In a session that is most likely `new` nobody looks first: where something is there, the broker refuses.
+        """
         message, told = Claimed(lease=token, holder=holder, attempt=attempt), 0
         while still_held():
             try:
-                last = await self._bus.last("SESSIONS", self._out, at_least=told)
-                follows = last.sequence if last else 0
+                follows = 0 if new else await self._last_out(told)
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except (Conflict, Unavailable, StreamFull) as e:
                 told = e.last if isinstance(e, Conflict) else 0
-                log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
-                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+                if not new:
+                    log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
+                    await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+                new = False
                 continue
             self._lease, self.claimed = token, self._last
             return follows
@@ -63,8 +69,11 @@ class SessionLog:
     async def unmoved(self) -> bool:
         """Whether nobody has written `out` since our last one. Raises `Unavailable`."""
         async with self._one_at_a_time:
-            last = await self._bus.last("SESSIONS", self._out, at_least=self._last)
-            return (last.sequence if last else 0) == self._last
+            return await self._last_out(self._last) == self._last
+
+    async def _last_out(self, at_least: int) -> int:
+        last = await self._bus.last("SESSIONS", self._out, at_least=at_least)
+        return last.sequence if last else 0
 
     async def event(self, event: Event) -> int:
         """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session, or can."""

@@ -13,7 +13,7 @@ from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bus import Bus
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.access import Access
 from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
@@ -106,10 +106,12 @@ class Station:
     def begin(self) -> None:
         """Begin with what `prepare` will wait for longest."""
         self._opening.begin()
+        self._recall.begin()
 
     async def give_up(self) -> None:
         """Drop what `begin` began and no turn was prepared with: who comes next has to have it up to date."""
         await self._opening.close()
+        await self._recall.close()
 
     async def prepare(self, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell) -> Phases:
         """Make workspace and agent ready, as far as they are not; return what it took. Raises `NotReady`.
@@ -208,6 +210,7 @@ class Station:
         await self.end_agent()
         await self.saving.settled()
         await self._opening.close()
+        await self._recall.close()
         if self.workspace is not None:
             self.workspace.close()
 

@@ -8,9 +8,9 @@ import structlog
 
 from schemas.credentials import Secrets
 from services.runtime.errors import Unavailable
-from services.runtime.lifecycle import cancel
 from services.runtime.log import configure_logging
 from services.runtime.redact import Redaction, secrets_in
+from services.runtime.tasks import cancel
 from services.runtime.traceparent import within
 from services.worker.access import Access
 from services.worker.assignment import Taken

@@ -17,7 +17,7 @@ from services.archiver.store import Store
 from services.runtime.bus import Draft
 from services.runtime.follow import read
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.archiver.lines import decode
 
 KEY = SessionKey("T1", "C1", "1712345678-123456")

@@ -15,7 +15,7 @@ from services.archiver.stream import SessionsStream
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.archiver.stage import (
     ANN,
     KEY,

@@ -17,7 +17,7 @@ from services.archiver.backend import Missing, PreconditionFailed, StoreError, U
 from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.archiver.stage import KEY, acknowledged, described, end, say, tell
 
 GZIP = "application/gzip"

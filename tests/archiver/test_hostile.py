@@ -21,7 +21,7 @@ from services.archiver.objects import Span, object_name, plan_object, position, 
 from services.archiver.records import Record
 from services.archiver.store import Store
 from services.runtime.follow import read
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.archiver.stage import KEY, OTHER, acknowledged, archived, archiver, end, is_whole, reaches
 from tests.mutations import ODD, golden, mutated, strangers
 from tests.rights.conftest import publish_raw

@@ -28,7 +28,7 @@ from services.archiver.stream import SessionsStream
 from services.runtime.bucket import Bucket
 from services.runtime.errors import SettingsError
 from services.runtime.follow import read
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.runtime.topology import apply_map
 from tests.archiver.stage import (
     ANN,

@@ -12,7 +12,7 @@ from pathlib import Path
 from schemas.bus import ARCHIVER
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.chaos import collect, fleet
 from tests.chaos.brokers import CAMPAIGN
 from tests.chaos.evidence import Archived, Evidence, Rules

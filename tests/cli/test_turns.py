@@ -15,7 +15,7 @@ from schemas.people import Person
 from services.local.broker import Broker
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from tests.cli.conftest import Cli
 
 ADA = Person(id="U1", name="Ada")

@@ -23,7 +23,7 @@ from services.local.guard import CLIENT_HEADER
 from services.local.slack.app import Simulator
 from services.runtime.bus import Bus
 from services.runtime.follow import read
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 
 _numbers = itertools.count()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.keys import SessionKey
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.scheduler.jobs.cluster import Cluster
 from services.scheduler.jobs.gate import JobGate
 from services.scheduler.jobs.job import SAFE_TO_EVICT, SESSION_ANNOTATION, UID_LABEL

@@ -16,7 +16,7 @@ from services.local.keys import Keys, local_keys
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.runtime.topology import apply_map
 from services.scheduler import credentials
 from services.scheduler.grants import Grants

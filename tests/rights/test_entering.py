@@ -14,9 +14,9 @@ from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import close_connection
 from services.runtime.errors import Conflict, Unavailable
 from services.runtime.follow import Follow, read
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
+from services.runtime.tasks import cancel
 from services.worker.assignment import Enter as Entering
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool

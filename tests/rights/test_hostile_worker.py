@@ -23,9 +23,9 @@ from services.runtime.connection import BusSettings, open_connection
 from services.runtime.consume import Consume
 from services.runtime.errors import Reject, SettingsError
 from services.runtime.follow import Follow
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
+from services.runtime.tasks import cancel
 from services.scheduler.subjects import decode
 from tests.rights.conftest import PATIENCE, Guarded, Refusals, publish_raw, state
 

@@ -21,9 +21,9 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import cancel
 from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
+from services.runtime.tasks import cancel
 from services.scheduler.credentials import Credentials
 from services.scheduler.grants import Grants
 from services.worker.assignment import Spent, take

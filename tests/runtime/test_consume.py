@@ -18,8 +18,8 @@ from services.runtime.bus import Bus, Draft
 from services.runtime.consume import MAX_DELIVERIES, Consume
 from services.runtime.errors import Reject, Retry
 from services.runtime.follow import Follow, read
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
+from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
 from tests.full import full_log
 

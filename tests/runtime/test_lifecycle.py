@@ -15,9 +15,7 @@ import aiohttp
 import pytest
 
 from services.local.broker import Broker
-from services.runtime import lifecycle
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
 from services.runtime.service import run_service
 
 ROOT = Path(__file__).parents[2]
@@ -165,58 +163,3 @@ class Failing:
 async def test_what_a_service_dies_of_is_what_is_raised() -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         await run_service(Failing(), asyncio.Event(), Readiness({}))
-
-
-async def test_cancelling_waits_until_the_task_has_tidied_up() -> None:
-    tidy: list[str] = []
-    begun = asyncio.Event()
-
-    async def work() -> None:
-        try:
-            begun.set()
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            tidy.append("up")
-
-    task = asyncio.create_task(work())
-    await begun.wait()
-    await cancel(task)
-    assert tidy == ["up"]
-
-
-async def test_whoever_is_cancelled_while_cancelling_others_stays_cancelled() -> None:
-    begun, may_end = asyncio.Event(), asyncio.Event()
-
-    async def reluctant() -> None:
-        try:
-            begun.set()
-            await asyncio.Event().wait()
-        finally:
-            await may_end.wait()
-
-    other = asyncio.create_task(reluctant())
-    await begun.wait()
-    caller = asyncio.create_task(cancel(other))
-    await asyncio.sleep(0)
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-    may_end.set()
-    await asyncio.wait([other])
-
-
-async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "CANCEL_AGAIN_SECONDS", 0.01)
-    begun = asyncio.Event()
-
-    async def forgetful() -> None:
-        begun.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(forgetful())
-    await begun.wait()
-    await cancel(task)
-    assert task.cancelled()

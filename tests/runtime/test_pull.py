@@ -15,8 +15,8 @@ from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict
 from services.runtime.follow import Follow
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import SILENCE, Pull, Silent
+from services.runtime.tasks import cancel
 
 PATIENCE = 30.0
 POOL = pool_consumer("default")

@@ -12,9 +12,9 @@ from schemas.credentials import Denied
 from services.runtime import serving
 from services.runtime.asking import reply
 from services.runtime.bus import Bus
-from services.runtime.lifecycle import cancel
 from services.runtime.metrics import REFUSED
 from services.runtime.serving import MOST_BYTES, MOST_OF_ONE, Serving
+from services.runtime.tasks import cancel
 from services.scheduler.requests import Requests
 from tests.scheduler.until import until
 

@@ -16,8 +16,8 @@ from services.runtime.connection import BusSettings, close_connection, open_conn
 from services.runtime.consume import Consume
 from services.runtime.errors import SettingsError
 from services.runtime.follow import read
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
+from services.runtime.tasks import cancel
 from services.runtime.topology import apply_map, ensure_consumer, stream_config
 
 KEY = SessionKey("T1", "C1", "1-1")

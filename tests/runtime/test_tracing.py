@@ -23,7 +23,7 @@ from schemas.events import Notice
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.consume import Consume
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.runtime.topology import apply_map, ensure_consumer
 from services.runtime.tracing import configure_tracing, span
 

@@ -10,8 +10,8 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.health import Readiness
 from services.runtime.issuer import Issuer
-from services.runtime.lifecycle import cancel
 from services.runtime.service import Service
+from services.runtime.tasks import cancel
 from services.scheduler.app import wire
 from services.scheduler.launcher import Launcher
 from services.scheduler.settings import SchedulerSettings

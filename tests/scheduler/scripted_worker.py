@@ -24,8 +24,8 @@ from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Conflict, Unavailable
 from services.runtime.follow import Follow, read
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Pull
+from services.runtime.tasks import cancel
 
 RENEW_SECONDS = 5.0
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 from schemas.keys import SessionKey
 from services.runtime.errors import TooLarge, Unavailable
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.scheduler import agenda
 from services.scheduler.agenda import Agenda
 

@@ -11,6 +11,8 @@ from tests.scheduler.thread import Thread
 
 
 async def heard(log: SessionLog, thread: Thread, before: int | None = None) -> list[int]:
+    if before:
+        await log.reached(before)
     return [each.sequence async for each in log.after(thread.key, 0, before)]
 
 

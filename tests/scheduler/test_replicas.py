@@ -14,7 +14,7 @@ from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Unavailable
 from services.runtime.health import Readiness
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
 from services.scheduler.app import wire
 from services.scheduler.leases import Leases

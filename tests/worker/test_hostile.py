@@ -19,7 +19,7 @@ from schemas.keys import SessionKey
 from schemas.people import Person, Remark
 from schemas.work import Assignment
 from services.runtime.bus import Bus, Draft
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.agents.protocol import AgentError
 from services.worker.agents.session_store import lay_out
 from services.worker.assignment import take

@@ -18,8 +18,8 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
 from services.runtime.errors import StreamFull, Unavailable
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
+from services.runtime.tasks import cancel
 from services.worker.assignment import take
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, acquire
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
@@ -45,10 +46,18 @@ async def until_cloned(thread: Thread) -> None:
 
 
 async def test_it_comes_while_the_log_is_being_read(thread: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so does the agent's conversation."""
+    asked = asyncio.Event()
+
+    async def archive_asked(_: Msg) -> None:
+        asked.set()
+
     async def late(self: Hearing) -> None:
         await until_cloned(thread)
+        await asked.wait()
         await hear(self)
 
+    await thread.bus.client.subscribe("archiver.read.>", cb=archive_asked)
     monkeypatch.setattr(Hearing, "run", late)
     thread.start_worker()
     turn = await thread.say("hello")
@@ -61,9 +70,9 @@ async def test_it_is_not_touched_before_the_session_is_claimed(
 ) -> None:
     begun: list[bool] = []
 
-    async def noted(self: SessionLog, *arguments) -> int:
-        follows = await claim(self, *arguments)
-        begun.append("repository" in {task.get_name() for task in asyncio.all_tasks()})
+    async def noted(self: SessionLog, *arguments, **more) -> int:
+        follows = await claim(self, *arguments, **more)
+        begun.append(not {"repository", "conversation"}.isdisjoint(t.get_name() for t in asyncio.all_tasks()))
         return follows
 
     monkeypatch.setattr(SessionLog, "claim", noted)

@@ -11,6 +11,7 @@ from schemas.people import Person
 from services.runtime.bus import Bus, Draft
 from services.runtime.errors import Conflict
 from services.runtime.follow import read
+from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
 
 KEY = SessionKey("T1", "C1", "1712345678-000100")
@@ -59,3 +60,15 @@ async def test_a_session_is_claimed_though_what_was_before_is_purged_meanwhile(b
     async with asyncio.timeout(10):
         assert await log.claim("w-1", 1, 1, lambda: True) == 0
     assert log.claimed == 1
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_there(
+    bus: Bus, direct: bool
+) -> None:
+    other, own = SessionLog(bus, KEY), SessionLog(Bus(bus.client, direct=direct), KEY)
+    assert await other.claim("w-1", 1, 1, lambda: True, new=True) == 0
+    assert await own.claim("w-2", 2, 1, lambda: True, new=True) == other.claimed
+    await own.event(Notice(text="the session is this one's"))
+    with pytest.raises(LeaseLost):
+        await other.event(Notice(text="and the other's no more"))

@@ -9,7 +9,7 @@ from services.ingress.writer.partition import partition_of
 from services.ingress.writer.reader import Reader
 from services.ingress.writer.samples import Samples
 from services.runtime.bus import Bus, Draft
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 
 OURS, TAKEN_LATER = SessionKey("T1", "C1", "1-0"), SessionKey("T1", "C2", "1-0")
 

@@ -16,8 +16,8 @@ from services.ingress.writer.partition import Partition, partition_of
 from services.ingress.writer.samples import Samples
 from services.runtime.bus import Bus
 from services.runtime.follow import Follow
-from services.runtime.lifecycle import cancel
 from services.runtime.pull import Delivery
+from services.runtime.tasks import cancel
 
 log = structlog.get_logger(__name__)
 

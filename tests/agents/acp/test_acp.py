@@ -11,7 +11,7 @@ import pytest
 from acp import RequestError
 from acp.schema import PermissionOption
 
-from services.runtime.lifecycle import cancel
+from services.runtime.tasks import cancel
 from services.worker.agents.acp import AcpAgent
 from services.worker.agents.acp_client import WorkspaceClient, choose
 from services.worker.agents.protocol import (

@@ -1,0 +1,46 @@
+"""Tasks that end in order: cancelled and waited for, or awaited beside each other."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+# Longer than any of our tasks takes to clean up.
+CANCEL_AGAIN_SECONDS = 5.0
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` and wait for their end; raises what one of them ended with instead.
+
+    A cancellation of the caller itself is not swallowed. A task that lost its cancellation is cancelled again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+async def together(*doing: Awaitable[Any]) -> list[Any]:
+    """Return the results of all of `doing`; what one of them raises is raised once all have come to their end."""
+    results = await asyncio.gather(*doing, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+async def drop(task: asyncio.Task[Any], *expected: type[Exception]) -> None:
+    """Cancel `task` and wait for its end; what went wrong in it is told in the log alone, unless it is `expected`."""
+    try:
+        await cancel(task)
+    except expected:
+        pass
+    except Exception:  # whatever it is, whoever needs the task no more has other things to end
+        log.exception("what is not needed any more had failed", task=task.get_name())
