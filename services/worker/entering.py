@@ -47,14 +47,25 @@ class AskedReaders:
         self._bus = bus
         self._key = key
         self._worker = worker
+        self._log: asyncio.Task[Made] | None = None
+
+    def begin(self) -> None:
+        """Ask for the log's, which every session reads first: it takes as long as all that comes before."""
+        self._log = asyncio.create_task(self._ask("log", 0), name="reader of the log")
+        self._log.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
         """Return a consumer for what this session reads. Raises `Unavailable`."""
-        request = OpenReader(reading=reading_of(self._key, filters), after=after)
+        reading = reading_of(self._key, filters)
+        begun, self._log = (self._log, None) if reading == "log" else (None, self._log)
+        return await (begun if begun and not after else self._ask(reading, after))
+
+    async def _ask(self, reading: str, after: int) -> Made:
+        request = OpenReader(reading=reading, after=after)
         subject = OpenReader.subject(self._key, self._worker)
         word = _word(READERS.decode, await self._bus.request(subject, request, deadline=ASK_SECONDS))
         if not isinstance(word, Reader):
-            raise Unavailable(f"{stream} cannot be read now: {word}")
+            raise Unavailable(f"the session's {reading} cannot be read now: {word}")
         return Made(word.consumer, word.pending, last=word.last)
 
     def forget(self, stream: str, name: str) -> None:
@@ -132,7 +143,9 @@ class SessionBus(Bus):
     def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str, secrets: Secrets) -> None:
         super().__init__(client, direct=True)
         self.secrets = secrets
-        self.readers = AskedReaders(self, key, worker)
+        readers = AskedReaders(self, key, worker)
+        readers.begin()
+        self.readers = readers
         self.renewal = Renewal(self, proof, Renew.subject(key, worker))
 
 

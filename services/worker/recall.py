@@ -48,7 +48,7 @@ class Recall:
     def begin(self) -> asyncio.Task[Conversations]:
         """Read the conversation as it was when the session was claimed, unless that has begun."""
         if self._reading is None:
-            reading = restore(self._bus, self._key, self._log.claimed)
+            reading = restore(self._bus, self._key, self._log.claimed, self._log.follows)
             self._reading = asyncio.create_task(reading, name="conversation")
         return self._reading
 

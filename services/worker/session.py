@@ -161,14 +161,14 @@ class Session:
             self._lease.fresh,
             new=assignment.attempt == 1 and assignment.branch is None,
         )
-        follows, _ = await asyncio.gather(claiming, self._leave_pool())
+        await asyncio.gather(claiming, self._leave_pool())
         self._place.station.begin()
-        # A former holder could end the turn until our claim: what is told may lack that, what `follows` leads to does not.
+        # A former holder could end the turn until our claim: what is told may lack that, what our claim follows does not.
         await self._hearing.caught_up.wait()
         self._catch_up()
         sampling = asyncio.create_task(self._sample(), name="resources")
         try:
-            await self._turns.first(follows)
+            await self._turns.first()
             await self._place.station.give_up()
             await self._turns.others()
             while await self._saved_and_wanted():

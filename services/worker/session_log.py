@@ -28,7 +28,8 @@ CLAIM_AGAIN_SECONDS = 0.1
 class SessionLog:
     """Writes `out`, `end`, `state` and `live` of one session; each `out` expects to follow our own last one.
 
-    `redaction` keeps credentials out of all of it.
+    `redaction` keeps credentials out of all of it. Our claim is at sequence `claimed`, and `follows` the last `out` before it,
+    0 where there was none.
     """
 
     def __init__(self, bus: Bus, key: SessionKey, redaction: Redaction = SHAPES) -> None:
@@ -39,14 +40,14 @@ class SessionLog:
         self._last = 0
         self._one_at_a_time = asyncio.Lock()
         self._writing: set[asyncio.Task[int]] = set()
-        self._lease = self.claimed = 0
+        self._lease = self.claimed = self.follows = 0
         # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
         self.lost = asyncio.Event()
 
     async def claim(
         self, holder: str, token: int, attempt: int, still_held: Callable[[], bool], *, new: bool = False
-    ) -> int:
-        """Write `Claimed` after whatever is there; return the sequence that it follows. Raises `LeaseLost`.
+    ) -> None:
+        """Write `Claimed` after whatever is there. Raises `LeaseLost`.
 
         In a session that is most likely `new` nobody looks first: where something is there, the broker refuses.
         """
@@ -62,8 +63,8 @@ class SessionLog:
                     await asyncio.sleep(CLAIM_AGAIN_SECONDS)
                 new = False
                 continue
-            self._lease, self.claimed = token, self._last
-            return follows
+            self._lease, self.claimed, self.follows = token, self._last, follows
+            return
         raise LeaseLost(str(self.key))
 
     async def unmoved(self) -> bool:

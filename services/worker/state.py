@@ -65,26 +65,32 @@ class Conversations:
         self._uuids.update(filter(None, map(_uuid, entries)))
 
 
-async def restore(bus: Bus, key: SessionKey, claimed: int) -> Conversations:
+async def restore(bus: Bus, key: SessionKey, claimed: int, follows: int) -> Conversations:
     """Read the session's conversations: the archive first, then the stream from the archive's position.
 
-    Complete is what goes as far as the reader's own claim, at sequence `claimed`.
+    Complete is what goes as far as the reader's own claim, at sequence `claimed`; it `follows` another holder's `out`, or
+    none (0), and then the stream holds no conversation either.
     Raises `Unavailable` when the archive does not answer, and `Unreadable`.
     """
     found = Conversations()
     records, through = await archived(bus, key, "state")
     payloads = [bytes(record.payload) for record in records]
-    state, out = f"session.{key}.state", f"session.{key}.out"
-    stream = await read(
-        bus, "SESSIONS", [state, out], after=through, through=claimed, patience=PATIENCE_SECONDS
-    )
-    payloads += [delivery.data for delivery in stream if delivery.subject == state]
+    if follows:
+        payloads += await _stored(bus, key, through, claimed)
     try:
         for payload in payloads:
             found.apply(StateAppended.decode(payload))
     except (ValueError, RecursionError) as e:
         raise Unreadable("The agent's stored conversation cannot be read.") from e
     return found
+
+
+async def _stored(bus: Bus, key: SessionKey, after: int, claimed: int) -> list[bytes]:
+    state, out = f"session.{key}.state", f"session.{key}.out"
+    stream = await read(
+        bus, "SESSIONS", [state, out], after=after, through=claimed, patience=PATIENCE_SECONDS
+    )
+    return [delivery.data for delivery in stream if delivery.subject == state]
 
 
 class LogStateStore:

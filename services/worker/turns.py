@@ -44,12 +44,12 @@ class Turns:
         """Leave nothing running."""
         await self._asker.stop()
 
-    async def first(self, follows: int) -> None:
-        """Work on the turn that was assigned, unless it has ended; `follows` is the last `out` before the claim."""
+    async def first(self) -> None:
+        """Work on the turn that was assigned, unless it has ended."""
         turn, assignment, view = self._assignment.turn, self._assignment, self._view
         if not view.is_open(turn):
             return
-        before = await self._attempted(turn) if follows > turn else Attempted()
+        before = await self._attempted(turn) if self._place.log.follows > turn else Attempted()
         for sequence in before.taken:
             view.take(sequence)
         if before.finished:

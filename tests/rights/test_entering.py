@@ -49,11 +49,12 @@ async def test_a_retry_of_its_own_is_no_conflict(guarded: Guarded, scheduler: Bu
 async def test_it_reads_its_session_by_consumers_that_are_made_for_it(
     guarded: Guarded, scheduler: Bus
 ) -> None:
-    async with guarded.client("ingress") as client, working(guarded, scheduler) as (_, taken):
-        said = [Said(id=f"m-{n}", user=ADA, text="x") for n in range(3)]
-        ingress = Bus(client)
+    said = [Said(id=f"m-{n}", user=ADA, text="x") for n in range(3)]
+    async with guarded.client("ingress") as client:
         for key in (MINE, OTHER):
-            await ingress.publish(Draft(subject=said[0].subject(key), message=said[0], fence=Fence(0)))
+            await Bus(client).publish(Draft(subject=said[0].subject(key), message=said[0], fence=Fence(0)))
+    async with guarded.client("ingress") as client, working(guarded, scheduler) as (_, taken):
+        ingress = Bus(client)
         filters = [f"session.{MINE}.{leaf}" for leaf in ("in.*", "control", "end.*")]
         assert [each.subject for each in await read(taken.bus, "SESSIONS", filters)] == [
             said[0].subject(MINE)

@@ -261,9 +261,9 @@ async def test_a_turn_that_ended_just_before_the_claim_is_not_worked_on_again(
         else:
             read(hearing, delivery)
 
-    async def after_the_end(log: SessionLog, *claimed, **more) -> int:
+    async def after_the_end(log: SessionLog, *claimed, **more) -> None:
         await former.end(TurnEnd(turn=turn, outcome="completed", inputs=(turn,), user=ADA))
-        return await claim(log, *claimed, **more)
+        await claim(log, *claimed, **more)
 
     monkeypatch.setattr(Hearing, "_read", behind)
     monkeypatch.setattr(SessionLog, "claim", after_the_end)

@@ -74,7 +74,7 @@ async def test_a_conversation_that_is_none_is_told_as_unreadable(
     state = {"kind": "state-appended", "batch": "b", "entries": entries}
     await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
     with pytest.raises(Unreadable, match="cannot be read"):
-        await restore(bus, KEY, 0)
+        await restore(bus, KEY, 0, 1)
 
 
 async def test_an_archived_message_that_was_no_json_makes_the_conversation_unreadable(
@@ -82,14 +82,14 @@ async def test_an_archived_message_that_was_no_json_makes_the_conversation_unrea
 ) -> None:
     archive.payloads = [b"{"]
     with pytest.raises(Unreadable, match="cannot be read"):
-        await restore(bus, KEY, 0)
+        await restore(bus, KEY, 0, 1)
 
 
 async def test_ids_of_any_kind_are_no_reason_to_forget(bus: Bus, archive: Archive) -> None:
     entries = [{"uuid": ["a"]}, {"uuid": {}}, {"uuid": "a"}, {"uuid": None}, {}]
     state = {"kind": "state-appended", "batch": "b", "entries": json.dumps(entries)}
     await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
-    assert (await restore(bus, KEY, 0)).entries == {"": entries}
+    assert (await restore(bus, KEY, 0, 1)).entries == {"": entries}
 
 
 @FEW

@@ -57,7 +57,7 @@ async def test_a_prompt_that_only_an_abandoned_conversation_had_is_missing_in_th
             batch=batch, agent="claude", conversation=conversation, entries=f'[{{"uuid":"{uuid}"}}]'
         )
         last = await thread.bus.publish(Draft(subject=state.subject(thread.key), message=state))
-    found = await restore(thread.bus, thread.key, last)
+    found = await restore(thread.bus, thread.key, last, last)
     assert (found.conversation, found.entries) == ("two", {"": [{"uuid": "other"}, {"uuid": "prompt"}]})
 
 

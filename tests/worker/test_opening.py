@@ -70,10 +70,9 @@ async def test_it_is_not_touched_before_the_session_is_claimed(
 ) -> None:
     begun: list[bool] = []
 
-    async def noted(self: SessionLog, *arguments, **more) -> int:
-        follows = await claim(self, *arguments, **more)
+    async def noted(self: SessionLog, *arguments, **more) -> None:
+        await claim(self, *arguments, **more)
         begun.append(not {"repository", "conversation"}.isdisjoint(t.get_name() for t in asyncio.all_tasks()))
-        return follows
 
     monkeypatch.setattr(SessionLog, "claim", noted)
     thread.start_worker()

@@ -31,6 +31,7 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft
 from services.runtime.follow import read
 from services.worker.lease import LeaseLost
+from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread
 
@@ -325,7 +326,9 @@ async def test_a_conversation_that_cannot_be_restored_is_told_and_the_transcript
     thread: Thread, model: MessagesApi
 ) -> None:
     alien = StateAppended(batch="b", entries='[{"type":"other"}]', agent="another", conversation="c")
-    await thread.bus.publish(Draft(subject=alien.subject(thread.key), message=alien))
+    former = SessionLog(thread.bus, thread.key)
+    await former.claim("w-0", 1, 1, lambda: True)
+    await former.state(alien)
     thread.start_worker()
     first = await thread.say("the word is heron")
     await thread.bus.publish(

@@ -58,8 +58,8 @@ async def test_a_session_is_claimed_though_what_was_before_is_purged_meanwhile(b
     told.told = 1000
     log = SessionLog(told, KEY)
     async with asyncio.timeout(10):
-        assert await log.claim("w-1", 1, 1, lambda: True) == 0
-    assert log.claimed == 1
+        await log.claim("w-1", 1, 1, lambda: True)
+    assert (log.follows, log.claimed) == (0, 1)
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -67,8 +67,9 @@ async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_t
     bus: Bus, direct: bool
 ) -> None:
     other, own = SessionLog(bus, KEY), SessionLog(Bus(bus.client, direct=direct), KEY)
-    assert await other.claim("w-1", 1, 1, lambda: True, new=True) == 0
-    assert await own.claim("w-2", 2, 1, lambda: True, new=True) == other.claimed
+    await other.claim("w-1", 1, 1, lambda: True, new=True)
+    await own.claim("w-2", 2, 1, lambda: True, new=True)
+    assert (other.follows, own.follows) == (0, other.claimed)
     await own.event(Notice(text="the session is this one's"))
     with pytest.raises(LeaseLost):
         await other.event(Notice(text="and the other's no more"))
