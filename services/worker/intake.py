@@ -8,7 +8,8 @@ from services.worker.agents.protocol import Agent, Prompt
 from services.worker.core import Attempted, SessionView, Waiting
 from services.worker.feed import Feed
 
-Write = Callable[[Event], Awaitable[None]]
+# Writes events down, all or none.
+Write = Callable[..., Awaitable[None]]
 
 GO_ON = (
     "You were interrupted and run again on another machine. Look at what is done, and go on where you were."
@@ -37,16 +38,22 @@ class Intake:
         """Note an input that the turn took in another way, such as an answer."""
         self._all.append(sequence)
 
-    async def take(self, answers: Callable[[Said], Awaitable[bool]]) -> None:
-        """Take everything that waits; what `answers` a question of the agent is not given to it a second time."""
+    async def take(self, answers: Callable[[Said], Awaitable[bool]], *before: Event) -> None:
+        """Take everything that waits; what `answers` a question of the agent is not given to it a second time.
+
+        What is to stand `before` it is written down together with the first of it, or alone.
+        """
         for waiting in self._view.waiting():
-            await self._write(InputTaken(sequence=waiting.sequence, id=waiting.said.id))
+            await self._write(*before, InputTaken(sequence=waiting.sequence, id=waiting.said.id))
+            before = ()
             self._view.take(waiting.sequence)
             self._told.append(waiting.sequence)
             self._all.append(waiting.sequence)
             # Words answer at once; files take a way of their own.
             if not await answers(waiting.said) or waiting.said.files:
                 self._feed.put(waiting.said)
+        if before:
+            await self._write(*before)
 
     def give_again(self, agent: Agent, start: str) -> None:
         """Give a new agent what was taken before, as far as its conversation lacks it; `start` names this start."""

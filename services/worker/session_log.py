@@ -76,14 +76,20 @@ class SessionLog:
         last = await self._bus.last("SESSIONS", self._out, at_least=at_least)
         return last.sequence if last else 0
 
-    async def event(self, event: Event) -> int:
-        """Append `event` to `out`. Raises `LeaseLost` when somebody else claimed the session, or can."""
-        return await self._whole(self._append(event))
+    async def event(self, event: Event, *more: Event) -> int:
+        """Append `event` and `more` to `out`, all or none; return the last one's sequence.
 
-    async def _append(self, event: Event) -> int:
+        Raises `LeaseLost` when somebody else claimed the session, or can.
+        """
+        return await self._whole(self._append(event, *more))
+
+    async def _append(self, event: Event, *more: Event) -> int:
         async with self._one_at_a_time:
-            draft = self._draft(event, Fence(self._last))
-            self._last = await self._until_stored(lambda: self._bus.publish(draft))
+            first = self._draft(event, Fence(self._last))
+            drafts = [first, *map(self._draft, more)]
+            self._last = await self._until_stored(
+                lambda: self._bus.publish_batch(drafts) if more else self._bus.publish(first)
+            )
             return self._last
 
     async def state(self, message: StateAppended) -> int:
@@ -132,7 +138,7 @@ class SessionLog:
         return self._lease
 
     def _draft(
-        self, message: Event | TurnEnd | StateAppended, fence: Fence, msg_id: str | None = None
+        self, message: Event | TurnEnd | StateAppended, fence: Fence | None = None, msg_id: str | None = None
     ) -> Draft:
         return Draft(
             subject=message.subject(self.key),

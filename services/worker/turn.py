@@ -134,8 +134,8 @@ class Turn:
             case DeadlinePassed():
                 return timed_out(self._tally.seconds)
 
-    async def _write(self, event: Event) -> None:
-        await self._place.log.event(msgspec.structs.replace(event, turn=self.id))
+    async def _write(self, *events: Event) -> None:
+        await self._place.log.event(*(msgspec.structs.replace(each, turn=self.id) for each in events))
 
     # --- beginning ---------------------------------------------------------------------------------------------
 
@@ -150,12 +150,11 @@ class Turn:
         self._ready = True
         late = await self._asking.answered_late(self._view.answers)
         await self._asking.lapse()
-        await self._write(self._preparing.started(self._attempt))
         self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
         for sequence, prompt in late.items():
             self._intake.note(sequence)
             self._feed.put(prompt)
-        await self._intake.take(self._answers)
+        await self._intake.take(self._answers, self._preparing.started(self._attempt))
         return False
 
     # --- while it runs -------------------------------------------------------------------------------------------

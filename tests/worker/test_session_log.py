@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from schemas.ends import TurnEnd
-from schemas.events import Notice
+from schemas.events import EVENTS, Notice
 from schemas.keys import SessionKey
 from schemas.people import Person
 from services.runtime.bus import Bus, Draft
@@ -73,3 +73,15 @@ async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_t
     await own.event(Notice(text="the session is this one's"))
     with pytest.raises(LeaseLost):
         await other.event(Notice(text="and the other's no more"))
+
+
+async def test_what_is_written_together_is_there_in_order_or_not_at_all(bus: Bus) -> None:
+    former, own = SessionLog(bus, KEY), SessionLog(bus, KEY)
+    await former.claim("w-1", 1, 1, lambda: True)
+    last = await former.event(Notice(text="one"), Notice(text="two"), Notice(text="three"))
+    assert await former.event(Notice(text="four")) == last + 1
+    await own.claim("w-2", 2, 2, lambda: True)
+    with pytest.raises(LeaseLost):
+        await former.event(Notice(text="five"), Notice(text="six"))
+    stored = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
+    assert [each.text for each in stored if isinstance(each, Notice)] == ["one", "two", "three", "four"]
