@@ -130,7 +130,7 @@ class Session:
 
     async def _until_first(self, renewing: asyncio.Task[None]) -> None:
         """Work until the work, or what it rests on, has come to its end."""
-        tasks = [asyncio.create_task(each) for each in (self._hearing.run(), self._lost(), self._work())]
+        tasks = [asyncio.create_task(each) for each in (self._work(), self._hearing.run(), self._lost())]
         try:
             done, _ = await asyncio.wait([renewing, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
