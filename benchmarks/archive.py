@@ -130,7 +130,7 @@ async def _restored(running: Brokers, bucket: storage.Bucket, key: SessionKey, e
     worker, pages, bare = [], [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        found = await restore(running.bus, key, 0)
+        found = await restore(running.bus, key, 0, 1)
         worker.append(time.perf_counter() - began)
         _check(len(found.entries[""]), events // TURN * STATES)
         began = time.perf_counter()

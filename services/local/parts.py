@@ -84,6 +84,7 @@ def _worker_settings(ground: Ground) -> dict[str, str]:
     }
     given = {
         "THREADMILL_NATS_URL": ground.broker.url,
+        "THREADMILL_NATS_REPLICAS": str(ground.bus.replicas),
         "THREADMILL_AGENT": ground.choice.agent,
         "THREADMILL_LOG_FORM": "text",
     }

@@ -57,8 +57,10 @@ class AskedReaders:
     async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
         """Return a consumer for what this session reads. Raises `Unavailable`."""
         reading = reading_of(self._key, filters)
-        begun, self._log = (self._log, None) if reading == "log" else (None, self._log)
-        return await (begun if begun and not after else self._ask(reading, after))
+        if reading == "log" and not after and (begun := self._log):
+            self._log = None
+            return await begun
+        return await self._ask(reading, after)
 
     async def _ask(self, reading: str, after: int) -> Made:
         request = OpenReader(reading=reading, after=after)
@@ -101,7 +103,9 @@ class Entrance:
             inbox=inbox(worker),
             proof=proof,
         )
-        return SessionBus(client, proof, session, worker, word.secrets)
+        bus = SessionBus(client, proof, session, self._settings, word.secrets)
+        bus.asked.begin()
+        return bus
 
 
 class Pool:
@@ -140,12 +144,13 @@ class Pool:
 class SessionBus(Bus):
     """The bus as the worker of one session has it, and the `secrets` that came with the right to it."""
 
-    def __init__(self, client: Client, proof: Proof, key: SessionKey, worker: str, secrets: Secrets) -> None:
-        super().__init__(client, direct=True)
+    def __init__(
+        self, client: Client, proof: Proof, key: SessionKey, settings: WorkerSettings, secrets: Secrets
+    ) -> None:
+        super().__init__(client, replicas=settings.nats.replicas, direct=True)
+        worker = settings.worker
         self.secrets = secrets
-        readers = AskedReaders(self, key, worker)
-        readers.begin()
-        self.readers = readers
+        self.readers = self.asked = AskedReaders(self, key, worker)
         self.renewal = Renewal(self, proof, Renew.subject(key, worker))
 
 

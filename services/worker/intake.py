@@ -8,7 +8,7 @@ from services.worker.agents.protocol import Agent, Prompt
 from services.worker.core import Attempted, SessionView, Waiting
 from services.worker.feed import Feed
 
-# Writes events down, all or none.
+# Writes events down, in order.
 Write = Callable[..., Awaitable[None]]
 
 GO_ON = (
@@ -41,7 +41,7 @@ class Intake:
     async def take(self, answers: Callable[[Said], Awaitable[bool]], *before: Event) -> None:
         """Take everything that waits; what `answers` a question of the agent is not given to it a second time.
 
-        What is to stand `before` it is written down together with the first of it, or alone.
+        What is to stand `before` it is written down with the first of it, or alone.
         """
         for waiting in self._view.waiting():
             await self._write(*before, InputTaken(sequence=waiting.sequence, id=waiting.said.id))

@@ -77,20 +77,26 @@ class SessionLog:
         return last.sequence if last else 0
 
     async def event(self, event: Event, *more: Event) -> int:
-        """Append `event` and `more` to `out`, all or none; return the last one's sequence.
+        """Append `event` and `more` to `out` in order; return the last one's sequence.
 
         Raises `LeaseLost` when somebody else claimed the session, or can.
         """
         return await self._whole(self._append(event, *more))
 
-    async def _append(self, event: Event, *more: Event) -> int:
+    async def _append(self, *events: Event) -> int:
         async with self._one_at_a_time:
-            first = self._draft(event, Fence(self._last))
-            drafts = [first, *map(self._draft, more)]
-            self._last = await self._until_stored(
-                lambda: self._bus.publish_batch(drafts) if more else self._bus.publish(first)
-            )
+            # A batch of two takes 1.1 ms on three nodes where two writes take 1.9; on one node 2.6 and 0.8.
+            if len(events) > 1 and self._bus.replicas > 1:
+                first, *more = events
+                drafts = [self._draft(first, Fence(self._last)), *map(self._draft, more)]
+                self._last = await self._until_stored(lambda: self._bus.publish_batch(drafts))
+            else:
+                for each in events:
+                    self._last = await self._write(self._draft(each, Fence(self._last)))
             return self._last
+
+    async def _write(self, draft: Draft) -> int:
+        return await self._until_stored(lambda: self._bus.publish(draft))
 
     async def state(self, message: StateAppended) -> int:
         """Append to `state`, fenced by `out`. Raises `LeaseLost`."""
@@ -98,7 +104,7 @@ class SessionLog:
             draft = self._draft(
                 message, Fence(self._last, self._out), msg_id=f"{message.batch}.{message.part}"
             )
-            return await self._until_stored(lambda: self._bus.publish(draft))
+            return await self._write(draft)
 
     async def end(self, end: TurnEnd) -> int:
         """Write the turn's last `out` and its end in one batch; return the end's sequence.

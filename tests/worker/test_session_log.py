@@ -75,8 +75,9 @@ async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_t
         await other.event(Notice(text="and the other's no more"))
 
 
-async def test_what_is_written_together_is_there_in_order_or_not_at_all(bus: Bus) -> None:
-    former, own = SessionLog(bus, KEY), SessionLog(bus, KEY)
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_what_is_written_together_is_there_in_order_or_not_at_all(bus: Bus, replicas: int) -> None:
+    former, own = SessionLog(Bus(bus.client, replicas=replicas), KEY), SessionLog(bus, KEY)
     await former.claim("w-1", 1, 1, lambda: True)
     last = await former.event(Notice(text="one"), Notice(text="two"), Notice(text="three"))
     assert await former.event(Notice(text="four")) == last + 1
