@@ -9,6 +9,7 @@ from tests.kubernetes.kubelet.pod import Pod
 from tests.kubernetes.kubelet.status import condition
 
 AGAIN_SECONDS = 0.2
+UNREACHABLE = "node.kubernetes.io/unreachable"
 LOW_MEMORY = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi."
 
 
@@ -87,6 +88,26 @@ async def lose(cluster: Cluster, node: str) -> None:
     """Lose a node at once with all that runs there, and take its object away, as a cloud does when a machine is gone."""
     await cluster.nodes.pop(node).stop()
     await cluster.api.delete(path_of("nodes", name=node))
+
+
+async def silence(cluster: Cluster, node: str) -> None:
+    """Lose a node at once with all that runs there, and keep its object: nobody knows whether it comes back.
+
+    The controller manager marks it once it has not heard of it for 40 s; what the objects of its Pods say stays as it was.
+    """
+    await cluster.nodes.pop(node).stop()
+    path = path_of("nodes", name=node)
+    taints = (await cluster.api.get(path))["spec"].get("taints", [])
+    marks = [{"key": UNREACHABLE, "effect": effect} for effect in ("NoSchedule", "NoExecute")]
+    await cluster.api.patch(path, {"spec": {"taints": [*taints, *marks]}})
+    await cluster.until("nodes", "", node, lambda it: UNREACHABLE in str(it["spec"].get("taints")))
+    await cluster.scheduler.settled()
+
+
+async def forget(cluster: Cluster, node: str) -> None:
+    """Take the object of a node away that is silent, with what was on it."""
+    await cluster.api.delete(path_of("nodes", name=node))
+    await collect_orphans(cluster)
 
 
 async def collect_orphans(cluster: Cluster) -> None:

@@ -39,7 +39,9 @@ async def add_node(cluster: Cluster, name: str) -> None:
 async def deployed(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     folder: Path = tmp_path_factory.mktemp("town")
     await add_node(shared_cluster, "workers-1")
-    changed = overlay(folder / "overlay", pool=POOL, scheduler={"turns_per_window": 100})
+    changed = overlay(
+        folder / "overlay", pool=POOL, scheduler={"turns_per_window": 100, "deadline_grace": 10}
+    )
     async with stage(shared_cluster.plane, shared_cluster, folder, changed) as running:
         yield running
 
@@ -127,3 +129,18 @@ async def test_a_lost_node_costs_an_attempt_and_no_second_end(stage: Stage) -> N
     await accidents.collect_orphans(stage.cluster)
     shown = await ended_by_another(stage, ts, pod, attempt=2)
     assert "The worker was lost: it had to leave its node" in shown
+
+
+async def test_a_node_that_is_silent_and_stays_is_not_waited_for(stage: Stage) -> None:
+    """Nothing in the cluster says that the worker is gone: its lease does."""
+    ts, pod = await stage.begun(writes("first.md"))
+    stage.plays(writes("first.md"), writes("second.md"))
+    node = pod["spec"]["nodeName"]
+    await add_node(stage.cluster, "workers-4")
+    await accidents.silence(stage.cluster, node)
+    shown = await ended_by_another(stage, ts, pod, attempt=2)
+    assert "The worker was lost: it gave no sign of life any more." in shown
+    # Its place is given to others once it has had its time to leave by itself.
+    await stage.cluster.until("pods", WORKERS, name_of(pod), is_leaving, seconds=90)
+    await accidents.forget(stage.cluster, node)
+    await stage.cluster.until("pods", WORKERS, name_of(pod), lambda it: not it)
