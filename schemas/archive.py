@@ -95,4 +95,3 @@ class Refused(Message, frozen=True, kw_only=True):
 
 
 PAGES = Family.of(LogPage, Refused)
-DELETIONS = Family.of(Deleted, Refused)

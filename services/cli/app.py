@@ -19,7 +19,6 @@ COMMANDS = {
     "tail": "tail:tail",
     "sessions": "transcripts:sessions",
     "transcript": "transcripts:transcript",
-    "delete": "delete:delete",
     "turns": "turns:turns",
     "leases": "turns:leases",
     "audit": "audit:audit",

@@ -1,6 +1,5 @@
 """Talking to a running Threadmill from a terminal, and looking into it."""
 
-import getpass
 import http.server
 import json
 import re
@@ -72,31 +71,6 @@ def test_a_transcript_for_people_for_documents_and_for_programs(dev: RunningDev)
     assert [record["seq"] for record in records] == sorted(record["seq"] for record in records)
     assert {"said", "claimed", "turn-end"} <= {record["payload"]["kind"] for record in records}
     assert "nothing is known of T1.C1.1-1" in dev.cli.run("transcript", "T1.C1.1-1").stderr
-
-
-def test_a_session_is_deleted_by_who_means_it_and_no_trace_is_left_but_that(dev: RunningDev) -> None:
-    key = str(send(dev, "forget me", "--channel", "C2")["session"])
-    asked = dev.cli.run("delete", key)
-    assert (asked.returncode, asked.stdout) == (1, "")
-    assert asked.stderr.startswith(f"threadmill: this would delete {key}: ")
-    assert "say --yes" in asked.stderr
-    assert dev.cli.ok("delete", key, "--dry-run").startswith(f"would delete {key}: ")
-    doubted = subprocess.run(
-        ["script", "-qec", f"threadmill delete {key}", "/dev/null"],
-        env={**dev.cli.environ, "TERM": "xterm", "NO_COLOR": "1"},
-        input=b"n\n",
-        capture_output=True,
-        check=False,
-    ).stdout.decode()
-    assert "Aborted" in doubted
-    assert "forget me" in dev.cli.ok("transcript", key)
-    assert dev.cli.ok("delete", key, "--yes").startswith(f"deleted {key}: ")
-    assert "nothing is known of" in dev.cli.run("transcript", key).stderr
-    assert "nothing is kept of" in dev.cli.run("delete", key).stderr
-    assert key not in dev.cli.ok("sessions", "--keys")
-    trail = [json.loads(line) for line in dev.cli.ok("audit", "--json").splitlines()]
-    deleted = [(one["who"], one["session"]) for one in trail if one["did"] == "deleted"]
-    assert deleted == [(getpass.getuser(), key)]
 
 
 def test_tail_shows_a_session_from_its_beginning_and_then_what_comes(dev: RunningDev) -> None:
