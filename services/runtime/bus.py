@@ -110,7 +110,8 @@ class Bus(Asking):
             if ack and not ack.error:
                 return ack.seq
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
-                return await self._ours_or_conflict(drafts[-1].subject, ids[-1], 0, until)
+                told = _told(ack.error) if len({draft.subject for draft in drafts}) == 1 else 0
+                return await self._ours_or_conflict(drafts[-1].subject, ids[-1], told, until)
             await self._again_unless_due(ack, drafts[-1].subject, until)
 
     async def publish_together(self, drafts: Sequence[Draft], *, deadline: float) -> None:

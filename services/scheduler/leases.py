@@ -16,6 +16,7 @@ from services.scheduler.core import Departed, Held
 
 HOLDER = "scheduler-"
 LOOK_SECONDS = 0.25
+SILENT = "it gave no sign of life any more"
 # How many departures are remembered; each is needed for a moment only.
 DEPARTURES = 10_000
 
@@ -154,7 +155,7 @@ class Leases:
                 if entry.value:
                     self._learn(key, entry)
                 elif held := self._held.get(key):
-                    self._depart(key, Departed(held=held, how="expired"))
+                    self._depart(key, Departed(held=held, how="expired", reason=SILENT))
         except Unavailable:
             self._be_patient()
 

@@ -10,8 +10,6 @@ from schemas.ends import TurnEnd
 from schemas.inputs import Close, Continued, Control, Said, Stop, Withdrawn
 from services.scheduler.settings import SchedulerSettings
 
-SILENT = "it gave no sign of life any more"
-
 
 def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime, *, attended: bool) -> Turns:
     """Return `memory` after `message`, the next one in the session's log.
@@ -93,11 +91,8 @@ def held(turn: OpenTurn, token: int, at: datetime) -> OpenTurn:
 
 
 def lost(turn: OpenTurn, token: int, *, death: bool, why: str = "") -> OpenTurn:
-    """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not.
-
-    `why` is a clause, empty where nobody but its lease tells that the worker is gone.
-    """
-    trouble = f"The worker was lost: {why or SILENT}." if death else ""
+    """Return `turn` without the lease `token`; a death uses up an attempt, a hand-over does not. `why` is a clause."""
+    trouble = f"The worker was lost: {why}." if death and why else ""
     return replace(
         turn, lease=0, lost=token, starting_until=None, attempt=turn.attempt + death, trouble=trouble
     )

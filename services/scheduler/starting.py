@@ -72,12 +72,12 @@ class Starting:
     async def assignment(self, key: SessionKey, memory: Turns) -> Assignment | None:
         """Return what the start of `memory` hands out, in the audit trail by then; None without one. Raises `Unavailable`.
 
-        A start that `memory` is not remembered with after all is another replica's, and in the trail once.
+        The trail may name one that is not handed out after all, where `memory` is not stored: another replica had its start, once
+        in the trail, or the message was withdrawn that very moment.
         """
         turn = memory.open
         if turn is None or turn.refusal or turn.starting_until is None:
             return None
-        self._staff.look()
         summary, instructions, _ = await asyncio.gather(
             self._summaries.of(key), self._instructions.of(key, turn.user), self.audit(key, turn)
         )
@@ -91,6 +91,7 @@ class Starting:
         if assignment is None:
             await self._stand_in_line(key, turn)
             return True
+        self._staff.look()
         draft = Draft(
             subject=assignment.subject(),
             message=assignment,

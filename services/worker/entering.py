@@ -103,9 +103,7 @@ class Entrance:
             inbox=inbox(worker),
             proof=proof,
         )
-        bus = SessionBus(client, proof, session, self._settings, word.secrets)
-        bus.asked.begin()
-        return bus
+        return SessionBus(client, proof, session, self._settings, word.secrets)
 
 
 class Pool:
@@ -150,7 +148,9 @@ class SessionBus(Bus):
         super().__init__(client, replicas=settings.nats.replicas, direct=True)
         worker = settings.worker
         self.secrets = secrets
-        self.readers = self.asked = AskedReaders(self, key, worker)
+        readers = AskedReaders(self, key, worker)
+        readers.begin()
+        self.readers = readers
         self.renewal = Renewal(self, proof, Renew.subject(key, worker))
 
 

@@ -24,7 +24,10 @@ FAMILIES = {"in": INPUTS, "control": CONTROLS, "end": ENDS}
 
 
 class Hearing:
-    """Reports what is said, pressed and ended in the session `key`; `caught_up` is set once all of the past is told."""
+    """Reports what is said, pressed and ended in the session `key`.
+
+    `caught_up` is set once all is told that was there when this worker came into the session.
+    """
 
     def __init__(self, bus: Bus, key: SessionKey, report: Callable[[Happening], None]) -> None:
         self._bus = bus

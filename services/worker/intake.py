@@ -1,6 +1,7 @@
 """What a turn takes of what people say: written down first, then given to the agent, again where an attempt was lost."""
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from schemas.events import Event, InputTaken
 from schemas.inputs import Said
@@ -8,12 +9,16 @@ from services.worker.agents.protocol import Agent, Prompt
 from services.worker.core import Attempted, SessionView, Waiting
 from services.worker.feed import Feed
 
-# Writes events down, in order.
-Write = Callable[..., Awaitable[None]]
-
 GO_ON = (
     "You were interrupted and run again on another machine. Look at what is done, and go on where you were."
 )
+
+
+class Write(Protocol):
+    """Writes events down, in order."""
+
+    async def __call__(self, *events: Event) -> None:
+        """Return when all are stored."""
 
 
 class Intake:
@@ -33,6 +38,11 @@ class Intake:
     def all(self) -> tuple[int, ...]:
         """The sequences of all inputs that the turn took, its opener first."""
         return tuple(dict.fromkeys(self._all))
+
+    @property
+    def told(self) -> bool:
+        """Whether an agent was given anything, here or in an earlier attempt."""
+        return bool(self._told)
 
     def note(self, sequence: int) -> None:
         """Note an input that the turn took in another way, such as an answer."""

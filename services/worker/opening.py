@@ -44,7 +44,7 @@ class Opening:
         """Bring the repository here, unless that has begun: it takes long, and does not depend on what was said."""
         if self._bringing is None:
             self._deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
-            self._bringing = asyncio.create_task(self._bring(), name="repository")
+            self._bringing = asyncio.create_task(self._bring(), name=f"repository {self._log.key}")
         return self._bringing
 
     async def workspace(self, opener: Waiting, tell: Tell) -> Workspace:

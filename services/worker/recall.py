@@ -49,7 +49,7 @@ class Recall:
         """Read the conversation as it was when the session was claimed, unless that has begun."""
         if self._reading is None:
             reading = restore(self._bus, self._key, self._log.claimed, self._log.follows)
-            self._reading = asyncio.create_task(reading, name="conversation")
+            self._reading = asyncio.create_task(reading, name=f"conversation {self._key}")
         return self._reading
 
     async def close(self) -> None:

@@ -58,7 +58,7 @@ class SessionLog:
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except (Conflict, Unavailable, StreamFull) as e:
                 told = e.last if isinstance(e, Conflict) else 0
-                if not new:
+                if not (new and isinstance(e, Conflict)):
                     log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
                     await asyncio.sleep(CLAIM_AGAIN_SECONDS)
                 new = False

@@ -25,6 +25,7 @@ from tests.kubernetes.manifests import (
     objects,
     of_kind,
     parsed,
+    pools_of,
     rendered,
     templates,
     with_worker,
@@ -90,7 +91,7 @@ def test_the_broker_is_set_as_in_local_mode() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_streams_have_as_many_replicas_as_there_are_nodes_to_hold_them(overlay: str) -> None:
+def test_streams_have_as_many_replicas_as_there_are_nodes_to_hold_them(overlay: str, tmp_path: Path) -> None:
     found = objects(overlay)
     nodes = named(found, "StatefulSet", "nats")["spec"]["replicas"]
     for owner, template in templates(found):
@@ -98,6 +99,8 @@ def test_streams_have_as_many_replicas_as_there_are_nodes_to_hold_them(overlay: 
             if checks_settings.ours(container["image"]) in checks_settings.DRAIN:
                 told = environment(found, owner, container)
                 assert int(told.get("THREADMILL_NATS_REPLICAS", "1")) == nodes, owner["metadata"]["name"]
+    for name, pool in pools_of(found, tmp_path).pools.items():
+        assert int(pool.environment.get("THREADMILL_NATS_REPLICAS", "1")) == nodes, name
 
 
 def test_a_cluster_names_each_of_its_nodes() -> None:

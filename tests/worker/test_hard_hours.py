@@ -17,6 +17,8 @@ from schemas.ends import TurnEnd
 from schemas.events import (
     Claimed,
     CommitPushed,
+    Event,
+    InputTaken,
     Notice,
     QuestionAsked,
     QuestionClosed,
@@ -29,6 +31,8 @@ from schemas.work import Admission
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft, Fence
 from services.runtime.pull import Delivery
+from services.worker.agents.protocol import Prompt
+from services.worker.feed import Feed
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
@@ -277,6 +281,32 @@ async def test_a_turn_that_ended_just_before_the_claim_is_not_worked_on_again(
     for hearing, delivery in late:
         read(hearing, delivery)
     assert (await thread.end_of(second)).outcome == "completed"
+
+
+async def test_what_an_earlier_attempt_took_is_given_again_once_its_new_start_is_written_down(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends the turn reads in the log whether an agent had begun."""
+    turn, former, order = await thread.say("begin"), SessionLog(thread.bus, thread.key), list[str]()
+    await former.claim("w-1", 1, 1, lambda: True)
+    await former.event(InputTaken(turn=turn, sequence=turn, id="m-1"))
+    put, event = Feed.put, SessionLog.event
+
+    def given(feed: Feed, what: Said | Prompt) -> None:
+        order.append("given")
+        put(feed, what)
+
+    async def written(log: SessionLog, *events: Event) -> int:
+        sequence = await event(log, *events)
+        order.extend(each.kind() for each in events)
+        return sequence
+
+    monkeypatch.setattr(Feed, "put", given)
+    monkeypatch.setattr(SessionLog, "event", written)
+    thread.start_worker("w-2")
+    await thread.assign(turn, attempt=2)
+    assert (await thread.end_of(turn)).outcome == "completed"
+    assert order[:2] == ["turn-started", "given"]
 
 
 async def test_a_scheduler_that_says_nothing_is_asked_again(thread: Thread, model: MessagesApi) -> None:

@@ -1,6 +1,7 @@
 """The holder's pen, used by tasks that may be cancelled at any moment."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -75,14 +76,33 @@ async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_t
         await other.event(Notice(text="and the other's no more"))
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
-async def test_what_is_written_together_is_there_in_order_or_not_at_all(bus: Bus, replicas: int) -> None:
-    former, own = SessionLog(Bus(bus.client, replicas=replicas), KEY), SessionLog(bus, KEY)
+class Counted(Bus):
+    """Notes how many messages each write stores."""
+
+    stored: list[int]
+
+    async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
+        self.stored.append(1)
+        return await super().publish(draft, deadline=deadline)
+
+    async def publish_batch(self, drafts: Sequence[Draft], *, deadline: float = 10) -> int:
+        self.stored.append(len(drafts))
+        return await super().publish_batch(drafts, deadline=deadline)
+
+
+@pytest.mark.parametrize(("replicas", "stored"), [(1, [1, 1, 1, 1, 1]), (3, [1, 3, 1])])
+async def test_events_that_come_together_are_one_write_where_writes_are_replicated(
+    bus: Bus, replicas: int, stored: list[int]
+) -> None:
+    counted = Counted(bus.client, replicas=replicas)
+    counted.stored = []
+    former, own = SessionLog(counted, KEY), SessionLog(bus, KEY)
     await former.claim("w-1", 1, 1, lambda: True)
     last = await former.event(Notice(text="one"), Notice(text="two"), Notice(text="three"))
     assert await former.event(Notice(text="four")) == last + 1
+    assert counted.stored == stored
     await own.claim("w-2", 2, 2, lambda: True)
     with pytest.raises(LeaseLost):
         await former.event(Notice(text="five"), Notice(text="six"))
-    stored = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
-    assert [each.text for each in stored if isinstance(each, Notice)] == ["one", "two", "three", "four"]
+    found = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
+    assert [each.text for each in found if isinstance(each, Notice)] == ["one", "two", "three", "four"]
