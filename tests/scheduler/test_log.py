@@ -1,12 +1,16 @@
 """What the scheduler has not heard yet, read from a leader that may be a moment behind a follower."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from schemas.bus import SESSIONS
+from schemas.keys import SessionKey
 from services.runtime.asking import Stored
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.scheduler.log import SessionLog
+from services.scheduler.subjects import Heard
 from tests.scheduler.thread import Thread
 
 
@@ -78,3 +82,29 @@ async def test_what_nobody_said_is_known_from_what_is_not_there_yet(bus: Bus) ->
     ]
     await bus.api(f"STREAM.PURGE.{SESSIONS.name}", None)
     assert await log.lacks(thread.key, said)
+
+
+async def test_a_scheduler_reads_before_a_message_only_once_the_leader_has_that(
+    bus: Bus, scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int | None]] = []
+    reached, after = SessionLog.reached, SessionLog.after
+
+    async def asked(log: SessionLog, sequence: int) -> None:
+        await reached(log, sequence)
+        calls.append(("reached", sequence))
+
+    def read(
+        log: SessionLog, key: SessionKey, position: int, before: int | None = None
+    ) -> AsyncIterator[Heard]:
+        calls.append(("read", before))
+        return after(log, key, position, before)
+
+    monkeypatch.setattr(SessionLog, "reached", asked)
+    monkeypatch.setattr(SessionLog, "after", read)
+    await scheduler()
+    thread = Thread(bus)
+    await thread.ended(await thread.say("finish"))
+    reads = [before for what, before in calls if what == "read" and before]
+    assert reads
+    assert all(("reached", before) in calls[: calls.index(("read", before))] for before in reads)
