@@ -170,9 +170,9 @@ class Conductor:
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
             case Unclaimed(turn):
-                await self._staff.replace_idlers(key, turn)
+                self._staff.idlers.look(key, turn)
             case Note(turn, held):
-                await self._staff.replace_idlers(key, turn, taken_by=held.holder)
+                self._staff.idlers.look(key, turn, taken_by=held.holder)
             case Release(held):
                 await self._dismissal.retire(key, held.holder)
             case Rest(until):

@@ -12,6 +12,7 @@ from services.runtime.errors import Unavailable
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.grants import Grants
 from services.scheduler.hiring import Hiring
+from services.scheduler.idlers import Idlers
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
@@ -56,6 +57,7 @@ class Staff:
         self._gone: deque[str] = deque(maxlen=1000)
         self.trouble = ""
         self._hiring = hiring
+        self.idlers = Idlers(roster, grants, hiring)
         self.adopted = asyncio.Event()
 
     def look(self) -> None:
@@ -95,16 +97,6 @@ class Staff:
             self._dismissal.see_off(key, gone.held.holder)
         self._hiring.look()
 
-    async def replace_idlers(self, key: SessionKey, turn: OpenTurn, taken_by: str = "") -> None:
-        """End those that were there for the start of `turn` and let it pass; others come in their place.
-
-        Whoever was let into another session meanwhile is about to take its lease. Raises `Unavailable`.
-        """
-        for name in sorted(self.roster.idlers(key, turn, taken_by)):
-            if await self._grants.of(name) in {None, str(key)}:
-                log.warning("a worker that takes no work is ended", worker=name, session=str(key))
-                await self._hiring.let_go([name], at_once=True)
-
     async def make_room(self, places: int) -> None:
         """Ask workers that only wait for their thread's next input to leave, so that `places` others may start.
 
@@ -135,6 +127,7 @@ class Staff:
             tasks.create_task(self._hiring.run(), name="launching")
             tasks.create_task(self._burying(), name="exits")
             tasks.create_task(self._dismissal.run(), name="leaving")
+            tasks.create_task(self.idlers.run(), name="idlers")
 
     async def close(self, grace: float) -> None:
         """Launch nothing more, and let all workers hand over within `grace` seconds."""

@@ -30,9 +30,6 @@ MOST = 20
 # As many as two schedulers may have made by then, each the warm ones.
 FEW = 4
 PATIENCE = 400.0
-# So many workers come up at once that one may take seconds for it, and be taken for one that takes no work: it is ended, and
-# hands over what it took that moment.
-TOO_SLOW = 2
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -100,7 +97,7 @@ async def test_all_sessions_end_in_order_with_no_more_workers_than_there_may_be(
         await fill_all_places(stage, bus, MOST)
         found = await ends(bus, count)
         order = await started(bus)
-        assert len(await handed_over(bus)) <= TOO_SLOW
+        assert not await handed_over(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
     assert census.most == MOST
@@ -122,7 +119,7 @@ async def test_a_quota_that_lets_in_fewer_than_there_may_be_only_makes_turns_wai
     async with stage.town.bus() as bus, asyncio.timeout(PATIENCE):
         await fill_all_places(stage, bus, FEW)
         found = await ends(bus, count)
-        assert len(await handed_over(bus)) <= TOO_SLOW
+        assert not await handed_over(bus)
     assert {(end.outcome, end.attempt) for end in found} == {("completed", 1)}
     assert len({end.turn for end in found}) == count
     # Where Pods end, Kubernetes counts what is used anew from a cache that may not know the newest ones yet, and lets in as

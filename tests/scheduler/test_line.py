@@ -1,21 +1,21 @@
 """More turns than workers: they wait in order, and their threads say so."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
-from schemas.buckets import Lease, Turns
+from schemas.buckets import Lease, OpenTurn, Turns
 from schemas.bus import END, LEASES, SESSIONS, TURNS
+from schemas.keys import SessionKey
 from schemas.live import LIVES, Live, Status
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
+from services.runtime.errors import Unavailable
 from services.runtime.follow import read
 from services.scheduler.capacity import Headcount, has_room, surplus, to_launch, waiting_text
-from services.scheduler.grants import Grants
 from services.scheduler.memories import Memories
-from services.scheduler.roster import TAKES, Roster
 from services.scheduler.staff import Staff
+from services.scheduler.starting import Starting
 from tests.scheduler.task_launcher import TaskLauncher
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
@@ -134,6 +134,36 @@ async def test_a_worker_keeps_its_place_while_its_turn_is_being_written_down(
     assert (await other.ended(waiting)).outcome == "completed"
 
 
+async def test_a_place_is_kept_for_a_start_that_is_being_written_down_though_its_audit_failed(
+    bus, scheduler, monkeypatch, room_made
+) -> None:
+    await scheduler(max_workers=1)
+    first, other = Thread(bus), Thread(bus)
+    may_write, put, audit = asyncio.Event(), Bucket.put, Starting.audit
+    failed = asyncio.Event()
+
+    async def slow(self, key: str, value, *arguments, **more) -> int:
+        if key == str(first.key) and isinstance(value, Turns):
+            await may_write.wait()
+        return await put(self, key, value, *arguments, **more)
+
+    async def fails_once(self, key: SessionKey, turn: OpenTurn) -> None:
+        if key == first.key and not failed.is_set():
+            failed.set()
+            raise Unavailable("the trail is away")
+        await audit(self, key, turn)
+
+    monkeypatch.setattr(Bucket, "put", slow)
+    monkeypatch.setattr(Starting, "audit", fails_once)
+    turn = await first.say("finish")
+    await failed.wait()
+    waiting = await other.say("finish")
+    await room_made.wait()
+    may_write.set()
+    assert (await first.ended(turn)).outcome == "completed"
+    assert (await other.ended(waiting)).outcome == "completed"
+
+
 async def test_a_worker_whose_turn_is_not_heard_of_yet_keeps_its_place_and_uses_up_no_others(
     bus, scheduler, monkeypatch, room_made
 ) -> None:
@@ -242,74 +272,3 @@ async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, schedu
     await replica.launcher.launch("default")
     end = await thread.ended(turn)
     assert (end.outcome, end.attempt) == ("completed", 1)
-
-
-@pytest.mark.parametrize("launch_timeout", [0.5 + TAKES.total_seconds(), 60])
-async def test_a_worker_that_takes_no_work_is_replaced(bus, scheduler, launch_timeout: float) -> None:
-    """Whether nobody takes the turn in its time, or the next worker does that comes."""
-    launcher = TaskLauncher(bus.client.connected_url.geturl())
-    launcher.deaf = True
-    await scheduler(launcher, warm=1, launch_timeout=launch_timeout)
-    await until(lambda: launcher.launched)
-    launcher.deaf = False
-    thread = Thread(bus)
-    assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
-    await until(lambda: launcher.killed == launcher.launched[:1])
-
-
-@pytest.fixture
-def looked(monkeypatch) -> asyncio.Event:
-    """Set once it was looked who let a start pass, at once instead of after a second."""
-    event, replace_idlers = asyncio.Event(), Staff.replace_idlers
-
-    async def noted(self, *arguments, **more) -> None:
-        await replace_idlers(self, *arguments, **more)
-        event.set()
-
-    monkeypatch.setattr(Staff, "replace_idlers", noted)
-    monkeypatch.setattr("services.scheduler.roster.TAKES", timedelta(0))
-    return event
-
-
-async def test_where_one_is_gone_that_may_have_had_the_turn_nobody_else_is_blamed_for_it(
-    bus, scheduler, looked: asyncio.Event, monkeypatch
-) -> None:
-    handed_out, publish = asyncio.Event(), Roster.publish
-
-    def noted(self, *arguments) -> None:
-        publish(self, *arguments)
-        handed_out.set()
-
-    monkeypatch.setattr(Roster, "publish", noted)
-    launcher = TaskLauncher(bus.client.connected_url.geturl())
-    launcher.deaf = True
-    await scheduler(launcher, warm=2)
-    await until(lambda: len(launcher.launched) == 2)
-    thread = Thread(bus)
-    turn = await thread.say("finish")
-    await handed_out.wait()
-    had, waits = launcher.launched
-    launcher.deaf = False
-    await launcher.kill(had)
-    await looked.wait()
-    assert (await thread.ended(turn)).outcome == "completed"
-    assert waits not in launcher.killed
-
-
-@pytest.mark.parametrize("way", ["into another session", "into this one, where it got stuck"])
-async def test_a_worker_on_its_way_into_another_session_is_not_taken_for_an_idler(
-    bus, scheduler, looked: asyncio.Event, way: str
-) -> None:
-    launcher = TaskLauncher(bus.client.connected_url.geturl())
-    launcher.deaf = True
-    await scheduler(launcher, warm=1)
-    await until(lambda: launcher.launched)
-    launcher.deaf = False
-    thread, other = Thread(bus), Thread(bus)
-    session = other.key if way == "into another session" else thread.key
-    assert await Grants(bus, required=False).give(launcher.launched[0], session)
-    turn = await thread.say("obey")
-    await looked.wait()
-    assert launcher.killed == ([] if session == other.key else launcher.launched[:1])
-    await thread.stop()
-    assert (await thread.ended(turn)).outcome == "cancelled"
