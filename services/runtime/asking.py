@@ -162,7 +162,10 @@ class Asking:
 
     def measure(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
         """Raise `TooLarge` where the broker takes no such message: sent to it, it would end the connection."""
-        size, most = len(payload) + _size(headers or {}), self.client.max_payload
+        most = self.client.max_payload
+        if len(payload) + _size_at_most(headers or {}) <= most:
+            return
+        size = len(payload) + _size(headers or {})
         if size > most:
             raise TooLarge(f"{subject}: {size:,} bytes are more than the {most:,} that the broker takes")
 
@@ -226,6 +229,12 @@ def _size(headers: Mapping[str, str]) -> int:
     """Return the bytes of `headers` in NATS's own wire form, which count as the message's."""
     lines = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
     return len(b"NATS/1.0\r\n\r\n") + lines if headers else 0
+
+
+def _size_at_most(headers: Mapping[str, str]) -> int:
+    """Return what they are at most, where each character is as long as one can be in UTF-8: nothing has to be encoded."""
+    characters = len("NATS/1.0\r\n\r\n") + len(": \r\n") * len(headers)
+    return 4 * (characters + sum(map(len, headers)) + sum(map(len, headers.values())))
 
 
 def _stored(raw: dict[str, Any]) -> Stored:

@@ -13,6 +13,7 @@ from schemas.bus import stream_of
 from services.runtime.asking import ATTEMPT_SECONDS, CAUGHT_UP_SECONDS, DEFAULT_DEADLINE, LAG_SECONDS, Asking
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.readers import OwnReaders, Readers
+from services.runtime.tasks import leave
 from services.runtime.traceparent import inject
 
 EXPECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
@@ -20,8 +21,9 @@ EXPECT_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 TTL = "Nats-TTL"
 BATCH_ID, BATCH_SEQUENCE, BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
-# The server's words (its errors.json): another write won; the stream is full. All others are worth another try.
-WRONG_LAST_SEQUENCE = {10071, 10201}
+# The server's words (its errors.json): another write won, or this very batch; the stream is full. Others are worth another try.
+DUPLICATE_IN_BATCH = 10201
+WRONG_LAST_SEQUENCE = {10071, DUPLICATE_IN_BATCH}
 FULL = {10077, 10047, 10023}
 
 
@@ -69,9 +71,7 @@ class Bus(Asking):
 
     def live(self, subject: str, message: Message) -> asyncio.Task[None]:
         """Publish without storage and without waiting; what is lost is no news to who does not wait."""
-        task = asyncio.ensure_future(self.client.publish(subject, message.encode()))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
+        return leave(asyncio.create_task(self.client.publish(subject, message.encode())))
 
     async def publish(self, draft: Draft, *, deadline: float = DEFAULT_DEADLINE) -> int:
         """Store `draft` and return its sequence, trying again for `deadline` seconds.
@@ -110,7 +110,7 @@ class Bus(Asking):
             if ack and not ack.error:
                 return ack.seq
             if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
-                told = _told(ack.error) if len({draft.subject for draft in drafts}) == 1 else 0
+                told = _told_of_batch(ack.error, drafts)
                 return await self._ours_or_conflict(drafts[-1].subject, ids[-1], told, until)
             await self._again_unless_due(ack, drafts[-1].subject, until)
 
@@ -198,6 +198,15 @@ def _told(error: _ServerError) -> int:
     """Return the last sequence that a refusal names, 0 where it names none."""
     found = re.search(r"last sequence: (\d+)", error.description)
     return int(found[1]) if found else 0
+
+
+def _told_of_batch(error: _ServerError, drafts: Sequence[Draft]) -> int:
+    """Return what the last sequence of the last draft's subject is at least, 0 where the refusal does not tell."""
+    subject = drafts[-1].subject
+    if error.err_code == DUPLICATE_IN_BATCH:  # they are stored, after what they were to follow
+        fences = (draft.fence for draft in drafts if draft.subject == subject)
+        return max((fence.sequence + 1 for fence in fences if fence and not fence.subject), default=0)
+    return _told(error) if all(draft.subject == subject for draft in drafts) else 0
 
 
 def _fence_headers(fence: Fence) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 # Longer than any of our tasks takes to clean up.
 CANCEL_AGAIN_SECONDS = 5.0
@@ -25,6 +27,12 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled() and (error := task.exception()):
             raise error
+
+
+def leave(task: asyncio.Task[T]) -> asyncio.Task[T]:
+    """Return `task`, whose failure is nobody's news where nobody awaits it."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 async def together(*doing: Awaitable[Any]) -> list[Any]:

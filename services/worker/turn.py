@@ -150,17 +150,16 @@ class Turn:
         self._ready = True
         late = await self._asking.answered_late(self._view.answers)
         await self._asking.lapse()
-        started = self._preparing.started(self._attempt)
-        if not (late or self._intake.told):
-            await self._intake.take(self._answers, started)
-            return False
-        # No agent gets anything before its start is written down: whoever ends the turn reads whether one had begun.
-        await self._write(started)
+        started: tuple[Event, ...] = (self._preparing.started(self._attempt),)
+        if late or self._intake.told:
+            # No agent gets anything before its start is written down: whoever ends the turn reads whether one had begun.
+            await self._write(*started)
+            started = ()
         self._intake.give_again(agent, f"{self._attempt}-{self._restarts}")
         for sequence, prompt in late.items():
             self._intake.note(sequence)
             self._feed.put(prompt)
-        await self._intake.take(self._answers)
+        await self._intake.take(self._answers, *started)
         return False
 
     # --- while it runs -------------------------------------------------------------------------------------------

@@ -217,6 +217,28 @@ async def test_a_replica_that_lacks_what_the_leader_told_is_no_answer(bus: Bus) 
         await direct.last("SESSIONS", OUT, at_least=stored + 1)
 
 
+class Lagging(Bus):
+    """Asks a replica that has got nothing yet."""
+
+    async def _directly(self, stream: str, subject: str, until: float) -> None:
+        return None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["ids still known", "ids long forgotten"])
+async def test_whose_a_refused_batch_is_nobody_says_while_a_replica_lags_behind(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    for module in ("asking", "bus"):
+        monkeypatch.setattr(f"services.runtime.{module}.CAUGHT_UP_SECONDS", 0.1)
+    drafts = [
+        out(Notice(text="first"), 0, msg_id="1" if known else None),
+        Draft(subject=OUT, message=Notice(text="second"), id="2" if known else None),
+    ]
+    await bus.publish_batch(drafts)
+    with pytest.raises(Unavailable, match="lags behind"):
+        await Lagging(bus.client, direct=True).publish_batch(drafts)
+
+
 class CatchingUp(Bucket[Lease]):
     """Reads from a replica that tells a key once for each of its changes."""
 
