@@ -10,6 +10,7 @@ import uvloop
 
 from benchmarks import picture, report
 from benchmarks.report import PICTURE, Section
+from tests.kubernetes.assets import NoAssets, folder
 
 REPORT = Path(__file__).with_name("report.md")
 BENCHMARKS = {
@@ -37,10 +38,10 @@ and by 30 % from run to run; the ratios to the bare baseline, which is measured 
 
 
 def main() -> None:
-    names = "\n".join(f"  {name:8} {what}" for name, what in BENCHMARKS.items())
+    known = "\n".join(f"  {name:8} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Measures what Threadmill costs, as ratios against bare baselines.\n\n{names}",
+        description=f"Measures what Threadmill costs, as ratios against bare baselines.\n\n{known}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,7 +52,13 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {min(unknown)!r}; choose of {', '.join(BENCHMARKS)}")
-    uvloop.run(_run(given.names or list(BENCHMARKS), quick=given.quick))
+    names = given.names or list(BENCHMARKS)
+    if "pods" in names:  # said before anything is measured, not minutes later
+        try:
+            folder()
+        except NoAssets as e:
+            parser.error(str(e))
+    uvloop.run(_run(names, quick=given.quick))
 
 
 async def _run(names: list[str], *, quick: bool) -> None:
