@@ -13,9 +13,10 @@ from benchmarks.report import PICTURE, Section
 from tests.kubernetes.assets import NoAssets, folder
 
 REPORT = Path(__file__).with_name("report.md")
+# What takes milliseconds comes first: a disk gets slower with use.
 BENCHMARKS = {
-    "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
     "start": "a person's message until the agent's start, phase by phase, with a warm pool",
+    "ack": "a Slack event until its 200: stored first, beside slack-bolt and bare aiohttp",
     "pods": "the same through a Pod of a real API server: one that waits, and one that is yet to be made",
     "stop": "a person's stop until the turn's end, a tool running",
     "turns": "turns through the whole pipeline, beside the writes that they cost",
