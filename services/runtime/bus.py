@@ -13,7 +13,7 @@ from schemas.bus import stream_of
 from services.runtime.asking import ATTEMPT_SECONDS, CAUGHT_UP_SECONDS, DEFAULT_DEADLINE, LAG_SECONDS, Asking
 from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.readers import OwnReaders, Readers
-from services.runtime.tasks import leave
+from services.runtime.tasks import unattended
 from services.runtime.traceparent import inject
 
 EXPECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
@@ -22,8 +22,8 @@ TTL = "Nats-TTL"
 BATCH_ID, BATCH_SEQUENCE, BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
 # The server's words (its errors.json): another write won, or this very batch; the stream is full. Others are worth another try.
-DUPLICATE_IN_BATCH = 10201
-WRONG_LAST_SEQUENCE = {10071, DUPLICATE_IN_BATCH}
+WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH = 10071, 10201
+REFUSED = {WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH}
 FULL = {10077, 10047, 10023}
 
 
@@ -71,7 +71,7 @@ class Bus(Asking):
 
     def live(self, subject: str, message: Message) -> asyncio.Task[None]:
         """Publish without storage and without waiting; what is lost is no news to who does not wait."""
-        return leave(asyncio.create_task(self.client.publish(subject, message.encode())))
+        return unattended(asyncio.create_task(self.client.publish(subject, message.encode())))
 
     async def publish(self, draft: Draft, *, deadline: float = DEFAULT_DEADLINE) -> int:
         """Store `draft` and return its sequence, trying again for `deadline` seconds.
@@ -96,7 +96,7 @@ class Bus(Asking):
             ack = await self._attempt(subject, payload, headers, until)
             if ack and not ack.error:
                 return ack.seq
-            if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
+            if ack and ack.error and ack.error.err_code in REFUSED:
                 told = 0 if EXPECT_SUBJECT in headers else _told(ack.error)
                 return await self._ours_or_conflict(subject, headers[HEADER_ID], told, until)
             await self._again_unless_due(ack, subject, until)
@@ -109,7 +109,7 @@ class Bus(Asking):
             ack = await self._attempt_batch(drafts, ids, until)
             if ack and not ack.error:
                 return ack.seq
-            if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
+            if ack and ack.error and ack.error.err_code in REFUSED:
                 told = _told_of_batch(ack.error, drafts)
                 return await self._ours_or_conflict(drafts[-1].subject, ids[-1], told, until)
             await self._again_unless_due(ack, drafts[-1].subject, until)
@@ -124,7 +124,7 @@ class Bus(Asking):
         ack = await self._attempt_batch(drafts, ids, until)
         if ack and not ack.error:
             return
-        if ack and ack.error and ack.error.err_code in WRONG_LAST_SEQUENCE:
+        if ack and ack.error and ack.error.err_code in REFUSED:
             raise Conflict(f"one of {len(drafts)} is refused")
         if ack and ack.error and ack.error.err_code in FULL:
             raise StreamFull(ack.error.description)

@@ -26,9 +26,9 @@ class Closed(Unavailable):
 
 
 class Conflict(Exception):
-    """The expected sequence was not the last one: somebody else wrote first, and nothing of ours was stored.
+    """The expected sequence is not the last one: somebody else wrote before ours could be stored, or after it was.
 
-    `last` is the last sequence as the broker told it, 0 where it did not.
+    `last` is what the last sequence is at least by the broker's word, 0 where it did not tell.
     """
 
     def __init__(self, reason: str, last: int = 0) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from services.runtime.asking import Asking
 from services.runtime.errors import Unavailable
 from services.runtime.pull import NANOSECONDS
-from services.runtime.tasks import leave
+from services.runtime.tasks import unattended
 
 # A time is that of the first message's storage.
 Start = Literal["all", "new", "last_per_subject"] | datetime
@@ -105,4 +105,4 @@ class OwnReaders:
         """Delete it. Nobody waits for the answer: a consumer that is not deleted ends by its inactivity."""
         client = self._asking.client
         if client.is_connected:
-            leave(asyncio.create_task(client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"")))
+            unattended(asyncio.create_task(client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"")))

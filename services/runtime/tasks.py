@@ -29,7 +29,7 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
             raise error
 
 
-def leave(task: asyncio.Task[T]) -> asyncio.Task[T]:
+def unattended(task: asyncio.Task[T]) -> asyncio.Task[T]:
     """Return `task`, whose failure is nobody's news where nobody awaits it."""
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

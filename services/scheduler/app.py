@@ -24,6 +24,7 @@ from services.scheduler.ending import Ending
 from services.scheduler.grants import Grants
 from services.scheduler.handlers import LogHandler, lane_of
 from services.scheduler.hiring import Hiring
+from services.scheduler.idlers import Idlers
 from services.scheduler.instructions import Instructions
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
@@ -61,9 +62,11 @@ class Scheduler:
         grants = Grants(bus, required=issuer is not None)
         dismissal = Dismissal(launcher, grants, self._leases, settings.deadline_grace)
         roster = Roster(launcher, self._memories, self._leases, settings.max_workers)
+        hiring = Hiring(launcher, settings, roster=roster, leases=self._leases)
+        self._idlers = Idlers(roster, leases=self._leases, grants=grants, hiring=hiring)
         self._staff = Staff(
             launcher,
-            hiring=Hiring(launcher, settings, roster=roster, leases=self._leases),
+            hiring=hiring,
             roster=roster,
             memories=self._memories,
             leases=self._leases,
@@ -94,6 +97,7 @@ class Scheduler:
             starting=self._starting,
             ending=Ending(bus, self._leases, settings.max_attempts),
             staff=self._staff,
+            idlers=self._idlers,
             dismissal=dismissal,
             summaries=summaries,
         )
@@ -135,6 +139,7 @@ class Scheduler:
             await self._memories.loaded.wait()
             await self._leases.loaded.wait()
             tasks.create_task(self._staff.run(), name="staff")
+            tasks.create_task(self._idlers.run(), name="idlers")
             tasks.create_task(self._agenda.run(self._conductor.advance), name="agenda")
             for requests in self._requests:
                 tasks.create_task(requests.run(), name="requests")

@@ -36,6 +36,7 @@ from services.scheduler.core import (
 from services.scheduler.counting import count
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.ending import Ending
+from services.scheduler.idlers import Idlers
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
 from services.scheduler.recall import Recall
@@ -61,6 +62,7 @@ class Conductor:
         starting: Starting,
         ending: Ending,
         staff: Staff,
+        idlers: Idlers,
         dismissal: Dismissal,
         summaries: Summaries,
     ) -> None:
@@ -73,6 +75,7 @@ class Conductor:
         self._starting = starting
         self._ending = ending
         self._staff = staff
+        self._idlers = idlers
         self._dismissal = dismissal
         self._summaries = summaries
         self._locks: weakref.WeakValueDictionary[SessionKey, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -170,9 +173,9 @@ class Conductor:
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
             case Unclaimed(turn):
-                self._staff.idlers.look(key, turn)
+                self._idlers.suspect(key, turn)
             case Note(turn, held):
-                self._staff.idlers.look(key, turn, taken_by=held.holder)
+                self._idlers.suspect(key, turn, taken_by=held.holder)
             case Release(held):
                 await self._dismissal.retire(key, held.holder)
             case Rest(until):

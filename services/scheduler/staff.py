@@ -12,7 +12,6 @@ from services.runtime.errors import Unavailable
 from services.scheduler.dismissal import Dismissal
 from services.scheduler.grants import Grants
 from services.scheduler.hiring import Hiring
-from services.scheduler.idlers import Idlers
 from services.scheduler.launcher import Launcher
 from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
@@ -57,7 +56,6 @@ class Staff:
         self._gone: deque[str] = deque(maxlen=1000)
         self.trouble = ""
         self._hiring = hiring
-        self.idlers = Idlers(roster, grants, hiring)
         self.adopted = asyncio.Event()
 
     def look(self) -> None:
@@ -127,7 +125,6 @@ class Staff:
             tasks.create_task(self._hiring.run(), name="launching")
             tasks.create_task(self._burying(), name="exits")
             tasks.create_task(self._dismissal.run(), name="leaving")
-            tasks.create_task(self.idlers.run(), name="idlers")
 
     async def close(self, grace: float) -> None:
         """Launch nothing more, and let all workers hand over within `grace` seconds."""

@@ -30,7 +30,7 @@ from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
 from services.runtime.pull import Delivery
 from services.runtime.readers import Made, Start
-from services.runtime.tasks import leave
+from services.runtime.tasks import unattended
 from services.worker.assignment import Enter as Entering
 from services.worker.assignment import Spent
 from services.worker.renewal import Renewal
@@ -52,7 +52,7 @@ class AskedReaders:
 
     def begin(self) -> None:
         """Ask for the log's, which every session reads first: it takes as long as all that comes before."""
-        self._log = leave(asyncio.create_task(self._ask("log", 0), name="reader of the log"))
+        self._log = unattended(asyncio.create_task(self._ask("log", 0), name="reader of the log"))
 
     async def make(self, stream: str, filters: Sequence[str], start: Start, after: int) -> Made:
         """Return a consumer for what this session reads. Raises `Unavailable`."""

@@ -14,6 +14,7 @@ import pytest
 from schemas.keys import SessionKey
 from services.local.dev import Dev, running_dev
 from services.local.ground import DevSettings
+from services.runtime.tasks import unattended
 from tests.messages_api import MessagesApi
 
 Thread = dict[str, Any]
@@ -43,8 +44,7 @@ class System:
         self._stack = AsyncExitStack()
 
     def _notify(self, *_: object) -> None:
-        task = asyncio.ensure_future(self._wake())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        unattended(asyncio.create_task(self._wake()))
 
     async def _wake(self) -> None:
         async with self._changed:

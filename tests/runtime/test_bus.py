@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 from nats.errors import ConnectionClosedError
 
@@ -224,16 +225,23 @@ class Lagging(Bus):
         return None
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["ids still known", "ids long forgotten"])
+@pytest.mark.parametrize(
+    "drafts",
+    [
+        [out(Notice(text="first"), 0, msg_id="1"), Draft(subject=OUT, message=Notice(text="second"), id="2")],
+        [out(Notice(text="first"), 0), Draft(subject=OUT, message=Notice(text="second"))],
+        [
+            out(TurnFinished(turn=1, outcome="completed"), 0, msg_id="1"),
+            msgspec.structs.replace(end_of(1, "completed"), id="2"),
+        ],
+    ],
+    ids=["one subject, ids still known", "one subject, ids long forgotten", "a turn's end"],
+)
 async def test_whose_a_refused_batch_is_nobody_says_while_a_replica_lags_behind(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch, known: bool
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, drafts: list[Draft]
 ) -> None:
     for module in ("asking", "bus"):
         monkeypatch.setattr(f"services.runtime.{module}.CAUGHT_UP_SECONDS", 0.1)
-    drafts = [
-        out(Notice(text="first"), 0, msg_id="1" if known else None),
-        Draft(subject=OUT, message=Notice(text="second"), id="2" if known else None),
-    ]
     await bus.publish_batch(drafts)
     with pytest.raises(Unavailable, match="lags behind"):
         await Lagging(bus.client, direct=True).publish_batch(drafts)
