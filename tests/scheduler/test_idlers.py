@@ -215,7 +215,7 @@ class Deaf:
 
 
 async def test_a_worker_that_lets_many_starts_pass_is_judged_once_at_a_time() -> None:
-    idlers = Idlers(Deaf(), leases=None, grants=None, hiring=None)  # type: ignore[arg-type]
+    idlers = Idlers(Deaf(), leases=None, grants=None, hiring=None)  # type: ignore[arg-type]  # to suspect asks the roster alone
     turn = OpenTurn(turn=1, user=Person(id="U1"), opened_at=now(), deadline=now())
     for n in range(5):
         idlers.suspect(SessionKey("T1", "C1", f"1-{n}"), turn, taken_by="w-2")
