@@ -23,8 +23,11 @@ from schemas.live import TextDelta
 from schemas.people import Person
 from services.ingress.slack_api import SlackApi
 from services.ingress.writer.app import Writer, wire_writer
+from services.ingress.writer.ledger import Ledger
+from services.ingress.writer.once import Once
 from services.ingress.writer.partition import partition_of
 from services.ingress.writer.settings import WriterSettings
+from services.ingress.writer.stream import Stream
 from services.local.broker import Broker
 from services.local.slack.app import Simulator
 from services.runtime.bucket import Bucket
@@ -231,6 +234,27 @@ def words(message: Json) -> str:
 
     walk(message.get("blocks", []))
     return "\n".join(found)
+
+
+def slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next stream has begun, but its writer knows so only once the thread was read with it."""
+    begun, read = asyncio.Event(), asyncio.Event()
+    start, look = Stream.start, Once.look
+
+    async def slow(*given: Any) -> Stream:
+        stream = await start(*given)
+        begun.set()
+        await read.wait()
+        return stream
+
+    async def looking(once: Once, *given: Any) -> Ledger:
+        await begun.wait()
+        ledger = await look(once, *given)
+        read.set()
+        return ledger
+
+    monkeypatch.setattr(Stream, "start", slow)
+    monkeypatch.setattr(Once, "look", looking)
 
 
 @pytest.fixture

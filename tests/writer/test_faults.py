@@ -11,7 +11,20 @@ from services.ingress.writer import marks, partition
 from services.ingress.writer.app import Writer
 from services.runtime.bus import Bus
 
-from .conftest import FAST, Json, Session, Slack, finals, kinds, ours, place_after, signs, words, writing
+from .conftest import (
+    FAST,
+    Json,
+    Session,
+    Slack,
+    finals,
+    kinds,
+    ours,
+    place_after,
+    signs,
+    slow_start,
+    words,
+    writing,
+)
 
 
 async def streaming(bus: Bus, slack: Slack, text: str = "Working. ") -> Session:
@@ -151,6 +164,46 @@ async def test_a_stream_that_is_full_is_ended_before_the_next_begins(
         )
     )
     await ended_once(session, "Working. More.")
+
+
+async def next_turn_while_the_end_waits(session: Session, slack: Slack) -> None:
+    """The turn ends with `One.`, Slack puts its final message off, and the next turn begins to show `Two. `."""
+    await slack.fault("chat.postMessage", status=429, retry_after=1)
+    await session.end("One.")
+    await slack.until_called("chat.postMessage", lambda call: call["status"] == 429)
+    _, session.turn = await session.reply("and two?")
+    await session.start()
+    session.offset = 0
+    await session.delta("Two. ")
+    await slack.until_called("chat.startStream", lambda call: "Two." in str(call))
+
+
+async def test_a_stream_that_is_just_beginning_is_not_taken_for_a_lost_one(
+    bus: Bus, slack: Slack, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await slack.fault("chat.startStream", lose_reply=True)
+    session = await streaming(bus, slack, "One.")
+    slow_start(monkeypatch)
+
+    await next_turn_while_the_end_waits(session, slack)
+
+    final = await ended_once(session, "Two. Three.")
+    assert final["streaming_state"] == "completed"
+    seen = await session.thread()
+    assert {m["text"] for m in ours(seen) if m["text"]} == {"One.", "Two. Three."}
+
+
+async def test_a_lost_stream_is_ended_with_its_own_turn(bus: Bus, slack: Slack, writer: Writer) -> None:
+    await slack.fault("chat.startStream", lose_reply=True, times=2)
+    session = await streaming(bus, slack, "One.")
+    first = session.turn
+
+    await next_turn_while_the_end_waits(session, slack)
+    await session.until(lambda t: finals(t, first) and not any(m["text"] == "One." for m in kinds(t, "live")))
+
+    await ended_once(session, "Two. Three.")
+    ended = [call["args"]["metadata"] for call in await slack.calls("chat.stopStream")]
+    assert [each["event_payload"]["turn"] for each in ended] == [first, session.turn]
 
 
 async def test_a_person_who_stops_the_stream_gets_the_end_as_a_message(

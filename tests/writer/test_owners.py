@@ -29,6 +29,7 @@ from .conftest import (
     ours,
     place_after,
     signs,
+    slow_start,
     writing,
 )
 
@@ -113,6 +114,33 @@ async def test_what_the_next_writers_stream_says_whole_is_not_said_again(
         seen = await session.until(lambda t: finals(t, session.turn) and signs(t) == {"white_check_mark"})
 
     assert [m["text"] for m in ours(seen) if "All of it." in m["text"]] == ["All of it."]
+
+
+async def test_a_stream_that_the_next_writer_is_just_beginning_is_not_taken_for_the_dead_ones(
+    bus: Bus, other_bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with writing(other_bus, slack, drain=False):
+        session = await slack.session(bus)
+        await session.start()
+        started = await session.put(events.Titled(turn=session.turn, title="Halves"))
+        await session.delta("Half of ")
+        await session.until(lambda t: any("Half of" in m["text"] for m in ours(t)))
+        await place_after(bus, session, started)
+    await expire(bus)
+    slow_start(monkeypatch)
+
+    async with writing(bus, slack) as writer:
+        async with asyncio.timeout(20):
+            while writer.leases.partitions[partition_of(session.key)].horizon is None:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.01)
+        await session.text("Half of it.")
+        await session.until(
+            lambda t: (
+                [m["streaming_state"] for m in ours(t) if m.get("streaming_state")]
+                == ["completed", "in_progress"]
+            ),
+            "the dead one's stream has ended, and the next one's has not",
+        )
 
 
 async def test_what_ended_while_nobody_wrote_is_shown(bus: Bus, other_bus: Bus, slack: Slack) -> None:

@@ -65,10 +65,10 @@ class Live:
         self._last = -1e9
         self._lock = asyncio.Lock()
 
-    @property
-    def place(self) -> str:
-        """The `ts` of the stream, empty if there is none."""
-        return self._stream.ts if self._stream else ""
+    async def streams(self) -> set[str]:
+        """Return the `ts` of every stream that is known to be the turn's; one that is just beginning is waited for."""
+        async with self._lock:
+            return {each.ts for each in (*self._pieces, self._stream) if each}
 
     def broken(self) -> None:
         """A part of the turn was shown elsewhere, by a predecessor."""

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -13,7 +14,7 @@ from services.ingress.slack_api import SlackError
 from services.ingress.writer import acts, closing
 from services.ingress.writer.controls import Controls
 from services.ingress.writer.kit import Kit
-from services.ingress.writer.ledger import Mark, metadata
+from services.ingress.writer.ledger import Mark, carries, metadata
 from services.ingress.writer.live import Live
 from services.ingress.writer.metrics import FINAL, give_up
 from services.ingress.writer.once import Once
@@ -25,14 +26,22 @@ from services.runtime.redact import SHAPES
 
 log = structlog.get_logger(__name__)
 
-Job = Callable[[], Awaitable[None]]
 FILE_RETRY_SECONDS = 1.0
+
+
+class Saying(NamedTuple):
+    """What is to be said: an act at its place in the log, with its turn's live message."""
+
+    sequence: int
+    act: acts.Act
+    live: Live | None
+    done: Callable[[], None]
 
 
 class Sayings:
     """Carries acts out in order. `gone` tells that the thread cannot be written to any more.
 
-    `streaming` returns the `ts` of the stream that shows the present turn, empty when there is none.
+    `present` returns the live message of the turn that is open now, None when there is none.
     """
 
     def __init__(
@@ -43,7 +52,7 @@ class Sayings:
         controls: Controls,
         *,
         spawn: Spawn,
-        streaming: Callable[[], str],
+        present: Callable[[], Live | None],
     ) -> None:
         self._kit = kit
         self._key = key
@@ -51,8 +60,8 @@ class Sayings:
         self._posts = Posts(kit.pen, once, kit.settings, key)
         self._controls = controls
         self._spawn = spawn
-        self._streaming = streaming
-        self._jobs: deque[Job] = deque()
+        self._present = present
+        self._waiting: deque[Saying] = deque()
         self._working = self.gone = False
 
     @property
@@ -62,20 +71,25 @@ class Sayings:
 
     def add(self, sequence: int, act: acts.Act, live: Live | None, done: Callable[[], None]) -> None:
         """Say this after everything before; `live` is the turn's live message, `done` hears when it stands."""
-
-        async def job() -> None:
-            await self._say(sequence, act, live)
-            done()
-
-        self._jobs.append(job)
+        self._waiting.append(Saying(sequence, act, live, done))
         if not self._working:
             self._working = True
             self._spawn(self._work_off())
 
     async def _work_off(self) -> None:
-        while self._jobs:
-            await self._jobs.popleft()()
+        while self._waiting:
+            saying = self._waiting.popleft()
+            await self._say(saying.sequence, saying.act, saying.live)
+            saying.done()
         self._working = False
+
+    async def streams(self) -> set[str]:
+        """Return the `ts` of every stream of the turns whose end does not stand yet, as far as Slack told us of it."""
+        return {ts for live in self._unended() for ts in await live.streams()}
+
+    def _unended(self) -> set[Live]:
+        lives = (self._present(), *(saying.live for saying in self._waiting))
+        return {live for live in lives if live}
 
     async def _say(self, sequence: int, act: acts.Act, live: Live | None) -> None:
         if self.gone:
@@ -133,7 +147,7 @@ class Sayings:
         repeated = await live.repeated(whole) if live else []
         lost = self._controls.doubtful or (live is not None and live.lost)
         if lost:
-            await self._find_lost(finish.turn)
+            await self._find_lost(finish.turn, whole)
         if lost or (live and live.unsure):
             repeated += (await self._once.look()).repeated()
         for ts in dict.fromkeys(repeated):
@@ -154,11 +168,17 @@ class Sayings:
         ledger = await self._once.look()
         return next((each.text for each in ledger.streams if each.ts == ts), "")
 
-    async def _find_lost(self, turn: int) -> None:
-        """End the streams, and take away the controls, that Slack began without telling us where."""
+    async def _find_lost(self, turn: int, whole: str) -> None:
+        """End the streams, and take away the controls, that Slack began without telling us where.
+
+        `whole` is what the final message of `turn` says.
+        """
         ledger = await self._once.look()
+        known = await self.streams()
+        # Which of two turns lost a stream, its text tells; what is left is ended with the later turn.
+        doubtful = any(live.lost for live in self._unended())
         for stream in ledger.streams:
-            if stream.ts != self._streaming():
+            if stream.ts not in known and not (doubtful and not carries(whole, stream.text)):
                 await self._once.stop_stream(stream.ts, turn)
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(0)

@@ -53,7 +53,7 @@ class Thread:
             self._once,
             self._controls,
             spawn=spawn,
-            streaming=lambda: self._live.place if self._live else "",
+            present=lambda: self._live,
         )
         self._live: Live | None = None
         self._newest = self._shared = 0
@@ -195,8 +195,9 @@ class Thread:
         self._controls.inherit(ledger.places("controls"))
         self._controls.want(self.view.turn.number if self.view.turn else 0)
         newest = max(self._newest, self.view.latest_turn)
+        known = await self._sayings.streams()
         for stream in ledger.streams:
-            if not self._live or stream.ts != self._live.place:
+            if stream.ts not in known:
                 self._shared = newest
                 await self._once.stop_stream(stream.ts, newest)
 
