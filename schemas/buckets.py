@@ -64,13 +64,17 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns(Message, frozen=True, kw_only=True):
-    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it."""
+    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it.
+
+    `pressed_at` is when the newest stop was pressed that is known.
+    """
 
     waiting: tuple[Waiting, ...] = ()
     open: OpenTurn | None = None
     paused: bool = False
     heard: int = 0
     closed_at: Moment | None = None
+    pressed_at: Moment | None = None
 
     @property
     def idle(self) -> bool:

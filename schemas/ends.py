@@ -14,6 +14,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     """How a turn ended: written once, with everything that a reader needs to know of it.
 
     `inputs` are the sequences of all inputs that the turn took, its opener first. `text` is the full final text.
+    `pressed_at` is when the stop was pressed that a worker ended it for: one that it heard may come into the log later.
     `retry_at` is when a refused person may try again. `ours` tells that the failure is the platform's: it costs no quota.
     `repo` is the address without secrets, or `own` for the session's beginner's own repository.
     """
@@ -26,6 +27,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     text: str = ""
     reason: str = ""
     stop_reason: str = ""
+    pressed_at: Moment | None = None
     usage: Usage = Usage()
     cost_usd: Dollars = 0.0
     duration_ms: int = 0

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from schemas.base import Message, Unknown
 from schemas.buckets import OpenTurn, Turns, Waiting
 from schemas.ends import TurnEnd
-from schemas.inputs import Close, Continued, Control, Said, Stop, Withdrawn
+from schemas.inputs import Close, Continued, Control, Said, Stop, Withdrawn, is_news
 from services.scheduler.settings import SchedulerSettings
 
 
@@ -40,6 +40,9 @@ def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -
 
 
 def _stopped(memory: Turns, sequence: int, control: Control, at: datetime, *, attended: bool) -> Turns:
+    if not is_news(control.at, memory.pressed_at):
+        return memory
+    memory = replace(memory, pressed_at=control.at)
     if memory.open is None and memory.waiting and not memory.paused and not attended:
         if not control.may_mean(memory.waiting[0].at):
             return memory
@@ -48,17 +51,26 @@ def _stopped(memory: Turns, sequence: int, control: Control, at: datetime, *, at
     turn = memory.open
     if turn and turn.stop is None and (turn.input_at is None or control.may_mean(turn.input_at)):
         memory = replace(memory, open=replace(turn, stop=sequence, stopped_at=at))
-    if not all(control.may_mean(each.at) for each in memory.waiting):
-        return memory  # somebody spoke after it was pressed
+    if not _newest_word(memory, control.at):
+        return memory
     closed_at = at if isinstance(control, Close) else memory.closed_at
     return replace(memory, paused=bool(memory.open or memory.waiting), closed_at=closed_at)
+
+
+def _newest_word(memory: Turns, pressed_at: datetime) -> bool:
+    """Whether nobody spoke after a stop that was pressed at `pressed_at`."""
+    return all(each.at <= pressed_at for each in memory.waiting)
 
 
 def _ended(memory: Turns, end: TurnEnd) -> Turns:
     taken = {end.turn, *end.inputs}
     waiting = tuple(each for each in memory.waiting if each.sequence not in taken)
     still_open = memory.open if memory.open and memory.open.turn != end.turn else None
-    return replace(memory, waiting=waiting, open=still_open)
+    memory = replace(memory, waiting=waiting, open=still_open)
+    if end.pressed_at is None or not is_news(end.pressed_at, memory.pressed_at):
+        return memory
+    paused = memory.paused or (bool(waiting) and _newest_word(memory, end.pressed_at))
+    return replace(memory, pressed_at=end.pressed_at, paused=paused)
 
 
 def opened(

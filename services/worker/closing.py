@@ -11,7 +11,7 @@ from services.worker.clock import Clock
 from services.worker.core import Waiting
 from services.worker.happenings import Happening, Logged, PatienceOver, Saved, StopHeard
 from services.worker.place import Place
-from services.worker.tally import STOPPED, Ending
+from services.worker.tally import Ending, stopped
 
 
 class Closing:
@@ -48,23 +48,23 @@ class Closing:
 
     def _stopped(self, ending: Ending, happening: Happening) -> Ending:
         """Return how the turn ends after `happening`; the log tells who stopped what was heard to be stopped."""
-        stopped = self._stop_in(happening)
-        if stopped is None or ending.handed_over:
+        stop = self._stop_in(happening)
+        if stop is None or ending.handed_over:
             return ending
         if ending.outcome != "cancelled":
             self._clock.start_saving()
-            return stopped
-        return stopped if ending == STOPPED else ending
+            return stop
+        return ending.confirmed(stop)
 
     def _stop_in(self, happening: Happening) -> Ending | None:
         match happening:
             case StopHeard(control):
-                return STOPPED if control.may_mean(self._opener.said.at) else None
+                return stopped(control) if self._place.view.may_stop(control, self._opener) else None
             case Logged(sequence, message):
                 stops = self._place.view.stops(sequence, message, self._opener)
                 self._place.view.apply(sequence, message)
                 if stops and isinstance(message, Control):
-                    return msgspec.structs.replace(STOPPED, stop_reason=message.user.id)
+                    return stopped(message, by=message.user.id)
         return None
 
     async def end(self, end: TurnEnd, attempt: int, commits: tuple[CommitPushed, ...]) -> None:

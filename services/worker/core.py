@@ -20,7 +20,7 @@ from schemas.events import (
     TurnStarted,
     Usage,
 )
-from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Stop, Withdrawn
+from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Stop, Withdrawn, is_news
 from schemas.people import Person, Remark
 
 EARLIER = """\
@@ -48,6 +48,7 @@ class SessionView:
         self._fated: set[int] = set()
         self._ended_at = 0
         self._stop: tuple[int, Control] | None = None
+        self._pressed_at: datetime | None = None
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
         self.answers: dict[str, dict[int, Answered]] = {}
@@ -80,11 +81,17 @@ class SessionView:
         self._stop = None
 
     def _stopped(self, sequence: int, control: Control) -> None:
-        if not all(control.may_mean(said.at) for said in self._waiting.values()):
-            return  # somebody spoke after it was pressed
+        if self._heed(control.at):
+            self._stop = sequence, control
+            self.closed = self.closed or isinstance(control, Close)
+
+    def _heed(self, at: datetime) -> bool:
+        """Let what waits wait on, for a stop pressed at `at`; False when it is none to be heeded."""
+        news, self._pressed_at = is_news(at, self._pressed_at), max(at, self._pressed_at or at)
+        if not news or any(said.at > at for said in self._waiting.values()):
+            return False  # it is known, or somebody spoke after it was pressed
         self.paused = bool(self._waiting)
-        self._stop = sequence, control
-        self.closed = self.closed or isinstance(control, Close)
+        return True
 
     def _end(self, sequence: int, end: TurnEnd) -> None:
         self._ended.add(end.turn)
@@ -92,6 +99,8 @@ class SessionView:
         for taken in (end.turn, *end.inputs):
             self.take(taken)
             self.said.pop(taken, None)
+        if end.pressed_at:
+            self._heed(end.pressed_at)
 
     def _amend(self, message: Edited | Withdrawn) -> None:
         for sequence, said in list(self._waiting.items()):
@@ -121,12 +130,26 @@ class SessionView:
 
         No older turn may have been open at its place.
         """
-        behind = sequence > max(opener.sequence, self._ended_at)
-        return behind and isinstance(message, Control) and message.may_mean(opener.said.at)
+        return (
+            isinstance(message, Control)
+            and self._is_behind(sequence, opener)
+            and self.may_stop(message, opener)
+        )
 
-    def is_stopped(self, opener: Waiting) -> bool:
-        """Whether a stop that nobody spoke after means the turn of `opener`."""
-        return self._stop is not None and self.stops(*self._stop, opener)
+    def may_stop(self, control: Control, opener: Waiting) -> bool:
+        """Whether `control`, heard ahead of its place in the log, is one to stop the turn of `opener`: by time, and as news."""
+        return control.may_mean(opener.said.at) and is_news(control.at, self._pressed_at)
+
+    def stopped_by(self, opener: Waiting) -> Control | None:
+        """Return the stop in the log that nobody spoke after, where it means the turn of `opener`."""
+        if self._stop is None:
+            return None
+        sequence, control = self._stop
+        means = self._is_behind(sequence, opener) and control.may_mean(opener.said.at)
+        return control if means else None
+
+    def _is_behind(self, sequence: int, opener: Waiting) -> bool:
+        return sequence > max(opener.sequence, self._ended_at)
 
     def waiting(self) -> Sequence[Waiting]:
         """Return the messages without a fate, oldest first."""

@@ -2,28 +2,48 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from schemas.base import MOST_DOLLARS, now
 from schemas.ends import TurnEnd
 from schemas.events import Outcome, Usage
+from schemas.inputs import Control
 from services.runtime.fit import joined
 from services.worker.agents import protocol
 from services.worker.core import Attempted, Waiting
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How the turn ends, decided; `handed_over` ends only this worker's part of it."""
+    """How the turn ends, decided; `handed_over` ends only this worker's part of it.
+
+    `pressed_at` is when the stop was pressed that ends it.
+    """
 
     outcome: Outcome = "completed"
     reason: str = ""
     stop_reason: str = ""
+    pressed_at: datetime | None = None
     handed_over: bool = False
 
+    def confirmed(self, later: "Ending") -> "Ending":
+        """Return this ending after `later`: the log tells who pressed what was heard to be pressed."""
+        if not (self.pressed_at and later.pressed_at):
+            return self
+        return msgspec.structs.replace(
+            self,
+            stop_reason=self.stop_reason or later.stop_reason,
+            pressed_at=max(self.pressed_at, later.pressed_at),
+        )
 
-STOPPED = Ending(outcome="cancelled", reason="stopped")
+
 WITHDRAWN = Ending(outcome="cancelled", reason="the message was deleted")
+
+
+def stopped(control: Control, by: str = "") -> Ending:
+    """Return the ending of a turn that `control` stops; the log alone tells `by` whom."""
+    return Ending(outcome="cancelled", reason="stopped", stop_reason=by, pressed_at=control.at)
 
 
 def timed_out(seconds: float) -> Ending:
@@ -70,6 +90,7 @@ class Tally:
             text=self._text or joined(texts),
             reason=ending.reason,
             stop_reason=ending.stop_reason,
+            pressed_at=ending.pressed_at,
             usage=self.usage,
             cost_usd=self.cost_usd,
             duration_ms=round(self.seconds * 1000),

@@ -34,7 +34,7 @@ from services.worker.narrate import Narrator
 from services.worker.place import Place, Running
 from services.worker.preparing import Preparing
 from services.worker.settings import TurnLimits
-from services.worker.tally import STOPPED, WITHDRAWN, Ending, Tally, over_budget, timed_out
+from services.worker.tally import WITHDRAWN, Ending, Tally, over_budget, stopped, timed_out
 
 log = structlog.get_logger(__name__)
 
@@ -92,8 +92,8 @@ class Turn:
             self._place.line.forget_turn()
 
     def _over_already(self) -> Ending | None:
-        if self._view.is_stopped(self._opener):
-            return STOPPED
+        if stop := self._view.stopped_by(self._opener):
+            return stopped(stop, by=stop.user.id)
         return WITHDRAWN if self._view.lacks(self.id) else self._over_budget()
 
     def _over_budget(self) -> Ending | None:
@@ -125,10 +125,10 @@ class Turn:
     def _ending_for(self, happening: StopHeard | DrainAsked | DeadlinePassed) -> Ending | None:
         match happening:
             case StopHeard(control):
-                if not control.may_mean(self._opener.said.at):
+                if not self._view.may_stop(control, self._opener):
                     return None
                 self._awaits_log = True
-                return STOPPED
+                return stopped(control)
             case DrainAsked():
                 return Ending(handed_over=True)
             case DeadlinePassed():
@@ -214,7 +214,7 @@ class Turn:
         match message:
             case Control() if stops:
                 self._awaits_log = False
-                return await self._wind_up(msgspec.structs.replace(STOPPED, stop_reason=message.user.id))
+                return await self._wind_up(stopped(message, by=message.user.id))
             case Answered() if not self._ending and (agent := self._place.station.agent):
                 if await self._asking.answer(message, logged.sequence, agent):
                     self._intake.note(logged.sequence)
@@ -233,8 +233,7 @@ class Turn:
     async def _wind_up(self, ending: Ending) -> bool:
         """Interrupt the agent for `ending`; True when there is nothing to wait for."""
         if self._ending:
-            if self._ending == STOPPED and ending.stop_reason:
-                self._ending = ending  # the log tells who stopped what was heard to be stopped
+            self._ending = self._ending.confirmed(ending)
             return self._settled()
         self._ending = ending
         self._clock.start_patience()

@@ -101,6 +101,8 @@ def _paused(log: list[Entry]) -> set[int]:
             paused = set(waiting)
         elif entry.leaf.startswith("end."):
             waiting -= set(entry.body["inputs"])
+            if entry.body.get("pressed_at"):  # by a stop that the log may never get
+                paused = set(waiting)
     return paused & waiting
 
 
@@ -172,6 +174,10 @@ def stops(evidence: Evidence) -> Found:
         pressed = evidence.stops.get(session, 0)
         if len(stopped) > pressed:
             yield session, f"{len(stopped)} turns were stopped by {pressed} stops"
+        heeded = Counter(end.body.get("pressed_at") for end in _ends(log) if end.body["turn"] in cancelled)
+        for at, turns in heeded.items():
+            if at and turns > 1:
+                yield session, f"{turns} turns were stopped by the one stop of {at}"
 
 
 def _withdrawn(log: list[Entry]) -> set[int]:

@@ -115,6 +115,12 @@ def cancel_what_nobody_stopped(evidence):
     evidence.stops.clear()
 
 
+def stop_two_turns_at_once(evidence):
+    evidence.stops[SESSION] = 2
+    for place in (7, 13):
+        evidence.log[place].body.update(outcome="cancelled", pressed_at="2026-01-01T00:00:00Z")
+
+
 def lose_a_commit(evidence):
     evidence.reachable["b"] = {"def"}
 
@@ -205,6 +211,7 @@ def do_nothing(evidence):
         (claim_under_an_older_lease, "one writer"),
         (take_out_of_order, "order"),
         (cancel_what_nobody_stopped, "stop"),
+        (stop_two_turns_at_once, "stop"),
         (lose_a_commit, "resume"),
         (begin_anew, "resume"),
         (leave_a_session_behind, "resume"),

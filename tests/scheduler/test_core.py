@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from schemas.base import Message, Unknown
+from schemas.base import Message, Unknown, now
 from schemas.buckets import Turns
 from schemas.ends import TurnEnd
 from schemas.events import Claimed, CommitPushed, Event, HandedOver, InputTaken, TextBlock, TurnStarted
@@ -33,7 +33,7 @@ from services.scheduler.core import (
     decide,
 )
 from services.scheduler.known import known_of
-from services.scheduler.memory import fold
+from services.scheduler.memory import fold, opened
 from services.scheduler.settings import SchedulerSettings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -114,6 +114,36 @@ def test_with_a_holder_a_stop_between_turns_lets_the_queue_wait() -> None:
     memory = after(said(1), Stop(user=WHO), attended=True)
     assert (memory.open, memory.paused) == (None, True)
     assert not fold(memory, 3, Continued(id="a", user=WHO), AT, attended=True).paused
+
+
+def test_a_stop_that_a_worker_obeyed_before_it_was_logged_ends_no_second_turn() -> None:
+    stop = Stop(user=WHO, at=now() + SECOND)
+    obeyed = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=WHO, pressed_at=stop.at)
+    memory = after(said(1), said(2), said(3), obeyed)
+    assert memory.paused, "what waits at a stop waits on, whether the log has it or not"
+    going_on = fold(memory, 5, Continued(id="a", user=WHO), AT, attended=False)
+    assert fold(going_on, 6, stop, AT, attended=False) == replace(going_on, heard=6)
+    running = opened(going_on, AT, AT)
+    assert fold(running, 6, stop, AT, attended=True) == replace(running, heard=6)
+    again = fold(running, 6, Stop(user=WHO, at=stop.at + SECOND), AT, attended=True)
+    assert again.open
+    assert again.open.stop == 6, "another press does"
+
+
+def test_who_presses_continue_before_the_stopped_turn_has_ended_waits_no_longer() -> None:
+    waits = after(said(1), said(2))
+    stop = Stop(user=WHO)
+    obeyed = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=WHO, pressed_at=stop.at)
+    going_on = fold(
+        fold(waits, 3, stop, AT, attended=True), 4, Continued(id="a", user=WHO), AT, attended=True
+    )
+    assert not fold(going_on, 5, obeyed, AT, attended=True).paused
+
+
+def test_who_speaks_after_a_stop_was_pressed_is_not_kept_waiting_by_its_end() -> None:
+    obeyed = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=WHO, pressed_at=AT)
+    later = replace(said(2), at=AT + SECOND)
+    assert not after(replace(said(1), at=AT), later, obeyed).paused
 
 
 def test_a_close_sends_an_idle_holder_away_after_its_grace() -> None:

@@ -59,9 +59,9 @@ def test_a_stop_means_the_turn_that_was_open_at_its_place_and_never_a_later_one(
     assert not seen.stops(1, stop, opener)
     stopped = view(said("a"), Stop(user=ADA))
     opener = Waiting(1, stopped.said[1])
-    assert stopped.is_stopped(opener)
+    assert stopped.stopped_by(opener)
     stopped.apply(3, said("more"))
-    assert not stopped.is_stopped(opener)
+    assert not stopped.stopped_by(opener)
 
 
 def test_a_stop_that_comes_late_never_means_what_was_said_after_it() -> None:
@@ -70,8 +70,53 @@ def test_a_stop_that_comes_late_never_means_what_was_said_after_it() -> None:
     opener = seen.next_turn()
     assert opener is not None
     assert opener.said.id == "b"
-    assert not seen.is_stopped(opener)
+    assert not seen.stopped_by(opener)
     assert not seen.stops(4, late, opener)
+
+
+def stopped(turn: int, stop: Stop) -> TurnEnd:
+    return TurnEnd(turn=turn, outcome="cancelled", inputs=(turn,), user=ADA, pressed_at=stop.at)
+
+
+def test_a_stop_that_was_heard_and_is_logged_late_ends_no_second_turn() -> None:
+    first, second = said("a"), said("b")
+    stop = Stop(user=ADA)
+    seen = view(first, second, stopped(1, stop))
+    opener = Waiting(2, second)
+    assert seen.next_turn() is None, "what waits at a stop waits on, whether the log has it or not"
+    assert not seen.may_stop(stop, opener)
+    assert not seen.stops(4, stop, opener)
+    seen.apply(4, stop)
+    assert seen.stopped_by(opener) is None
+    seen.apply(5, Continued(id="go", user=ADA))
+    seen.apply(6, stop)
+    assert seen.next_turn() == opener, "nor does it make anything wait again"
+    assert seen.stopped_by(opener) is None
+    assert seen.stops(7, Stop(user=ADA), opener), "another press does"
+
+
+def test_a_stop_that_an_earlier_one_overtook_has_nothing_left_to_end() -> None:
+    earlier, later = (
+        Stop(user=ADA, at=now() + timedelta(seconds=1)),
+        Stop(user=ADA, at=now() + timedelta(seconds=2)),
+    )
+    seen = view(said("a"), said("b"), later, end(1), Continued(id="go", user=ADA))
+    opener = seen.next_turn()
+    assert opener is not None
+    assert not seen.stops(6, earlier, opener)
+    assert not seen.may_stop(earlier, opener)
+
+
+def test_who_presses_continue_before_the_stopped_turn_has_ended_waits_no_longer() -> None:
+    first, second, stop = said("a"), said("b"), Stop(user=ADA)
+    seen = view(first, second, stop, Continued(id="go", user=ADA), stopped(1, stop))
+    assert seen.next_turn() == Waiting(2, second)
+
+
+def test_who_speaks_after_a_stop_was_pressed_is_not_kept_waiting_by_its_end() -> None:
+    stop = Stop(user=ADA, at=now())
+    seen = view(said("a"), said("b"), stopped(1, stop))
+    assert seen.next_turn() == Waiting(2, seen.said[2])
 
 
 def test_a_close_counts_until_somebody_speaks_again() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from schemas.archive import LogPage
-from schemas.base import Message
+from schemas.base import Message, now
 from schemas.buckets import Lease
 from schemas.ends import TurnEnd
 from schemas.events import (
@@ -189,11 +190,34 @@ async def test_a_stop_that_the_log_refused_still_ends_the_turn(thread: Thread, m
     turn = await thread.say("begin")
     await thread.assign(turn)
     await thread.until(lambda event: isinstance(event, ToolStarted))
-    # An expectation that does not hold: those who listen hear it, the stream keeps nothing.
-    await thread.bus.client.publish(
-        f"session.{thread.key}.control", Stop(user=ADA).encode(), headers={"Nats-Expected-Last-Sequence": "1"}
-    )
+    await heard_alone(thread, Stop(user=ADA))
     assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
+
+
+async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(thread: Thread, model: MessagesApi) -> None:
+    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
+    model.reply_to("go on", Call("Bash", {"command": "sleep 1"}), Say("done"))
+    thread.start_worker()
+    turn = await thread.say("begin")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, ToolStarted))
+    stop = Stop(user=ADA, at=now() + timedelta(seconds=60))
+    await heard_alone(thread, stop)
+    first = await thread.end_of(turn, seconds=5)
+    following = await thread.say("go on")
+    await thread.until(lambda event: isinstance(event, ToolStarted) and event.turn == following)
+    await heard_alone(thread, stop)
+    await thread.stop(at=stop.at)
+    second = await thread.end_of(following)
+    assert (first.outcome, first.pressed_at) == ("cancelled", stop.at)
+    assert (second.outcome, second.text, second.pressed_at) == ("completed", "done", None)
+
+
+async def heard_alone(thread: Thread, stop: Stop) -> None:
+    """Have `stop` heard by those who listen; the stream keeps nothing, for an expectation that does not hold."""
+    await thread.bus.client.publish(
+        f"session.{thread.key}.control", stop.encode(), headers={"Nats-Expected-Last-Sequence": "1"}
+    )
 
 
 async def test_a_stop_that_stood_in_the_log_before_the_worker_came_starts_no_agent(
