@@ -5,6 +5,7 @@ import msgspec
 from schemas.base import Message, Moment, now
 from schemas.keys import token
 from schemas.people import Person
+from schemas.stops import Stops
 
 
 class Lease(Message, frozen=True, kw_only=True):
@@ -34,7 +35,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it.
 
-    `id` is its input's. `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token
+    `pressed_at` is when the newest stop was pressed that means it. `id` is its input's. `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token
     of the lease under which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run,
     `trouble` what became of its last worker.
     """
@@ -53,6 +54,7 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     lease: int = 0
     lost: int = 0
     stopped_at: Moment | None = None
+    pressed_at: Moment | None = None
     refusal: str = ""
     retry_at: Moment | None = None
     trouble: str = ""
@@ -64,17 +66,14 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns(Message, frozen=True, kw_only=True):
-    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it.
-
-    `pressed_at` is when the newest stop was pressed that is known.
-    """
+    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it."""
 
     waiting: tuple[Waiting, ...] = ()
     open: OpenTurn | None = None
     paused: bool = False
     heard: int = 0
     closed_at: Moment | None = None
-    pressed_at: Moment | None = None
+    stops: Stops = Stops()
 
     @property
     def idle(self) -> bool:

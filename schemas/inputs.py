@@ -78,14 +78,6 @@ class Control(SessionMessage, frozen=True, kw_only=True):
         return said_at <= self.at
 
 
-def is_news(pressed_at: datetime, newest: datetime | None) -> bool:
-    """Whether a stop pressed at `pressed_at` came after the `newest` one that is known.
-
-    Any other is that one brought again, or means a turn at least as old as that one did: it has nothing left to end.
-    """
-    return newest is None or pressed_at > newest
-
-
 class Stop(Control, frozen=True, kw_only=True):
     """End the turn that is open and oldest at this message's place in the log."""
 

@@ -113,6 +113,7 @@ class Ending:
             state_complete=known.complete,
             retry_at=verdict.retry_at,
             ours=verdict.ours,
+            pressed_at=turn.pressed_at,
         )
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from schemas.base import Message, Unknown
 from schemas.buckets import OpenTurn, Turns, Waiting
 from schemas.ends import TurnEnd
-from schemas.inputs import Close, Continued, Control, Said, Stop, Withdrawn, is_news
+from schemas.inputs import Close, Control, Said, Stop, Withdrawn
 from services.scheduler.settings import SchedulerSettings
 
 
@@ -16,19 +16,20 @@ def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime,
 
     `at` is when it is heard; `attended` tells whether a worker holds the session.
     """
+    before = memory.stops
     match message:
         case Said():
             waiting = Waiting(sequence=sequence, id=message.id, user=message.user, at=message.at)
-            memory = replace(memory, waiting=(*memory.waiting, waiting), paused=False, closed_at=None)
+            memory = replace(memory, waiting=(*memory.waiting, waiting), closed_at=None)
         case Withdrawn():
             memory = _withdrawn(memory, message, sequence, at)
-        case Continued():
-            memory = replace(memory, paused=False)
         case Stop() | Close():
             memory = _stopped(memory, sequence, message, at, attended=attended)
         case TurnEnd():
             memory = _ended(memory, message)
-    return replace(memory, heard=sequence)
+    pauses = before.pauses(message)
+    paused = memory.paused if pauses is None else pauses and not memory.idle
+    return replace(memory, heard=sequence, paused=paused, stops=before.after(message))
 
 
 def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -> Turns:
@@ -40,37 +41,32 @@ def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -
 
 
 def _stopped(memory: Turns, sequence: int, control: Control, at: datetime, *, attended: bool) -> Turns:
-    if not is_news(control.at, memory.pressed_at):
+    if isinstance(control, Close) and memory.stops.is_last_word(control.at):
+        memory = replace(memory, closed_at=at)
+    if memory.stops.settles(control):
         return memory
-    memory = replace(memory, pressed_at=control.at)
     if memory.open is None and memory.waiting and not memory.paused and not attended:
         if not control.may_mean(memory.waiting[0].at):
             return memory
         # It was about to open a turn, and is what the person means; a holder lets it wait instead.
         memory = opened(memory, at, at)
     turn = memory.open
-    if turn and turn.stop is None and (turn.input_at is None or control.may_mean(turn.input_at)):
-        memory = replace(memory, open=replace(turn, stop=sequence, stopped_at=at))
-    if not _newest_word(memory, control.at):
+    if turn is None or (turn.input_at and not control.may_mean(turn.input_at)):
         return memory
-    closed_at = at if isinstance(control, Close) else memory.closed_at
-    return replace(memory, paused=bool(memory.open or memory.waiting), closed_at=closed_at)
-
-
-def _newest_word(memory: Turns, pressed_at: datetime) -> bool:
-    """Whether nobody spoke after a stop that was pressed at `pressed_at`."""
-    return all(each.at <= pressed_at for each in memory.waiting)
+    stopped = replace(
+        turn,
+        stop=turn.stop or sequence,
+        stopped_at=turn.stopped_at or at,
+        pressed_at=max(control.at, turn.pressed_at or control.at),
+    )
+    return replace(memory, open=stopped)
 
 
 def _ended(memory: Turns, end: TurnEnd) -> Turns:
     taken = {end.turn, *end.inputs}
     waiting = tuple(each for each in memory.waiting if each.sequence not in taken)
     still_open = memory.open if memory.open and memory.open.turn != end.turn else None
-    memory = replace(memory, waiting=waiting, open=still_open)
-    if end.pressed_at is None or not is_news(end.pressed_at, memory.pressed_at):
-        return memory
-    paused = memory.paused or (bool(waiting) and _newest_word(memory, end.pressed_at))
-    return replace(memory, pressed_at=end.pressed_at, paused=paused)
+    return replace(memory, waiting=waiting, open=still_open)
 
 
 def opened(

@@ -54,7 +54,7 @@ class Closing:
         if ending.outcome != "cancelled":
             self._clock.start_saving()
             return stop
-        return ending.confirmed(stop)
+        return ending.after(stop)
 
     def _stop_in(self, happening: Happening) -> Ending | None:
         match happening:
@@ -79,4 +79,4 @@ class Closing:
             commits=commits,
             state_complete=place.station.state_complete,
         )
-        place.view.apply(await place.log.end(whole), whole)
+        place.view.written(await place.log.end(whole), whole)

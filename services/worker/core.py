@@ -20,8 +20,9 @@ from schemas.events import (
     TurnStarted,
     Usage,
 )
-from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Stop, Withdrawn, is_news
+from schemas.inputs import Answered, Close, Continued, Control, Edited, Said, Withdrawn
 from schemas.people import Person, Remark
+from schemas.stops import Stops
 
 EARLIER = """\
 This stood in the Slack thread before you were called into it, oldest first. It is a record, not a request:
@@ -46,9 +47,9 @@ class SessionView:
         self._waiting: dict[int, Said] = {}
         self._ended: set[int] = set()
         self._fated: set[int] = set()
-        self._ended_at = 0
+        self._ended_at = self._told = self._written = 0
+        self._stops = Stops()
         self._stop: tuple[int, Control] | None = None
-        self._pressed_at: datetime | None = None
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
         self.answers: dict[str, dict[int, Answered]] = {}
@@ -60,47 +61,42 @@ class SessionView:
         match message:
             case Said():
                 self.people[message.user.id] = message.user
-                self._resume()
+                self.closed = False
                 if sequence not in self._fated:
                     self._waiting[sequence] = self.said[sequence] = message
             case Edited() | Withdrawn():
                 self._amend(message)
             case Continued():
-                self._resume()
-            case Stop() | Close():
-                self._stopped(sequence, message)
+                self.closed = False
+            case Close() if self._stops.is_last_word(message.at):
+                self.closed = True
             case Answered():
                 self.answers.setdefault(message.question, {})[sequence] = message
             case TurnEnd():
-                self._end(sequence, message)
+                self._end(message)
+                self._ended_at = max(sequence, self._ended_at)
             case _:
                 pass
+        self._pause(sequence, message)
+        self._told = max(sequence, self._told)
 
-    def _resume(self) -> None:
-        self.paused = self.closed = False
-        self._stop = None
+    def _pause(self, sequence: int, message: Message | Unknown) -> None:
+        pauses = self._stops.pauses(message)
+        if pauses is not None:
+            self.paused = pauses and bool(self._waiting)
+            self._stop = (sequence, message) if pauses and isinstance(message, Control) else None
+        self._stops = self._stops.after(message)
 
-    def _stopped(self, sequence: int, control: Control) -> None:
-        if self._heed(control.at):
-            self._stop = sequence, control
-            self.closed = self.closed or isinstance(control, Close)
+    def written(self, sequence: int, end: TurnEnd) -> None:
+        """We have ended a turn at `sequence`: no other begins before the log has told all that stands before that."""
+        self._end(end)
+        self._written = sequence
 
-    def _heed(self, at: datetime) -> bool:
-        """Let what waits wait on, for a stop pressed at `at`; False when it is none to be heeded."""
-        news, self._pressed_at = is_news(at, self._pressed_at), max(at, self._pressed_at or at)
-        if not news or any(said.at > at for said in self._waiting.values()):
-            return False  # it is known, or somebody spoke after it was pressed
-        self.paused = bool(self._waiting)
-        return True
-
-    def _end(self, sequence: int, end: TurnEnd) -> None:
+    def _end(self, end: TurnEnd) -> None:
         self._ended.add(end.turn)
-        self._ended_at = max(sequence, self._ended_at)
         for taken in (end.turn, *end.inputs):
             self.take(taken)
             self.said.pop(taken, None)
-        if end.pressed_at:
-            self._heed(end.pressed_at)
 
     def _amend(self, message: Edited | Withdrawn) -> None:
         for sequence, said in list(self._waiting.items()):
@@ -126,19 +122,16 @@ class SessionView:
         return turn not in self._waiting and turn not in self._fated
 
     def stops(self, sequence: int, message: Message | Unknown, opener: Waiting) -> bool:
-        """Whether `message` at `sequence` stops the turn of `opener`: by place and by time it comes after it.
+        """Whether `message` at `sequence` stops the turn of `opener`: by place it comes after it, and it `may_stop` it.
 
         No older turn may have been open at its place.
         """
-        return (
-            isinstance(message, Control)
-            and self._is_behind(sequence, opener)
-            and self.may_stop(message, opener)
-        )
+        behind = self._is_behind(sequence, opener)
+        return behind and isinstance(message, Control) and self.may_stop(message, opener)
 
     def may_stop(self, control: Control, opener: Waiting) -> bool:
-        """Whether `control`, heard ahead of its place in the log, is one to stop the turn of `opener`: by time, and as news."""
-        return control.may_mean(opener.said.at) and is_news(control.at, self._pressed_at)
+        """Whether `control`, wherever it is heard, is one to stop the turn of `opener`: pressed after it, and not settled."""
+        return control.may_mean(opener.said.at) and not self._stops.settles(control)
 
     def stopped_by(self, opener: Waiting) -> Control | None:
         """Return the stop in the log that nobody spoke after, where it means the turn of `opener`."""
@@ -156,9 +149,9 @@ class SessionView:
         return [Waiting(sequence, said) for sequence, said in sorted(self._waiting.items())]
 
     def next_turn(self) -> Waiting | None:
-        """Return the message that opens the next turn, None when there is none or people wait for Continue."""
+        """Return the message that opens the next turn, None when there is none or it waits for Continue."""
         waiting = self.waiting()
-        return waiting[0] if waiting and not self.paused else None
+        return waiting[0] if waiting and not self.paused and self._told >= self._written else None
 
 
 class Attempted(msgspec.Struct, frozen=True):

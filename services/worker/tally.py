@@ -18,7 +18,7 @@ from services.worker.core import Attempted, Waiting
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How the turn ends, decided; `handed_over` ends only this worker's part of it.
 
-    `pressed_at` is when the stop was pressed that ends it.
+    `pressed_at` is when the newest stop was pressed that became known meanwhile, whatever ends the turn.
     """
 
     outcome: Outcome = "completed"
@@ -27,23 +27,22 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     pressed_at: datetime | None = None
     handed_over: bool = False
 
-    def confirmed(self, later: "Ending") -> "Ending":
-        """Return this ending after `later`: the log tells who pressed what was heard to be pressed."""
-        if not (self.pressed_at and later.pressed_at):
-            return self
+    def after(self, later: "Ending") -> "Ending":
+        """Return this ending where `later` came too late to be the turn's; who pressed a stop, the log tells later."""
+        presses = [each.pressed_at for each in (self, later) if each.pressed_at]
+        who = later.stop_reason if self.reason == later.reason == STOPPED else ""
         return msgspec.structs.replace(
-            self,
-            stop_reason=self.stop_reason or later.stop_reason,
-            pressed_at=max(self.pressed_at, later.pressed_at),
+            self, stop_reason=self.stop_reason or who, pressed_at=max(presses, default=None)
         )
 
 
+STOPPED = "stopped"
 WITHDRAWN = Ending(outcome="cancelled", reason="the message was deleted")
 
 
 def stopped(control: Control, by: str = "") -> Ending:
     """Return the ending of a turn that `control` stops; the log alone tells `by` whom."""
-    return Ending(outcome="cancelled", reason="stopped", stop_reason=by, pressed_at=control.at)
+    return Ending(outcome="cancelled", reason=STOPPED, stop_reason=by, pressed_at=control.at)
 
 
 def timed_out(seconds: float) -> Ending:

@@ -233,7 +233,7 @@ class Turn:
     async def _wind_up(self, ending: Ending) -> bool:
         """Interrupt the agent for `ending`; True when there is nothing to wait for."""
         if self._ending:
-            self._ending = self._ending.confirmed(ending)
+            self._ending = self._ending.after(ending)
             return self._settled()
         self._ending = ending
         self._clock.start_patience()

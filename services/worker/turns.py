@@ -140,4 +140,4 @@ class Turns:
             reason=admission.reason,
             retry_at=admission.retry_at,
         )
-        self._view.apply(await self._place.log.end(end), end)
+        self._view.written(await self._place.log.end(end), end)

@@ -92,16 +92,21 @@ def _paused(log: list[Entry]) -> set[int]:
     """Return the inputs that wait for Continue: a stop came after them, and nothing that resumes."""
     waiting: set[int] = set()
     paused: set[int] = set()
+    stops: set[str] = set()
+    spoken: list[datetime] = []
     for entry in log:
         if entry.kind in ("said", "continued"):
             paused = set()
+            spoken.append(datetime.fromisoformat(entry.body["at"]))
         if entry.kind == "said":
             waiting.add(entry.sequence)
         elif entry.leaf == "control":
+            stops.add(entry.body["at"])
             paused = set(waiting)
         elif entry.leaf.startswith("end."):
             waiting -= set(entry.body["inputs"])
-            if entry.body.get("pressed_at"):  # by a stop that the log may never get
+            heard = entry.body.get("pressed_at")  # the log may never get it
+            if heard and heard not in stops and datetime.fromisoformat(heard) >= max(spoken):
                 paused = set(waiting)
     return paused & waiting
 

@@ -18,7 +18,7 @@ ADA = {"id": "U1"}
 def entry(sequence, leaf, kind, writer="", /, **body) -> Entry:
     id_ = f"{writer}{sequence:010}"
     at = BEGAN + timedelta(seconds=sequence)
-    return Entry(sequence, SESSION, leaf, id_, at, {"kind": kind, **body})
+    return Entry(sequence, SESSION, leaf, id_, at, {"kind": kind, "at": at.isoformat(), **body})
 
 
 def end(sequence, turn, inputs, writer=FIRST, outcome="completed", **more) -> Entry:
@@ -237,6 +237,15 @@ def test_each_mistake_is_found(mistake, promise):
     evidence = deepcopy(history())
     mistake(evidence)
     assert promise in found(evidence)
+
+
+@pytest.mark.parametrize(("pressed", "may_wait"), [(10, False), (13, True)])
+def test_what_was_said_after_a_stop_was_pressed_does_not_wait_for_continue(pressed, may_wait):
+    evidence = deepcopy(history())
+    evidence.log[11] = entry(12, "in.5-0", "said", id="5-0", user=ADA)
+    evidence.log[13].body["pressed_at"] = (BEGAN + timedelta(seconds=pressed)).isoformat()
+    del evidence.log[14:]
+    assert ("every input has one fate" not in found(evidence)) is may_wait
 
 
 def test_a_refusal_that_is_written_late_is_judged_by_the_window_that_was_full():

@@ -130,6 +130,28 @@ def test_a_stop_that_a_worker_obeyed_before_it_was_logged_ends_no_second_turn() 
     assert again.open.stop == 6, "another press does"
 
 
+def test_a_stop_that_met_nothing_keeps_no_other_from_what_it_means() -> None:
+    first, second = Stop(user=OTHER, at=AT + 3 * SECOND), Stop(user=WHO, at=AT + 2 * SECOND)
+    memory = fold(after(first), 2, replace(said(2), at=AT + SECOND), AT, attended=False)
+    stopped = fold(opened(memory, AT, AT), 3, second, AT, attended=True)
+    assert stopped.open
+    assert (stopped.open.stop, stopped.open.pressed_at) == (3, second.at)
+
+
+def test_the_end_of_a_turn_settles_the_newest_stop_that_meant_it() -> None:
+    first, second = Stop(user=WHO, at=now() + SECOND), Stop(user=OTHER, at=now() + 2 * SECOND)
+    memory = fold(after(said(1), first), 3, second, AT, attended=True)
+    assert memory.open
+    assert (memory.open.stop, memory.open.pressed_at) == (2, second.at)
+
+
+def test_a_close_that_was_obeyed_before_it_was_logged_still_closes() -> None:
+    close = Close(user=WHO)
+    obeyed = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=WHO, pressed_at=close.at)
+    assert after(replace(said(1), at=AT), obeyed, close).closed_at == AT
+    assert after(obeyed, replace(said(1), at=close.at + SECOND), close).closed_at is None
+
+
 def test_who_presses_continue_before_the_stopped_turn_has_ended_waits_no_longer() -> None:
     waits = after(said(1), said(2))
     stop = Stop(user=WHO)

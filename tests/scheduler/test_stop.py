@@ -119,9 +119,9 @@ async def test_without_a_worker_the_scheduler_ends_the_turn(bus, scheduler) -> N
     await until_claimed(busy)
     turn = await waiting.say("finish")
     before = time.monotonic()
-    await waiting.stop()
+    await waiting.stop(at=(pressed := now()))
     end = await waiting.ended(turn)
-    assert (end.outcome, end.inputs) == ("cancelled", (turn,))
+    assert (end.outcome, end.inputs, end.pressed_at) == ("cancelled", (turn,), pressed)
     assert (end.duration_ms, end.state_complete) == (0, True)
     assert time.monotonic() - before < 5
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,11 +101,52 @@ def test_a_stop_that_an_earlier_one_overtook_has_nothing_left_to_end() -> None:
         Stop(user=ADA, at=now() + timedelta(seconds=1)),
         Stop(user=ADA, at=now() + timedelta(seconds=2)),
     )
-    seen = view(said("a"), said("b"), later, end(1), Continued(id="go", user=ADA))
+    seen = view(said("a"), said("b"), later, stopped(1, later), Continued(id="go", user=ADA))
     opener = seen.next_turn()
     assert opener is not None
     assert not seen.stops(6, earlier, opener)
     assert not seen.may_stop(earlier, opener)
+
+
+def test_a_stop_that_met_nothing_keeps_no_other_from_what_it_means() -> None:
+    at = now()
+    late = msgspec.structs.replace(said("a"), at=at - timedelta(seconds=2))
+    first, second = Stop(user=GRACE, at=at), Stop(user=ADA, at=at - timedelta(seconds=1))
+    seen = view(first, late)
+    opener = seen.next_turn()
+    assert opener is not None
+    assert seen.stops(3, second, opener), "pressed before the other one, and stored after what it means"
+
+
+def test_a_stop_that_was_pressed_before_continue_ends_nothing_after_it() -> None:
+    at = now()
+    asked = msgspec.structs.replace(said("b"), at=at - timedelta(seconds=2))
+    seen = view(said("a"), asked, end(1), Continued(id="go", user=ADA, at=at))
+    opener = Waiting(2, asked)
+    assert not seen.stops(5, Stop(user=ADA, at=at - timedelta(seconds=1)), opener)
+    seen.apply(5, Stop(user=ADA, at=at - timedelta(seconds=1)))
+    assert seen.next_turn() == opener
+
+
+def test_no_turn_begins_before_the_log_has_told_what_stands_before_the_end_of_the_last() -> None:
+    first, second, third = said("a"), said("b"), said("c")
+    stop = Stop(user=ADA)
+    seen = view(first, second)
+    seen.written(5, stopped(1, stop))
+    assert seen.next_turn() is None
+    seen.apply(3, third)
+    assert seen.next_turn() is None
+    seen.apply(5, stopped(1, stop))
+    assert seen.next_turn() is None, "all of it was said before the stop was pressed"
+    seen.apply(6, Continued(id="go", user=ADA))
+    assert seen.next_turn() == Waiting(2, second)
+
+
+def test_a_close_that_was_obeyed_before_it_was_logged_still_closes() -> None:
+    asked, close = said("a"), Close(user=ADA)
+    obeyed = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=ADA, pressed_at=close.at)
+    assert view(asked, obeyed, close).closed
+    assert not view(said("a"), obeyed, said("b"), close).closed, "somebody spoke after it was pressed"
 
 
 def test_who_presses_continue_before_the_stopped_turn_has_ended_waits_no_longer() -> None:

@@ -194,7 +194,10 @@ async def test_a_stop_that_the_log_refused_still_ends_the_turn(thread: Thread, m
     assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
 
 
-async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(thread: Thread, model: MessagesApi) -> None:
+@pytest.mark.parametrize("another", [False, True], ids=["this worker", "the next worker"])
+async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(
+    thread: Thread, model: MessagesApi, another: bool
+) -> None:
     model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
     model.reply_to("go on", Call("Bash", {"command": "sleep 1"}), Say("done"))
     thread.start_worker()
@@ -204,7 +207,13 @@ async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(thread: Thread,
     stop = Stop(user=ADA, at=now() + timedelta(seconds=60))
     await heard_alone(thread, stop)
     first = await thread.end_of(turn, seconds=5)
+    if another and thread.session and thread.worker:
+        thread.session.drain()
+        await thread.worker
     following = await thread.say("go on")
+    if another:
+        thread.start_worker("w-2")
+        await thread.assign(following)
     await thread.until(lambda event: isinstance(event, ToolStarted) and event.turn == following)
     await heard_alone(thread, stop)
     await thread.stop(at=stop.at)

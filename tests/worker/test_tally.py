@@ -6,7 +6,7 @@ from schemas.base import now
 from schemas.inputs import Said, Stop
 from schemas.people import Person
 from services.worker.core import Attempted, Waiting
-from services.worker.tally import Ending, Tally, stopped
+from services.worker.tally import Ending, Tally, stopped, timed_out
 
 OPENER = Waiting(sequence=1, said=Said(id="m", user=Person(id="U1"), text="go"))
 
@@ -25,11 +25,15 @@ def test_a_clock_that_is_ahead_elsewhere_takes_nothing_away() -> None:
 
 def test_the_log_tells_who_pressed_what_was_heard_and_the_newest_press_counts() -> None:
     at = now()
-    earlier, later = (
-        Stop(user=Person(id="U1"), at=at - timedelta(seconds=1)),
-        Stop(user=Person(id="U1"), at=at),
-    )
+    earlier = Stop(user=Person(id="U1"), at=at - timedelta(seconds=1))
+    later = Stop(user=Person(id="U1"), at=at)
     for heard, logged in ((earlier, later), (later, earlier)):
-        told = stopped(heard).confirmed(stopped(logged, by="U1"))
+        told = stopped(heard).after(stopped(logged, by="U1"))
         assert (told.stop_reason, told.pressed_at) == ("U1", at)
-    assert Ending().confirmed(stopped(later, by="U1")) == Ending()
+
+
+def test_a_stop_that_comes_while_the_turn_ends_otherwise_is_settled_by_its_end() -> None:
+    stop = Stop(user=Person(id="U1"))
+    told = timed_out(60).after(stopped(stop, by="U1"))
+    assert (told.outcome, told.stop_reason, told.pressed_at) == ("timed_out", "", stop.at)
+    assert timed_out(60).after(timed_out(60)).pressed_at is None

@@ -141,6 +141,10 @@ async def test_a_stream_that_the_next_writer_is_just_beginning_is_not_taken_for_
             ),
             "the dead one's stream has ended, and the next one's has not",
         )
+        await session.end("Half of it.")
+        await session.final()
+    ended = [call["args"]["ts"] for call in await slack.calls("chat.stopStream")]
+    assert len(ended) == len(set(ended)), "the next one's stream ends once, by its own writer"
 
 
 async def test_what_ended_while_nobody_wrote_is_shown(bus: Bus, other_bus: Bus, slack: Slack) -> None:

@@ -1,10 +1,11 @@
 """Everything else that a thread shows: cards, questions, notices, files, stops, refusals, long answers."""
 
 import msgspec
+import pytest
 
 from schemas import events
 from schemas.base import now
-from schemas.inputs import Continued, Withdrawn
+from schemas.inputs import Continued, Stop, Withdrawn
 from schemas.keys import ts_token
 from schemas.live import ResourceSample, Status
 from schemas.people import File, Person
@@ -228,6 +229,7 @@ async def test_after_a_stop_the_thread_says_what_was_done_and_offers_to_go_on(
     await session.text("I began.")
     later, _ = await session.reply("and then this")
     await session.until(lambda t: signs(t, later) == {"eyes"})
+    await session.put(Stop(user=ADA))
     await session.end(outcome="cancelled")
 
     final = await session.final()
@@ -239,6 +241,26 @@ async def test_after_a_stop_the_thread_says_what_was_done_and_offers_to_go_on(
     await session.until(lambda t: signs(t) == {"octagonal_sign"} and t["session_status"] == "active")
     await session.put(Continued(id="a-1", user=ADA))
     await session.until(lambda t: t["session_status"] == "processing")
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "timed_out", "completed"])
+async def test_who_stopped_is_offered_to_go_on_however_the_turn_ended_and_whether_the_log_has_the_stop(
+    bus: Bus, slack: Slack, writer: Writer, outcome: str
+) -> None:
+    session = await started(bus, slack)
+    await session.reply("and then this")
+    await session.end("so far", outcome=outcome, pressed_at=now())
+    assert buttons.CONTINUE in pressable(await session.final())
+
+
+async def test_what_was_said_after_a_stop_waits_for_nobody(bus: Bus, slack: Slack, writer: Writer) -> None:
+    session = await started(bus, slack)
+    pressed = now()
+    await session.reply("rather this")
+    await session.end(outcome="cancelled", pressed_at=pressed)
+    final = await session.final()
+    assert buttons.CONTINUE not in pressable(final)
+    assert "waits" not in words(final)
 
 
 async def test_a_message_taken_by_the_running_turn_shares_its_signs(

@@ -53,7 +53,7 @@ def footer(key: SessionKey, finish: Finish) -> list[Json]:
             ":warning: Not everything of this turn could be saved; the next one may know less of it."
         )
     shown = [blocks.context(line, *notes)]
-    if end.outcome == "cancelled" and finish.queued:
+    if finish.queued:
         waiting = _count(finish.queued, "message") + (" waits." if finish.queued == 1 else " wait.")
         shown += [
             blocks.context(waiting),

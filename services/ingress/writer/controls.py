@@ -24,6 +24,7 @@ class Controls:
     def inherit(self, places: list[str]) -> None:
         """These stand there already; beside those that we know, there are no others."""
         self._places, self.doubtful = list(dict.fromkeys([*self._places, *places])), False
+        self._settling.poke()
 
     def want(self, turn: int, settled: Callable[[], None] | None = None) -> None:
         """Stand there for `turn`, or with 0 not at all."""

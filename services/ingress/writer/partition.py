@@ -11,7 +11,7 @@ from schemas.base import MalformedMessage, Message, Unknown
 from schemas.bus import SESSIONS
 from schemas.ends import ENDS
 from schemas.events import EVENTS, Event
-from schemas.inputs import INPUTS, Said
+from schemas.inputs import CONTROLS, INPUTS, Said
 from schemas.keys import SessionKey
 from services.ingress.writer.holds import Holds
 from services.ingress.writer.kit import Kit
@@ -24,7 +24,7 @@ from services.runtime.follow import read
 log = structlog.get_logger(__name__)
 
 PARTITIONS = 16
-SHOWN = {"in": INPUTS, "out": EVENTS, "end": ENDS}
+SHOWN = {"in": INPUTS, "control": CONTROLS, "out": EVENTS, "end": ENDS}
 MOST_LIVE_WAITING = 1_000
 # With so much unfinished (Slack is away), what follows waits in the log.
 MOST_HELD = 5_000
@@ -142,7 +142,7 @@ class Partition:
             what(thread)
 
     async def _remember(self, thread: Thread, known: int) -> None:
-        filters = [f"session.{thread.key}.{leaf}" for leaf in ("in.*", "out", "end.*")]
+        filters = [f"session.{thread.key}.{leaf}" for leaf in ("in.*", "control", "out", "end.*")]
         for delivery in await read(self._bus, SESSIONS.name, filters):
             message = _decode(delivery.subject.split(".")[4], delivery.data)
             if delivery.sequence <= known:

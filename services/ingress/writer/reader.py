@@ -8,7 +8,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from schemas.base import MalformedMessage
-from schemas.bus import END, IN, OUT, SESSIONS
+from schemas.bus import CONTROL, END, IN, OUT, SESSIONS
 from schemas.keys import InvalidKey, SessionKey
 from schemas.live import LIVES, ResourceSample
 from services.ingress.writer.metrics import give_up
@@ -57,7 +57,7 @@ class Reader:
         if not served:
             await asyncio.Event().wait()
         after = min(partition.taken for partition in served.values())
-        follow = Follow(self._bus, SESSIONS.name, [IN, OUT, END], after=after)
+        follow = Follow(self._bus, SESSIONS.name, [IN, CONTROL, OUT, END], after=after)
         async with contextlib.aclosing(follow.deliveries()) as deliveries:
             async for delivery in deliveries:
                 if delivery is None:

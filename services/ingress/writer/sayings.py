@@ -78,9 +78,10 @@ class Sayings:
 
     async def _work_off(self) -> None:
         while self._waiting:
-            saying = self._waiting.popleft()
+            saying = self._waiting[0]
             await self._say(saying.sequence, saying.act, saying.live)
             saying.done()
+            self._waiting.popleft()
         self._working = False
 
     async def streams(self) -> set[str]:
@@ -147,7 +148,7 @@ class Sayings:
         repeated = await live.repeated(whole) if live else []
         lost = self._controls.doubtful or (live is not None and live.lost)
         if lost:
-            await self._find_lost(finish.turn, whole)
+            await self._find_lost(finish.turn, live, whole)
         if lost or (live and live.unsure):
             repeated += (await self._once.look()).repeated()
         for ts in dict.fromkeys(repeated):
@@ -168,20 +169,20 @@ class Sayings:
         ledger = await self._once.look()
         return next((each.text for each in ledger.streams if each.ts == ts), "")
 
-    async def _find_lost(self, turn: int, whole: str) -> None:
-        """End the streams, and take away the controls, that Slack began without telling us where.
+    async def _find_lost(self, turn: int, live: Live | None, whole: str) -> None:
+        """End the streams, and know of the controls, that Slack began without telling us where.
 
-        `whole` is what the final message of `turn` says.
+        `live` showed `turn`, whose final message says `whole`.
         """
         ledger = await self._once.look()
         known = await self.streams()
-        # Which of two turns lost a stream, its text tells; what is left is ended with the later turn.
-        doubtful = any(live.lost for live in self._unended())
-        for stream in ledger.streams:
-            if stream.ts not in known and not (doubtful and not carries(whole, stream.text)):
-                await self._once.stop_stream(stream.ts, turn)
+        lost = [stream for stream in ledger.streams if stream.ts not in known]
+        if any(other.lost for other in self._unended() - {live}):
+            # A turn loses one stream at most, and the older turn the older one; the rest is ended with the later turn.
+            lost = [stream for stream in lost[:1] if live and live.lost and carries(whole, stream.text)]
+        for stream in lost:
+            await self._once.stop_stream(stream.ts, turn)
         self._controls.inherit(ledger.places("controls"))
-        self._controls.want(0)
 
     async def _file(self, name: str) -> bytes | None:
         if not name.startswith(f"{self._key}/"):  # a worker names it, and may show nothing of other sessions

@@ -7,9 +7,10 @@ import msgspec
 from schemas import events, live
 from schemas.base import Message, Unknown
 from schemas.ends import TurnEnd
-from schemas.inputs import Continued, Said, Withdrawn
+from schemas.inputs import Said, Withdrawn
 from schemas.keys import SessionKey
 from schemas.people import Person
+from schemas.stops import Stops
 from services.ingress.slack_api import SessionStatus
 from services.ingress.writer.acts import (
     LAST_SIGNS,
@@ -47,7 +48,8 @@ class View:
         self.turn: Turn | None = None
         self.waiting: dict[int, Waiting] = {}
         self.questions: dict[str, tuple[int, events.QuestionAsked]] = {}
-        self.paused = False
+        self._stops = Stops()
+        self._paused = False
         self._newest = ""
         self._known = False
         self._ended = 0
@@ -57,6 +59,11 @@ class View:
     def idle(self) -> bool:
         """Whether nothing is open and nothing waits."""
         return self.turn is None and not self.waiting and not self.questions
+
+    @property
+    def paused(self) -> bool:
+        """Whether messages wait for Continue, or for the next one."""
+        return self._paused and bool(self.waiting)
 
     @property
     def session_status(self) -> SessionStatus | None:
@@ -91,11 +98,17 @@ class View:
 
     def fold(self, sequence: int, message: Message | Unknown) -> list[Act]:
         """Take the stored message at `sequence`."""
+        self._pause(message)
         if handler := _HANDLERS.get(type(message)):
             return list(handler(self, sequence, message))
         if isinstance(message, events.Event) and (turn := self._open(message)):
             return turn.fold(message)
         return []
+
+    def _pause(self, message: Message | Unknown) -> None:
+        pauses = self._stops.pauses(message)
+        self._paused = self._paused if pauses is None else pauses
+        self._stops = self._stops.after(message)
 
     def hear(self, message: Message | Unknown) -> list[Act]:
         """Take a live message; what comes from an older lease or a turn that ended is dropped."""
@@ -117,15 +130,11 @@ class View:
     def _said(self, sequence: int, said: Said) -> list[Act]:
         ts = message_ts(said.id)
         self.waiting[sequence] = Waiting(said.id, ts, said.user)
-        self._known, self.paused, self._newest = True, False, ts or self._newest
+        self._known, self._newest = True, ts or self._newest
         return [React(ts=ts, name=SEEN)] if ts else []
 
     def _withdrawn(self, _: int, withdrawn: Withdrawn) -> list[Act]:
         self.waiting = {place: one for place, one in self.waiting.items() if one.id != withdrawn.of}
-        return []
-
-    def _continued(self, _: int, __: Continued) -> list[Act]:
-        self.paused = False
         return []
 
     # --- a turn's life ----------------------------------------------------------------------------------------------
@@ -161,7 +170,6 @@ class View:
         signed = [*turn.inputs.values(), *(one.ts for one in taken if one.ts)]
         lapsed, self.questions = list(self.questions.values()), {}
         self.turn, self._ended, self._busy, self._known = None, end.turn, "", True
-        self.paused = end.outcome == "cancelled" and bool(self.waiting)
         refused = end.outcome == "rejected"
         return [
             *(
@@ -170,7 +178,9 @@ class View:
             ),
             *(React(turn=end.turn, ts=ts, name=LAST_SIGNS[end.outcome]) for ts in signed),
             *turn.cut_short(),
-            Refuse(turn=end.turn, end=end) if refused else turn.finish(end, len(self.waiting)),
+            Refuse(turn=end.turn, end=end)
+            if refused
+            else turn.finish(end, len(self.waiting) if self.paused else 0),
         ]
 
     # --- what people must see ---------------------------------------------------------------------------------------
@@ -211,7 +221,6 @@ class View:
 _HANDLERS: dict[type, Any] = {
     Said: View._said,  # noqa: SLF001 (its own table)
     Withdrawn: View._withdrawn,  # noqa: SLF001 (its own table)
-    Continued: View._continued,  # noqa: SLF001 (its own table)
     TurnEnd: View._turn_ended,  # noqa: SLF001 (its own table)
     events.Claimed: View._claimed,  # noqa: SLF001 (its own table)
     events.TurnStarted: View._turn_started,  # noqa: SLF001 (its own table)
