@@ -35,9 +35,9 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     """The turn that is open: admitted, and not ended. `stop` is the sequence of the stop that ends it.
 
-    `pressed_at` is when the newest stop was pressed that means it. `id` is its input's. `start` counts its starts, the last of which may take until `starting_until`. `lease` is the token
-    of the lease under which it runs, `lost` that of the last one that went. `refusal` tells people why it may not run,
-    `trouble` what became of its last worker.
+    `pressed_at` is when the newest stop was pressed that means it. `id` is its input's. `start` counts its starts, the last
+    of which may take until `starting_until`. `lease` is the token of the lease under which it runs, `lost` that of the last
+    one that went. `refusal` tells people why it may not run, `trouble` what became of its last worker.
     """
 
     turn: int

@@ -14,7 +14,7 @@ class TurnEnd(SessionMessage, frozen=True, kw_only=True):
     """How a turn ended: written once, with everything that a reader needs to know of it.
 
     `inputs` are the sequences of all inputs that the turn took, its opener first. `text` is the full final text.
-    `pressed_at` is when the newest stop was pressed that became known while the turn was open: the log may tell of it later.
+    `pressed_at` is when the newest stop was pressed that was known to mean it: the log may tell of that stop later.
     `retry_at` is when a refused person may try again. `ours` tells that the failure is the platform's: it costs no quota.
     `repo` is the address without secrets, or `own` for the session's beginner's own repository.
     """

@@ -10,11 +10,11 @@ from schemas.inputs import Continued, Control, Said
 
 
 class Stops(msgspec.Struct, frozen=True, kw_only=True):
-    """When the newest stop was pressed that is settled, and when people last spoke, in words or by Continue.
+    """Until when all stops that were pressed are settled, and when people last spoke, in words or by Continue.
 
-    Both are times of the source. A stop is settled by the end of the turn that was open when it became known, and by a
-    Continue that was pressed after it. A settled one that is stored late, or brought again, has nothing left to end; nor
-    has any that was pressed before it: it meant that turn, or an older one.
+    Both are times of the source. A stop is settled by the end of the turn that it was known to mean, and by a Continue that
+    was pressed after it. One that is settled has nothing left to end, stored late or brought again; nor has any that was
+    pressed before it: it meant that turn, or an older one.
     """
 
     settled_at: Moment | None = None
@@ -24,12 +24,16 @@ class Stops(msgspec.Struct, frozen=True, kw_only=True):
         """Return what is known after `message`, the next one in the log."""
         match message:
             case Said():
-                return self._with(spoken_at=message.at)
+                return self.spoken(message.at)
             case Continued():
                 return self._with(spoken_at=message.at, settled_at=message.at)
             case TurnEnd(pressed_at=datetime() as at):
                 return self._with(settled_at=at)
         return self
+
+    def spoken(self, at: datetime) -> "Stops":
+        """Return what is known once people spoke at `at`."""
+        return self._with(spoken_at=at)
 
     def _with(self, **times: datetime) -> "Stops":
         newest = {name: max(at, getattr(self, name) or at) for name, at in times.items()}
@@ -40,14 +44,14 @@ class Stops(msgspec.Struct, frozen=True, kw_only=True):
         match message:
             case Said() | Continued():
                 return False
-            case Control() if not self.settles(message):
+            case Control() if not self.is_settled(message):
                 return True if self.is_last_word(message.at) else None
             case TurnEnd(pressed_at=datetime() as at):
                 # The log may not have told of the stop.
                 return True if self.is_last_word(at) else None
         return None
 
-    def settles(self, control: Control) -> bool:
+    def is_settled(self, control: Control) -> bool:
         """Whether `control` has nothing left to end."""
         return self.settled_at is not None and control.at <= self.settled_at
 

@@ -16,7 +16,10 @@ def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime,
 
     `at` is when it is heard; `attended` tells whether a worker holds the session.
     """
-    before = memory.stops
+    stops = memory.stops
+    for each in memory.waiting:  # a replica of an older version keeps no `stops`
+        stops = stops.spoken(each.at)
+    memory = replace(memory, stops=stops)
     match message:
         case Said():
             waiting = Waiting(sequence=sequence, id=message.id, user=message.user, at=message.at)
@@ -27,9 +30,9 @@ def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime,
             memory = _stopped(memory, sequence, message, at, attended=attended)
         case TurnEnd():
             memory = _ended(memory, message)
-    pauses = before.pauses(message)
+    pauses = stops.pauses(message)
     paused = memory.paused if pauses is None else pauses and not memory.idle
-    return replace(memory, heard=sequence, paused=paused, stops=before.after(message))
+    return replace(memory, heard=sequence, paused=paused, stops=stops.after(message))
 
 
 def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -> Turns:
@@ -43,7 +46,7 @@ def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -
 def _stopped(memory: Turns, sequence: int, control: Control, at: datetime, *, attended: bool) -> Turns:
     if isinstance(control, Close) and memory.stops.is_last_word(control.at):
         memory = replace(memory, closed_at=at)
-    if memory.stops.settles(control):
+    if memory.stops.is_settled(control):
         return memory
     if memory.open is None and memory.waiting and not memory.paused and not attended:
         if not control.may_mean(memory.waiting[0].at):

@@ -51,10 +51,10 @@ class Closing:
         stop = self._stop_in(happening)
         if stop is None or ending.handed_over:
             return ending
-        if ending.outcome != "cancelled":
-            self._clock.start_saving()
-            return stop
-        return ending.after(stop)
+        if ending.outcome == "cancelled" or ending.pressed_at:
+            return ending.after(stop)
+        self._clock.start_saving()
+        return stop
 
     def _stop_in(self, happening: Happening) -> Ending | None:
         match happening:

@@ -49,7 +49,8 @@ class SessionView:
         self._fated: set[int] = set()
         self._ended_at = self._told = self._written = 0
         self._stops = Stops()
-        self._stop: tuple[int, Control] | None = None
+        # The stops in the log since the last turn's end.
+        self._pressed: list[tuple[int, Control]] = []
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
         self.answers: dict[str, dict[int, Answered]] = {}
@@ -58,6 +59,18 @@ class SessionView:
 
     def apply(self, sequence: int, message: Message | Unknown) -> None:
         """Take in the message at `sequence`; a repeated one changes nothing."""
+        if sequence <= self._told:
+            return
+        self._told = sequence
+        self._take_in(sequence, message)
+        if isinstance(message, Control) and not self._stops.is_settled(message):
+            self._pressed.append((sequence, message))
+        pauses = self._stops.pauses(message)
+        if pauses is not None:
+            self.paused = pauses and bool(self._waiting)
+        self._stops = self._stops.after(message)
+
+    def _take_in(self, sequence: int, message: Message | Unknown) -> None:
         match message:
             case Said():
                 self.people[message.user.id] = message.user
@@ -74,18 +87,10 @@ class SessionView:
                 self.answers.setdefault(message.question, {})[sequence] = message
             case TurnEnd():
                 self._end(message)
-                self._ended_at = max(sequence, self._ended_at)
+                self._ended_at = sequence
+                self._pressed.clear()
             case _:
                 pass
-        self._pause(sequence, message)
-        self._told = max(sequence, self._told)
-
-    def _pause(self, sequence: int, message: Message | Unknown) -> None:
-        pauses = self._stops.pauses(message)
-        if pauses is not None:
-            self.paused = pauses and bool(self._waiting)
-            self._stop = (sequence, message) if pauses and isinstance(message, Control) else None
-        self._stops = self._stops.after(message)
 
     def written(self, sequence: int, end: TurnEnd) -> None:
         """We have ended a turn at `sequence`: no other begins before the log has told all that stands before that."""
@@ -131,15 +136,16 @@ class SessionView:
 
     def may_stop(self, control: Control, opener: Waiting) -> bool:
         """Whether `control`, wherever it is heard, is one to stop the turn of `opener`: pressed after it, and not settled."""
-        return control.may_mean(opener.said.at) and not self._stops.settles(control)
+        return control.may_mean(opener.said.at) and not self._stops.is_settled(control)
 
     def stopped_by(self, opener: Waiting) -> Control | None:
-        """Return the stop in the log that nobody spoke after, where it means the turn of `opener`."""
-        if self._stop is None:
-            return None
-        sequence, control = self._stop
-        means = self._is_behind(sequence, opener) and control.may_mean(opener.said.at)
-        return control if means else None
+        """Return the stop in the log that was pressed last of those that mean the turn of `opener`."""
+        meant = [
+            control
+            for sequence, control in self._pressed
+            if self._is_behind(sequence, opener) and control.may_mean(opener.said.at)
+        ]
+        return max(meant, key=lambda control: control.at, default=None)
 
     def _is_behind(self, sequence: int, opener: Waiting) -> bool:
         return sequence > max(opener.sequence, self._ended_at)

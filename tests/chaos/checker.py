@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -89,25 +89,24 @@ def one_fate(evidence: Evidence) -> Found:
 
 
 def _paused(log: list[Entry]) -> set[int]:
-    """Return the inputs that wait for Continue: a stop came after them, and nothing that resumes."""
+    """Return the inputs that wait for Continue: a stop was pressed after them, and nobody has spoken since."""
     waiting: set[int] = set()
     paused: set[int] = set()
-    stops: set[str] = set()
-    spoken: list[datetime] = []
+    settled = spoken = datetime.min.replace(tzinfo=UTC)
     for entry in log:
+        at = datetime.fromisoformat(entry.body.get("at") or entry.time.isoformat())
         if entry.kind in ("said", "continued"):
-            paused = set()
-            spoken.append(datetime.fromisoformat(entry.body["at"]))
+            paused, spoken = set(), max(spoken, at)
+            settled = max(settled, at) if entry.kind == "continued" else settled
         if entry.kind == "said":
             waiting.add(entry.sequence)
-        elif entry.leaf == "control":
-            stops.add(entry.body["at"])
+        elif entry.leaf == "control" and at > settled and at >= spoken:
             paused = set(waiting)
         elif entry.leaf.startswith("end."):
             waiting -= set(entry.body["inputs"])
-            heard = entry.body.get("pressed_at")  # the log may never get it
-            if heard and heard not in stops and datetime.fromisoformat(heard) >= max(spoken):
-                paused = set(waiting)
+            if entry.body.get("pressed_at"):  # the log may never get that stop
+                settled = max(settled, pressed := datetime.fromisoformat(entry.body["pressed_at"]))
+                paused = set(waiting) if pressed >= spoken else paused
     return paused & waiting
 
 

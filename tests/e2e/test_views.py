@@ -1,4 +1,4 @@
-"""The worker, the scheduler and the thread read one log, and are of one mind on whether what waits in it waits for people."""
+"""The worker, the scheduler and the thread read one log: they are of one mind on whom a stop means, and on what waits."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from schemas.keys import SessionKey
 from schemas.people import Person
 from services.ingress.writer.view import View
 from services.scheduler.memory import fold, opened
-from services.worker.core import SessionView
+from services.worker.core import SessionView, Waiting
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Person(id="U1")
@@ -37,6 +37,7 @@ class Session:
         self.thread = View(SessionKey("T1", "C1", "1-1"))
         self.at = BEGAN
         self.log: list[Message] = []
+        self.stops: list[Stop] = []
         self.pressed: datetime | None = None
 
     def happens(self, happens: Happens) -> None:
@@ -48,13 +49,31 @@ class Session:
             case "go on":
                 self.put(Continued(id=str(number), user=ADA, at=self.at))
             case "stop":
-                self.pressed = self.at
-                if not happens.heard:
-                    self.put(Stop(user=ADA, at=self.at))
+                self.stops.append(Stop(user=ADA, at=self.at))
+                self.stop(self.stops[-1], heard=happens.heard)
+            case "stop again" if self.stops:
+                self.stop(self.stops[happens.seconds % len(self.stops)], heard=happens.heard)
             case "begin" if self.memory.open is None and self.memory.waiting:
                 self.begin()
             case "end" if self.memory.open:
                 self.end(self.memory.open.turn)
+
+    def stop(self, stop: Stop, *, heard: bool) -> None:
+        turn = self.memory.open
+        opener = Waiting(turn.turn, self.said(turn.turn)) if turn else None
+        if opener and self.worker.may_stop(stop, opener):
+            self.pressed = max(stop.at, self.pressed or stop.at)
+        if heard:
+            return
+        strikes = opener is not None and self.worker.stops(len(self.log) + 1, stop, opener)
+        self.put(stop)
+        if turn and turn.stop is None and self.memory.open:
+            assert (self.memory.open.stop is not None) is strikes
+
+    def said(self, sequence: int) -> Said:
+        message = self.log[sequence - 1]
+        assert isinstance(message, Said)
+        return message
 
     def begin(self) -> None:
         self.memory = opened(self.memory, self.at, self.at)
@@ -81,7 +100,7 @@ class Session:
 
 THINGS = st.builds(
     Happens,
-    what=st.sampled_from(["say", "say", "go on", "stop", "begin", "end"]),
+    what=st.sampled_from(["say", "say", "go on", "stop", "stop again", "begin", "end"]),
     seconds=st.integers(-3, 5),
     heard=st.booleans(),
 )

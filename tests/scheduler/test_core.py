@@ -12,6 +12,7 @@ from schemas.ends import TurnEnd
 from schemas.events import Claimed, CommitPushed, Event, HandedOver, InputTaken, TextBlock, TurnStarted
 from schemas.inputs import Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.people import Person
+from schemas.stops import Stops
 from schemas.work import Assignment
 from services.scheduler import memory as transitions
 from services.scheduler.core import (
@@ -136,6 +137,15 @@ def test_a_stop_that_met_nothing_keeps_no_other_from_what_it_means() -> None:
     stopped = fold(opened(memory, AT, AT), 3, second, AT, attended=True)
     assert stopped.open
     assert (stopped.open.stop, stopped.open.pressed_at) == (3, second.at)
+
+
+def test_what_a_replica_of_an_older_version_remembered_knows_who_spoke_last() -> None:
+    pressed = AT + SECOND
+    spoke_later = replace(said(2), at=AT + 2 * SECOND)
+    older = replace(opened(after(replace(said(1), at=AT), spoke_later), AT, AT), stops=Stops())
+    stopped = fold(older, 3, Stop(user=WHO, at=pressed), AT, attended=True)
+    assert stopped.open
+    assert (stopped.open.stop, stopped.paused) == (3, False)
 
 
 def test_the_end_of_a_turn_settles_the_newest_stop_that_meant_it() -> None:

@@ -62,7 +62,7 @@ def test_a_stop_means_the_turn_that_was_open_at_its_place_and_never_a_later_one(
     opener = Waiting(1, stopped.said[1])
     assert stopped.stopped_by(opener)
     stopped.apply(3, said("more"))
-    assert not stopped.stopped_by(opener)
+    assert stopped.stopped_by(opener), "whoever speaks after it"
 
 
 def test_a_stop_that_comes_late_never_means_what_was_said_after_it() -> None:

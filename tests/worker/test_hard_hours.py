@@ -196,10 +196,13 @@ async def test_a_stop_that_the_log_refused_still_ends_the_turn(thread: Thread, m
 
 @pytest.mark.parametrize("another", [False, True], ids=["this worker", "the next worker"])
 async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(
-    thread: Thread, model: MessagesApi, another: bool
+    thread: Thread, model: MessagesApi, another: bool, tmp_path: Path
 ) -> None:
     model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
-    model.reply_to("go on", Call("Bash", {"command": "sleep 1"}), Say("done"))
+    gate = tmp_path / "gate"
+    model.reply_to(
+        "go on", Call("Bash", {"command": f"until [ -e {gate} ]; do sleep 0.05; done"}), Say("done")
+    )
     thread.start_worker()
     turn = await thread.say("begin")
     await thread.assign(turn)
@@ -217,9 +220,12 @@ async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(
     await thread.until(lambda event: isinstance(event, ToolStarted) and event.turn == following)
     await heard_alone(thread, stop)
     await thread.stop(at=stop.at)
+    behind = await thread.say("and this")
+    await thread.until(lambda event: isinstance(event, InputTaken) and event.sequence == behind)
+    gate.touch()
     second = await thread.end_of(following)
     assert (first.outcome, first.pressed_at) == ("cancelled", stop.at)
-    assert (second.outcome, second.text, second.pressed_at) == ("completed", "done", None)
+    assert (second.outcome, second.inputs, second.pressed_at) == ("completed", (following, behind), None)
 
 
 async def heard_alone(thread: Thread, stop: Stop) -> None:

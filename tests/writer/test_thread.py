@@ -253,6 +253,18 @@ async def test_who_stopped_is_offered_to_go_on_however_the_turn_ended_and_whethe
     assert buttons.CONTINUE in pressable(await session.final())
 
 
+async def test_what_waits_behind_a_turn_that_was_refused_is_offered_to_go_on_too(
+    bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await slack.session(bus)
+    await session.reply("and then this")
+    await session.put(Stop(user=ADA))
+    await session.end(outcome="rejected", reason="You may start 5 turns in 15 minutes, and did.")
+    [notice] = kinds(await session.until(lambda t: kinds(t, "notice"), "how many messages wait"), "notice")
+    assert "1 message waits." in words(notice)
+    assert buttons.CONTINUE in pressable(notice)
+
+
 async def test_what_was_said_after_a_stop_waits_for_nobody(bus: Bus, slack: Slack, writer: Writer) -> None:
     session = await started(bus, slack)
     pressed = now()

@@ -100,6 +100,12 @@ class Finish(Act, frozen=True, kw_only=True):
     queued: int = 0
 
 
+class Wait(Act, frozen=True, kw_only=True):
+    """Messages wait for people behind a turn that has no final message to say so."""
+
+    queued: int
+
+
 class Refuse(Act, frozen=True, kw_only=True):
     """The turn never started: the person alone is told why, and when to try again."""
 

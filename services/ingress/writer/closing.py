@@ -53,13 +53,20 @@ def footer(key: SessionKey, finish: Finish) -> list[Json]:
             ":warning: Not everything of this turn could be saved; the next one may know less of it."
         )
     shown = [blocks.context(line, *notes)]
-    if finish.queued:
-        waiting = _count(finish.queued, "message") + (" waits." if finish.queued == 1 else " wait.")
-        shown += [
-            blocks.context(waiting),
-            blocks.actions(blocks.button("Continue", buttons.proceed(key), "primary")),
-        ]
-    return shown
+    return shown + (queue(key, finish.queued) if finish.queued else [])
+
+
+def queue(key: SessionKey, queued: int) -> list[Json]:
+    """How many messages wait, and Continue."""
+    return [
+        blocks.context(waiting(queued)),
+        blocks.actions(blocks.button("Continue", buttons.proceed(key), "primary")),
+    ]
+
+
+def waiting(queued: int) -> str:
+    """How many messages wait, in words."""
+    return _count(queued, "message") + (" waits." if queued == 1 else " wait.")
 
 
 def commit_line(commit: CommitPushed) -> str:

@@ -5,7 +5,7 @@ import structlog
 from schemas.keys import SessionKey
 from services.ingress.slack_api import SlackError
 from services.ingress.writer import blocks, closing, questions
-from services.ingress.writer.acts import Ask, Close, Finish, Refuse, Share, Tell
+from services.ingress.writer.acts import Ask, Close, Finish, Refuse, Share, Tell, Wait
 from services.ingress.writer.ledger import Mark
 from services.ingress.writer.metrics import give_up
 from services.ingress.writer.once import Once
@@ -79,6 +79,11 @@ class Posts:
         """Post a notice."""
         shown = blocks.notice(tell.text, tell.level)
         await self._once.say(tell.turn, Mark("notice", sequence), tell.text, shown)
+
+    async def wait(self, sequence: int, wait: Wait) -> None:
+        """Post that messages wait, with Continue."""
+        shown = closing.queue(self._key, wait.queued)
+        await self._once.say(wait.turn, Mark("notice", sequence), closing.waiting(wait.queued), shown)
 
     async def share(self, share: Share, data: bytes | None) -> None:
         """Put the agent's file into the thread; None when it is no longer kept."""

@@ -122,6 +122,8 @@ class Sayings:
                 await self._posts.close(act)
             case acts.Tell():
                 await self._posts.tell(sequence, act)
+            case acts.Wait():
+                await self._posts.wait(sequence, act)
             case acts.Share():
                 await self._posts.share(act, await self._file(act.file.object))
             case acts.Refuse():
@@ -175,14 +177,15 @@ class Sayings:
         `live` showed `turn`, whose final message says `whole`.
         """
         ledger = await self._once.look()
+        self._controls.inherit(ledger.places("controls"))
         known = await self.streams()
         lost = [stream for stream in ledger.streams if stream.ts not in known]
         if any(other.lost for other in self._unended() - {live}):
             # A turn loses one stream at most, and the older turn the older one; the rest is ended with the later turn.
-            lost = [stream for stream in lost[:1] if live and live.lost and carries(whole, stream.text)]
+            ours = live is not None and live.lost
+            lost = [stream for stream in lost[:1] if ours and stream.text and carries(whole, stream.text)]
         for stream in lost:
             await self._once.stop_stream(stream.ts, turn)
-        self._controls.inherit(ledger.places("controls"))
 
     async def _file(self, name: str) -> bytes | None:
         if not name.startswith(f"{self._key}/"):  # a worker names it, and may show nothing of other sessions

@@ -24,6 +24,7 @@ from services.ingress.writer.acts import (
     Refuse,
     Share,
     Tell,
+    Wait,
 )  # fmt: skip
 from services.ingress.writer.turn import Turn
 
@@ -170,7 +171,7 @@ class View:
         signed = [*turn.inputs.values(), *(one.ts for one in taken if one.ts)]
         lapsed, self.questions = list(self.questions.values()), {}
         self.turn, self._ended, self._busy, self._known = None, end.turn, "", True
-        refused = end.outcome == "rejected"
+        queued = len(self.waiting) if self.paused else 0
         return [
             *(
                 Close(turn=end.turn, asked=asked, question=each, closed=events.QuestionClosed(id=each.id))
@@ -178,10 +179,14 @@ class View:
             ),
             *(React(turn=end.turn, ts=ts, name=LAST_SIGNS[end.outcome]) for ts in signed),
             *turn.cut_short(),
-            Refuse(turn=end.turn, end=end)
-            if refused
-            else turn.finish(end, len(self.waiting) if self.paused else 0),
+            *self._last_word(turn, end, queued),
         ]
+
+    @staticmethod
+    def _last_word(turn: Turn, end: TurnEnd, queued: int) -> list[Act]:
+        if end.outcome != "rejected":
+            return [turn.finish(end, queued)]
+        return [Refuse(turn=end.turn, end=end), *([Wait(turn=end.turn, queued=queued)] if queued else [])]
 
     # --- what people must see ---------------------------------------------------------------------------------------
 
