@@ -74,11 +74,11 @@ async def test_all_that_claude_code_wrote_is_stored_when_the_turn_ends(
 async def test_a_broker_that_comes_back_gets_everything_before_the_turn_ends(
     model: MessagesApi, state: MemoryState, launch: Launch
 ):
-    state.failures = 4  # the SDK drops a batch after three
+    state.failures = 3  # after as many the SDK drops a batch
     async with running(ClaudeAgent(state), launch) as (agent, follower):
         await told(agent, follower, "hello")
 
-        assert state.attempts > 4
+        assert state.attempts > 3
         assert agent.state_complete
         assert messages_stored(state) == messages_written(launch)
 
