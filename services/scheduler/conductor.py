@@ -46,6 +46,9 @@ from services.scheduler.starting import Starting
 from services.scheduler.subjects import Heard
 from services.scheduler.summaries import Summaries
 
+# A turn is shown at a glance once it has lasted this long: by then it has mostly got its worker, and one write does for both.
+MOMENT_SECONDS = 0.25
+
 
 class Conductor:
     """Advances sessions, one step at a time each; any replica may do so at any time."""
@@ -98,17 +101,23 @@ class Conductor:
                 raise
 
     async def _advance(self, key: SessionKey, heard: Heard | None) -> None:
-        (known, revision), _ = await asyncio.gather(self._memories.get(key), self._reached(heard))
+        (known, revision), heard = await asyncio.gather(self._memories.get(key), self._reached(key, heard))
         resting = False
         while not resting:
             with contextlib.suppress(Conflict):
                 resting = await self._step(key, known, revision, heard)
             known, revision = await self._memories.get(key)
-        await self._summaries.reflect(key, known, self._leases.held(key))
+        await self._show(key, known)
 
-    async def _reached(self, heard: Heard | None) -> None:
-        if heard:
-            await self._recall.reached(heard)
+    async def _show(self, key: SessionKey, memory: Turns) -> None:
+        age = (now() - memory.open.opened_at).total_seconds() if memory.open else MOMENT_SECONDS
+        if 0 <= age < MOMENT_SECONDS:
+            asyncio.get_running_loop().call_later(MOMENT_SECONDS - age, self._agenda.soon, key)
+        else:
+            await self._summaries.reflect(key, memory, self._leases.held(key))
+
+    async def _reached(self, key: SessionKey, heard: Heard | None) -> Heard | None:
+        return await self._recall.reached(key, heard, new=key not in self._memories) if heard else None
 
     async def _step(self, key: SessionKey, known: Turns, revision: int, heard: Heard | None) -> bool:
         memory = await self._recall.up_to(key, known, heard) if heard else known

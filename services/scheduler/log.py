@@ -39,6 +39,11 @@ class SessionLog:
         """Return when the stream's leader has `sequence`, which was heard from a follower. Raises `Unavailable`."""
         await self._bus.reached(SESSIONS.name, sequence)
 
+    async def is_first(self, key: SessionKey, sequence: int) -> bool:
+        """Tell whether the session's log begins at `sequence`, of which the leader then has all. Raises `Unavailable`."""
+        first = await self._bus.following(SESSIONS.name, f"session.{key}.>", 0)
+        return first is not None and first.sequence == sequence
+
     async def lacks(self, key: SessionKey, sequence: int) -> bool:
         """Tell whether nobody said anything at `sequence` in the session, nor will. Raises `Unavailable`."""
         if not await self._bus.has(SESSIONS.name, sequence):

@@ -27,6 +27,10 @@ class Memories:
         entry = self._entries.get(key) or await self._bucket.get(str(key))
         return entry.value or Turns(), entry.revision
 
+    def __contains__(self, key: SessionKey) -> bool:
+        """Tell whether `key` is known at hand."""
+        return key in self._entries
+
     async def put(self, key: SessionKey, memory: Turns, revision: int) -> int:
         """Write `memory`. Raises `Conflict` (the next `get` asks the broker) and `Unavailable`."""
         known = self._entries.get(key)

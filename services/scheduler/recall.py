@@ -1,5 +1,7 @@
 """Bringing a memory up to a place in the log, in order, with what each message causes on the way."""
 
+from msgspec.structs import replace
+
 from schemas.base import now
 from schemas.buckets import Turns
 from schemas.ends import TurnEnd
@@ -21,9 +23,15 @@ class Recall:
         self._rates = rates
         self._summaries = summaries
 
-    async def reached(self, heard: Heard) -> None:
-        """Return when all before `heard` can be read. Raises `Unavailable`."""
+    async def reached(self, key: SessionKey, heard: Heard, *, new: bool) -> Heard:
+        """Return `heard` when all before it can be read; that is nothing where a session that seems `new` begins with it.
+
+        Raises `Unavailable`.
+        """
+        if new and await self._log.is_first(key, heard.sequence):
+            return replace(heard, first=True)
         await self._log.reached(heard.sequence)
+        return heard
 
     async def up_to(self, key: SessionKey, memory: Turns, heard: Heard) -> Turns:
         """Return `memory` with everything up to `heard`, which is `reached`; an older one changes nothing.
@@ -32,8 +40,9 @@ class Recall:
         """
         if heard.sequence <= memory.heard:
             return memory
-        async for missed in self._log.after(key, memory.heard, heard.sequence):
-            memory = await self._folded(key, memory, missed)
+        if not heard.first:
+            async for missed in self._log.after(key, memory.heard, heard.sequence):
+                memory = await self._folded(key, memory, missed)
         return await self._folded(key, memory, heard)
 
     async def to_the_end(self, key: SessionKey, memory: Turns) -> Turns:

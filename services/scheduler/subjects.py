@@ -11,10 +11,11 @@ FAMILIES = {"in": INPUTS, "control": CONTROLS, "end": ENDS}
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A message at its place in the log."""
+    """A message at its place in the log; `first` where it is known that the session's log begins with it."""
 
     sequence: int
     message: Message | Unknown
+    first: bool = False
 
 
 def key_of(subject: str) -> SessionKey:

@@ -78,7 +78,7 @@ class Summaries:
             entry = self._known.pop(key, None) or await self._bucket.get(str(key))
             if entry.value is None and user is None:
                 return False
-            old = entry.value or Summary(status="", user=user or Person(id=""))
+            old = entry.value or Summary(status="idle", user=user or Person(id=""))
             new = change(old)
             if new == old:
                 self._keep(key, entry)

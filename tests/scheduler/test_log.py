@@ -84,6 +84,45 @@ async def test_what_nobody_said_is_known_from_what_is_not_there_yet(bus: Bus) ->
     assert await log.lacks(thread.key, said)
 
 
+async def test_a_session_begins_with_its_first_message_of_any_kind(bus: Bus) -> None:
+    log, thread, other = SessionLog(bus), Thread(bus), Thread(bus)
+    await other.say("finish")
+    stopped = await thread.stop()
+    said = await thread.say("finish")
+    assert [await log.is_first(thread.key, each) for each in (stopped, said)] == [True, False]
+
+
+async def test_a_leader_that_does_not_have_a_message_yet_does_not_call_it_the_first(bus: Bus) -> None:
+    thread = Thread(bus)
+    said = await thread.say("finish")
+    behind = Behind(bus.client)
+    behind.times = 1
+    assert not await SessionLog(behind).is_first(thread.key, said)
+
+
+async def test_of_a_session_that_begins_nothing_is_read_that_stands_before(
+    bus: Bus, scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    after = SessionLog.after
+
+    def noted(
+        log: SessionLog, key: SessionKey, position: int, before: int | None = None
+    ) -> AsyncIterator[Heard]:
+        read.append(before or 0)
+        return after(log, key, position, before)
+
+    monkeypatch.setattr(SessionLog, "after", noted)
+    await scheduler()
+    thread = Thread(bus)
+    first = await thread.say("finish")
+    await thread.ended(first)
+    second = await thread.say("finish")
+    await thread.ended(second)
+    assert first not in read
+    assert second in read
+
+
 async def test_a_scheduler_reads_before_a_message_only_once_the_leader_has_that(
     bus: Bus, scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +143,8 @@ async def test_a_scheduler_reads_before_a_message_only_once_the_leader_has_that(
     monkeypatch.setattr(SessionLog, "after", read)
     await scheduler()
     thread = Thread(bus)
-    await thread.ended(await thread.say("finish"))
+    for _ in range(2):
+        await thread.ended(await thread.say("finish"))
     reads = [before for what, before in calls if what == "read" and before]
     assert reads
     assert all(("reached", before) in calls[: calls.index(("read", before))] for before in reads)
