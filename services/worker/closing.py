@@ -26,7 +26,7 @@ class Closing:
         """Save the work; return how the turn ends now, and the commits as far as they are there. Raises `LeaseLost`."""
         saving = asyncio.create_task(self._save(), name="save")
         saving.add_done_callback(lambda _: self._place.line.report(Saved()))
-        if ending.outcome == "cancelled":
+        if ending.hurried:
             self._clock.start_saving()
         try:
             ending = await self._while_saving(saving, ending)
@@ -42,7 +42,7 @@ class Closing:
         while not saving.done():
             happening = await self._place.line.next()
             ending = self._stopped(ending, happening)
-            if isinstance(happening, PatienceOver) and ending.outcome == "cancelled":
+            if isinstance(happening, PatienceOver) and ending.hurried:
                 break
         return ending
 
@@ -51,7 +51,7 @@ class Closing:
         stop = self._stop_in(happening)
         if stop is None or ending.handed_over:
             return ending
-        if ending.outcome == "cancelled" or ending.pressed_at:
+        if ending.hurried:
             return ending.after(stop)
         self._clock.start_saving()
         return stop

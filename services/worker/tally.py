@@ -27,6 +27,11 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     pressed_at: datetime | None = None
     handed_over: bool = False
 
+    @property
+    def hurried(self) -> bool:
+        """Whether people wait for the end: the work has but a moment to be saved before it, and is saved on after it."""
+        return not self.handed_over and (self.outcome == "cancelled" or self.pressed_at is not None)
+
     def after(self, later: "Ending") -> "Ending":
         """Return this ending where `later` came too late to be the turn's; who pressed a stop, the log tells later."""
         presses = [each.pressed_at for each in (self, later) if each.pressed_at]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,3 +199,20 @@ async def thread(
         thread.worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await thread.worker
+
+
+def repository(thread: Thread) -> Path:
+    return thread.settings.data / "repos" / "T1-U1.git"
+
+
+async def prepared_repository(thread: Thread, name: str, content: str) -> None:
+    """Put an executable file into the person's repository before the session begins."""
+    work = thread.settings.data / "seed"
+    script = (
+        f"git init -q -b main {work} && mkdir -p {work}/$(dirname {name}) && printf '%s' \"$CONTENT\" > {work}/{name}"
+        f" && chmod +x {work}/{name} && git -C {work} add -A && git -C {work} -c user.name=a -c user.email=a@b commit -qm seed"
+        f" && git clone -q --bare {work} {repository(thread)}"
+    )
+    await asyncio.to_thread(
+        subprocess.run, ["sh", "-c", script], check=True, env={"CONTENT": content, "PATH": "/usr/bin:/bin"}
+    )

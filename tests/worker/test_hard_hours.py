@@ -1,10 +1,7 @@
-"""What a session does when the others fail it: lost leases, an archive or a scheduler that is away, a stop at a bad time."""
+"""What a session does when the others fail it: lost leases, an archive or a scheduler that is away."""
 
 import asyncio
 import subprocess
-import time
-from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -12,7 +9,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from schemas.archive import LogPage
-from schemas.base import Message, now
+from schemas.base import Message
 from schemas.buckets import Lease
 from schemas.ends import TurnEnd
 from schemas.events import (
@@ -26,8 +23,7 @@ from schemas.events import (
     ToolStarted,
     TurnStarted,
 )
-from schemas.inputs import Said, Stop, Withdrawn
-from schemas.people import File
+from schemas.inputs import Said, Withdrawn
 from schemas.work import Admission
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft, Fence
@@ -38,32 +34,15 @@ from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi, Say
-from tests.worker.conftest import ADA, Thread
+from tests.worker.conftest import ADA, Thread, repository
 
 
 def noticed(text: str):  # type: ignore[no-untyped-def]
     return lambda event: isinstance(event, Notice) and text in event.text
 
 
-def repository(thread: Thread) -> Path:
-    return thread.settings.data / "repos" / "T1-U1.git"
-
-
 def refs(thread: Thread) -> str:
     return subprocess.check_output(["git", "-C", repository(thread), "for-each-ref"], text=True)
-
-
-async def prepared_repository(thread: Thread, name: str, content: str) -> None:
-    """Put an executable file into the person's repository before the session begins."""
-    work = thread.settings.data / "seed"
-    script = (
-        f"git init -q -b main {work} && mkdir -p {work}/$(dirname {name}) && printf '%s' \"$CONTENT\" > {work}/{name}"
-        f" && chmod +x {work}/{name} && git -C {work} add -A && git -C {work} -c user.name=a -c user.email=a@b commit -qm seed"
-        f" && git clone -q --bare {work} {repository(thread)}"
-    )
-    await asyncio.to_thread(
-        subprocess.run, ["sh", "-c", script], check=True, env={"CONTENT": content, "PATH": "/usr/bin:/bin"}
-    )
 
 
 async def claimed_by_another(thread: Thread) -> None:
@@ -130,29 +109,6 @@ async def test_who_is_fenced_notices_in_the_agents_own_task_and_its_work_is_kept
     )
 
 
-async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
-    thread: Thread, model: MessagesApi
-) -> None:
-    script = "#!/bin/sh\ntouch began\nwhile :; do echo half >> made; sleep 0.01; done\n"
-    await prepared_repository(thread, ".threadmill/setup", script)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    began = thread.settings.data / "workspaces" / str(thread.key) / "began"
-    async with asyncio.timeout(20):
-        while not began.exists():  # noqa: ASYNC110 (a script announces itself to nobody)
-            await asyncio.sleep(0.02)
-    at = time.monotonic()
-    await thread.stop()
-    end = await thread.end_of(turn, seconds=5)
-    assert (end.outcome, end.stop_reason, end.commits) == ("cancelled", ADA.id, ())
-    assert time.monotonic() - at < 5
-    made = began.with_name("made")
-    size = made.stat().st_size
-    await asyncio.sleep(0.05)
-    assert made.stat().st_size == size, "the script is gone before the end is told"
-
-
 async def test_work_that_cannot_be_saved_for_a_reason_that_nobody_foresaw_is_told_and_ends_the_turn(
     thread: Thread, model: MessagesApi
 ) -> None:
@@ -167,84 +123,6 @@ async def test_work_that_cannot_be_saved_for_a_reason_that_nobody_foresaw_is_tol
     await thread.until(noticed("The work could not be saved"))
     following = await thread.say("and now?")
     assert (await thread.end_of(following)).outcome == "completed"
-
-
-async def test_a_stop_while_a_file_is_waited_for_ends_the_turn_at_once(
-    thread: Thread, model: MessagesApi
-) -> None:
-    thread.start_worker()
-    late = File(object="never", name="plan.pdf", media_type="application/pdf", size=1)
-    said = Said(id="m-file", user=ADA, text="read this", files=(late,))
-    turn = await thread.bus.publish(Draft(subject=said.subject(thread.key), message=said, fence=Fence(0)))
-    await thread.assign(turn)
-    await thread.until(lambda event: isinstance(event, TurnStarted))
-    at = time.monotonic()
-    await thread.stop()
-    assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
-    assert time.monotonic() - at < 5
-
-
-async def test_a_stop_that_the_log_refused_still_ends_the_turn(thread: Thread, model: MessagesApi) -> None:
-    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
-    thread.start_worker()
-    turn = await thread.say("begin")
-    await thread.assign(turn)
-    await thread.until(lambda event: isinstance(event, ToolStarted))
-    await heard_alone(thread, Stop(user=ADA))
-    assert (await thread.end_of(turn, seconds=5)).outcome == "cancelled"
-
-
-@pytest.mark.parametrize("another", [False, True], ids=["this worker", "the next worker"])
-async def test_a_stop_that_the_log_gets_late_ends_one_turn_alone(
-    thread: Thread, model: MessagesApi, another: bool, tmp_path: Path
-) -> None:
-    model.reply_to("begin", Call("Bash", {"command": "sleep 60"}))
-    gate = tmp_path / "gate"
-    model.reply_to(
-        "go on", Call("Bash", {"command": f"until [ -e {gate} ]; do sleep 0.05; done"}), Say("done")
-    )
-    thread.start_worker()
-    turn = await thread.say("begin")
-    await thread.assign(turn)
-    await thread.until(lambda event: isinstance(event, ToolStarted))
-    stop = Stop(user=ADA, at=now() + timedelta(seconds=60))
-    await heard_alone(thread, stop)
-    first = await thread.end_of(turn, seconds=5)
-    if another and thread.session and thread.worker:
-        thread.session.drain()
-        await thread.worker
-    following = await thread.say("go on")
-    if another:
-        thread.start_worker("w-2")
-        await thread.assign(following)
-    await thread.until(lambda event: isinstance(event, ToolStarted) and event.turn == following)
-    await heard_alone(thread, stop)
-    await thread.stop(at=stop.at)
-    behind = await thread.say("and this")
-    await thread.until(lambda event: isinstance(event, InputTaken) and event.sequence == behind)
-    gate.touch()
-    second = await thread.end_of(following)
-    assert (first.outcome, first.pressed_at) == ("cancelled", stop.at)
-    assert (second.outcome, second.inputs, second.pressed_at) == ("completed", (following, behind), None)
-
-
-async def heard_alone(thread: Thread, stop: Stop) -> None:
-    """Have `stop` heard by those who listen; the stream keeps nothing, for an expectation that does not hold."""
-    await thread.bus.client.publish(
-        f"session.{thread.key}.control", stop.encode(), headers={"Nats-Expected-Last-Sequence": "1"}
-    )
-
-
-async def test_a_stop_that_stood_in_the_log_before_the_worker_came_starts_no_agent(
-    thread: Thread, model: MessagesApi
-) -> None:
-    turn = await thread.say("begin")
-    await thread.stop()
-    thread.start_worker()
-    await thread.assign(turn)
-    assert (await thread.end_of(turn)).outcome == "cancelled"
-    assert not model.requests
-    assert not any(isinstance(event, TurnStarted) for event in await thread.events())
 
 
 async def test_a_message_that_was_deleted_before_anybody_took_it_ends_its_turn(

@@ -301,3 +301,37 @@ async def other_bus(broker: Broker) -> AsyncIterator[Bus]:
     client = await open_connection(BusSettings(url=broker.url), "other", lambda: None)
     yield Bus(client)
     await close_connection(client)
+
+
+async def streaming(bus: Bus, slack: Slack, text: str = "Working. ") -> Session:
+    """A session whose turn has a live stream with `text` in it."""
+    session = await slack.session(bus)
+    await session.start()
+    await session.until(lambda t: signs(t) == {"gear"})
+    await session.delta(text)
+    await session.until(lambda t: any(text.strip() in m["text"] for m in ours(t)), "live text")
+    return session
+
+
+def is_said_again(message: Json, text: str) -> bool:
+    shown = " ".join(message["text"].split())
+    return bool(shown) and shown in " ".join(text.split())
+
+
+async def ended_once(session: Session, text: str, *, live: bool = True) -> Json:
+    """The turn ends with `text` in exactly one final message, and nothing is left streaming."""
+    if live:
+        await session.text(text)
+    await session.end(text)
+    final = await session.final()
+    seen = await session.until(
+        lambda t: (
+            signs(t) == {"white_check_mark"}
+            and not any(m.get("streaming_state") == "in_progress" for m in ours(t))
+            and not [m for m in ours(t) if m["ts"] != final["ts"] and is_said_again(m, text)]
+        ),
+        "nothing streams, and nothing says again what the final message says",
+    )
+    assert len(finals(seen, session.turn)) == 1
+    assert text in final["text"]
+    return final
