@@ -11,6 +11,7 @@ from string import ascii_lowercase
 
 import msgspec
 from google.cloud import storage
+from nats.js.errors import ServiceUnavailableError
 
 from benchmarks.archiver import Archive
 from benchmarks.brokers import Brokers, brokers
@@ -199,9 +200,10 @@ async def _packed(running: Brokers, count: int) -> float:
     subscription = await stream.pull_subscribe("session.>", durable="bare", stream=SESSIONS.name)
     payloads: list[bytes] = []
     while len(payloads) < count:
-        for message in await subscription.fetch(FETCH, timeout=5):
-            payloads.append(message.data)
-            await message.ack()
+        with contextlib.suppress(ServiceUnavailableError):  # a replicated consumer has no leader for a moment
+            for message in await subscription.fetch(FETCH, timeout=5):
+                payloads.append(message.data)
+                await message.ack()
     await asyncio.to_thread(gzip.compress, b"\n".join(payloads))
     return time.perf_counter() - began
 

@@ -1,4 +1,4 @@
-"""What has to be looked at, and when: one place for every timer of every session."""
+"""What has to be looked at, and when: one place for what each session waits for."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

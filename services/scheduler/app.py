@@ -36,6 +36,7 @@ from services.scheduler.recall import Recall
 from services.scheduler.requests import admissions
 from services.scheduler.roster import Roster
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.showing import Showing
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
 from services.scheduler.stuck import Seen, stuck
@@ -99,7 +100,7 @@ class Scheduler:
             staff=self._staff,
             idlers=self._idlers,
             dismissal=dismissal,
-            summaries=summaries,
+            showing=Showing(summaries, self._agenda),
         )
         desk = Desk(
             conductor=self._conductor,

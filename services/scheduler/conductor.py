@@ -41,13 +41,10 @@ from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
 from services.scheduler.recall import Recall
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.showing import Showing
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
 from services.scheduler.subjects import Heard
-from services.scheduler.summaries import Summaries
-
-# A turn is shown at a glance once it has lasted this long: by then it has mostly got its worker, and one write does for both.
-MOMENT_SECONDS = 0.25
 
 
 class Conductor:
@@ -67,7 +64,7 @@ class Conductor:
         staff: Staff,
         idlers: Idlers,
         dismissal: Dismissal,
-        summaries: Summaries,
+        showing: Showing,
     ) -> None:
         self._bus = bus
         self._rules = rules
@@ -80,7 +77,7 @@ class Conductor:
         self._staff = staff
         self._idlers = idlers
         self._dismissal = dismissal
-        self._summaries = summaries
+        self._showing = showing
         self._locks: weakref.WeakValueDictionary[SessionKey, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def lock(self, key: SessionKey) -> asyncio.Lock:
@@ -101,23 +98,18 @@ class Conductor:
                 raise
 
     async def _advance(self, key: SessionKey, heard: Heard | None) -> None:
-        (known, revision), heard = await asyncio.gather(self._memories.get(key), self._reached(key, heard))
+        (known, revision), reached = await asyncio.gather(self._memories.get(key), self._reached(key, heard))
         resting = False
         while not resting:
             with contextlib.suppress(Conflict):
-                resting = await self._step(key, known, revision, heard)
+                resting = await self._step(key, known, revision, reached)
             known, revision = await self._memories.get(key)
-        await self._show(key, known)
-
-    async def _show(self, key: SessionKey, memory: Turns) -> None:
-        age = (now() - memory.open.opened_at).total_seconds() if memory.open else MOMENT_SECONDS
-        if 0 <= age < MOMENT_SECONDS:
-            asyncio.get_running_loop().call_later(MOMENT_SECONDS - age, self._agenda.soon, key)
-        else:
-            await self._summaries.reflect(key, memory, self._leases.held(key))
+        await self._showing.show(key, known, self._leases.held(key))
 
     async def _reached(self, key: SessionKey, heard: Heard | None) -> Heard | None:
-        return await self._recall.reached(key, heard, new=key not in self._memories) if heard else None
+        if heard is None:
+            return None
+        return await self._recall.reached(key, heard, known=self._memories.at_hand(key))
 
     async def _step(self, key: SessionKey, known: Turns, revision: int, heard: Heard | None) -> bool:
         memory = await self._recall.up_to(key, known, heard) if heard else known

@@ -40,7 +40,7 @@ class SessionLog:
         await self._bus.reached(SESSIONS.name, sequence)
 
     async def is_first(self, key: SessionKey, sequence: int) -> bool:
-        """Tell whether the session's log begins at `sequence`, of which the leader then has all. Raises `Unavailable`."""
+        """Tell whether the leader has `sequence`, and nothing of the session before it. Raises `Unavailable`."""
         first = await self._bus.following(SESSIONS.name, f"session.{key}.>", 0)
         return first is not None and first.sequence == sequence
 

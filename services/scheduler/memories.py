@@ -27,8 +27,8 @@ class Memories:
         entry = self._entries.get(key) or await self._bucket.get(str(key))
         return entry.value or Turns(), entry.revision
 
-    def __contains__(self, key: SessionKey) -> bool:
-        """Tell whether `key` is known at hand."""
+    def at_hand(self, key: SessionKey) -> bool:
+        """Tell whether `get` asks nobody."""
         return key in self._entries
 
     async def put(self, key: SessionKey, memory: Turns, revision: int) -> int:

@@ -23,12 +23,12 @@ class Recall:
         self._rates = rates
         self._summaries = summaries
 
-    async def reached(self, key: SessionKey, heard: Heard, *, new: bool) -> Heard:
-        """Return `heard` when all before it can be read; that is nothing where a session that seems `new` begins with it.
+    async def reached(self, key: SessionKey, heard: Heard, *, known: bool) -> Heard:
+        """Return `heard` once all before it can be read; as the `first` where the session was not `known` and begins with it.
 
         Raises `Unavailable`.
         """
-        if new and await self._log.is_first(key, heard.sequence):
+        if not known and await self._log.is_first(key, heard.sequence):
             return replace(heard, first=True)
         await self._log.reached(heard.sequence)
         return heard

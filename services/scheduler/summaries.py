@@ -58,10 +58,15 @@ class Summaries:
             TURNS.labels(end.outcome).inc()
 
     async def reflect(self, key: SessionKey, memory: Turns, held: Held | None) -> None:
-        """Show what the session is doing. Raises `Unavailable`."""
-        status = status_of(memory, held)
+        """Show what the session is doing, unless its open turn is known to have ended. Raises `Unavailable`."""
+        status, turn = status_of(memory, held), memory.open.turn if memory.open else None
         user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None
-        await self._change(key, user, lambda summary: replace(summary, status=status))
+
+        def shown(summary: Summary) -> Summary:
+            over = turn is not None and turn <= summary.last_turn
+            return summary if over else replace(summary, status=status)
+
+        await self._change(key, user, shown)
 
     async def of(self, key: SessionKey) -> Summary | None:
         """Return the session at a glance, None where nothing is known of it. Raises `Unavailable`."""
@@ -78,6 +83,7 @@ class Summaries:
             entry = self._known.pop(key, None) or await self._bucket.get(str(key))
             if entry.value is None and user is None:
                 return False
+            # Whoever is not shown at work is at rest: a turn that came and went needs no second write.
             old = entry.value or Summary(status="idle", user=user or Person(id=""))
             new = change(old)
             if new == old:

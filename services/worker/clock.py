@@ -20,6 +20,7 @@ class Clock:
         self._timers: list[asyncio.TimerHandle] = []
         self._until: float | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._moments = 0
 
     @property
     def seconds_left(self) -> int | None:
@@ -45,6 +46,10 @@ class Clock:
         """Give the work a moment to be saved before a stop takes effect."""
         self._be_patient(SAVE_BEFORE_STOP_SECONDS)
 
+    def is_over(self, happening: Happening) -> bool:
+        """Whether `happening` ends the moment that was given last; an earlier one's may come behind it."""
+        return happening == PatienceOver(self._moments)
+
     async def patiently(self, act: Coroutine[Any, Any, None]) -> bool:
         """Await `act` for as long as an agent is given; False when it took longer."""
         try:
@@ -63,7 +68,8 @@ class Clock:
     def _be_patient(self, seconds: float) -> None:
         if self._patience:
             self._patience.cancel()
-        self._patience = self._after(seconds, PatienceOver())
+        self._moments += 1
+        self._patience = self._after(seconds, PatienceOver(self._moments))
 
     def _after(self, seconds: float, happening: Happening) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, self._report, happening)

@@ -9,7 +9,7 @@ from schemas.events import CommitPushed
 from schemas.inputs import Control
 from services.worker.clock import Clock
 from services.worker.core import Waiting
-from services.worker.happenings import Happening, Logged, PatienceOver, Saved, StopHeard
+from services.worker.happenings import Happening, Logged, Saved, StopHeard
 from services.worker.place import Place
 from services.worker.tally import Ending, stopped
 
@@ -42,19 +42,21 @@ class Closing:
         while not saving.done():
             happening = await self._place.line.next()
             ending = self._stopped(ending, happening)
-            if isinstance(happening, PatienceOver) and ending.hurried:
+            if ending.hurried and self._clock.is_over(happening):
                 break
         return ending
 
     def _stopped(self, ending: Ending, happening: Happening) -> Ending:
-        """Return how the turn ends after `happening`; the log tells who stopped what was heard to be stopped."""
+        """Return how the turn ends after `happening`: one that is done can be stopped still, any other stays what it was.
+
+        The log tells who stopped what was heard to be stopped.
+        """
         stop = self._stop_in(happening)
         if stop is None or ending.handed_over:
             return ending
-        if ending.hurried:
-            return ending.after(stop)
-        self._clock.start_saving()
-        return stop
+        if not ending.hurried:
+            self._clock.start_saving()
+        return stop if ending.outcome == "completed" else ending.after(stop)
 
     def _stop_in(self, happening: Happening) -> Ending | None:
         match happening:

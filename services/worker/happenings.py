@@ -47,7 +47,9 @@ class DeadlinePassed(msgspec.Struct, frozen=True):
 
 
 class PatienceOver(msgspec.Struct, frozen=True):
-    """An interrupted agent had its time to finish in order."""
+    """The moment that was given as the `number`th one of the turn is over: to an interrupted agent, or to the saving."""
+
+    number: int
 
 
 class Prepared(msgspec.Struct, frozen=True):

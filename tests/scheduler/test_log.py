@@ -1,17 +1,28 @@
 """What the scheduler has not heard yet, read from a leader that may be a moment behind a follower."""
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from schemas.bus import SESSIONS
+from schemas.buckets import Turns
+from schemas.bus import SESSIONS, TURNS
+from schemas.events import Claimed
 from schemas.keys import SessionKey
 from services.runtime.asking import Stored
-from services.runtime.bus import Bus
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Bus, Draft
 from services.runtime.errors import Unavailable
+from services.scheduler.leases import Leases
 from services.scheduler.log import SessionLog
-from services.scheduler.subjects import Heard
+from services.scheduler.ratelimits import RateLimits
+from services.scheduler.recall import Recall
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.subjects import Heard, decode
+from services.scheduler.summaries import Summaries
 from tests.scheduler.thread import Thread
+from tests.scheduler.until import until
 
 
 async def heard(log: SessionLog, thread: Thread, before: int | None = None) -> list[int]:
@@ -87,9 +98,10 @@ async def test_what_nobody_said_is_known_from_what_is_not_there_yet(bus: Bus) ->
 async def test_a_session_begins_with_its_first_message_of_any_kind(bus: Bus) -> None:
     log, thread, other = SessionLog(bus), Thread(bus), Thread(bus)
     await other.say("finish")
-    stopped = await thread.stop()
+    claimed = Claimed(lease=1, holder="w-1")
+    first = await bus.publish(Draft(subject=claimed.subject(thread.key), message=claimed))
     said = await thread.say("finish")
-    assert [await log.is_first(thread.key, each) for each in (stopped, said)] == [True, False]
+    assert [await log.is_first(thread.key, each) for each in (first, said)] == [True, False]
 
 
 async def test_a_leader_that_does_not_have_a_message_yet_does_not_call_it_the_first(bus: Bus) -> None:
@@ -116,11 +128,32 @@ async def test_of_a_session_that_begins_nothing_is_read_that_stands_before(
     await scheduler()
     thread = Thread(bus)
     first = await thread.say("finish")
-    await thread.ended(first)
+    memories = Bucket(bus, TURNS.name, Turns)
+
+    async def over() -> bool:
+        memory = (await memories.get(str(thread.key))).value
+        return memory is not None and memory.heard > first and memory.idle
+
+    await until(over)
     second = await thread.say("finish")
     await thread.ended(second)
     assert first not in read
     assert second in read
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_what_a_session_began_with_is_not_passed_over_for_what_was_said_after(
+    bus: Bus, known: bool
+) -> None:
+    thread = Thread(bus)
+    said = [await thread.say("finish") for _ in range(2)]
+    nobody = cast("Leases", SimpleNamespace(held=lambda key: None))
+    recall = Recall(SessionLog(bus), nobody, RateLimits(bus, SchedulerSettings()), Summaries(bus))
+    stored = await bus.at(SESSIONS.name, said[1])
+    assert stored
+    heard = await recall.reached(thread.key, Heard(said[1], decode(stored.subject, stored.data)), known=known)
+    memory = await recall.up_to(thread.key, Turns(), heard)
+    assert [each.sequence for each in memory.waiting] == said
 
 
 async def test_a_scheduler_reads_before_a_message_only_once_the_leader_has_that(

@@ -6,8 +6,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from schemas.buckets import Lease, Turns
-from schemas.bus import LEASES, SCHEDULER, SESSIONS, TURNS
+from schemas.buckets import Lease, Summary, Turns
+from schemas.bus import LEASES, SCHEDULER, SESSIONS, SUMMARIES, TURNS
 from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
@@ -159,6 +159,9 @@ async def test_a_scheduler_killed_at_any_write_loses_nothing(bus, broker, text: 
         deaths += 1
     (end,) = await thread.ends()
     assert end.outcome == {"finish": "completed", "die 9": "failed", "one too many": "rejected"}[text]
+    summary = (await Bucket(bus, SUMMARIES.name, Summary).get(str(thread.key))).value
+    assert summary is not None
+    assert (summary.status, summary.turns) == ("idle", 1)
     assert deaths > 2
     await launcher.abandon()
 

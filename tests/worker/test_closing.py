@@ -16,7 +16,7 @@ from services.worker.core import SessionView, Waiting
 from services.worker.happenings import Happening, PatienceOver, StopHeard
 from services.worker.line import Line
 from services.worker.place import Place
-from services.worker.tally import Ending, stopped, timed_out
+from services.worker.tally import WITHDRAWN, Ending, stopped, timed_out
 from tests.worker.conftest import ADA
 
 OPENER = Waiting(1, Said(id="m-1", user=ADA, text="begin", at=now()))
@@ -58,13 +58,14 @@ class End:
         (stopped(STOP), (), "cancelled", STOP.at),
         (stopped(STOP), (LATER,), "cancelled", LATER.at),
         (Ending(), (STOP,), "cancelled", STOP.at),
-        (timed_out(60), (STOP, LATER), "cancelled", LATER.at),
+        (WITHDRAWN, (), "cancelled", None),
+        (timed_out(60), (STOP, LATER), "timed_out", LATER.at),
         (timed_out(60).after(stopped(STOP)), (), "timed_out", STOP.at),
         (timed_out(60).after(stopped(STOP)), (LATER,), "timed_out", LATER.at),
     ],
 )
 async def test_who_pressed_stop_waits_a_moment_for_the_work_which_is_saved_on(
-    ending: Ending, heard: tuple[Stop, ...], outcome: str, pressed_at: datetime
+    ending: Ending, heard: tuple[Stop, ...], outcome: str, pressed_at: datetime | None
 ) -> None:
     end = End(*map(StopHeard, heard))
     async with asyncio.timeout(5):
@@ -80,7 +81,7 @@ async def test_who_pressed_stop_waits_a_moment_for_the_work_which_is_saved_on(
     [
         (Ending(handed_over=True), StopHeard(STOP)),
         (Ending(handed_over=True).after(stopped(STOP)), StopHeard(LATER)),
-        (timed_out(60), PatienceOver()),
+        (timed_out(60), PatienceOver(0)),
     ],
     ids=["the worker leaves", "the worker leaves a turn that was stopped", "only the agent took long"],
 )
@@ -91,3 +92,12 @@ async def test_nothing_else_cuts_the_saving_short(ending: Ending, heard: Happeni
     assert not done
     end.saving.may_end.set()
     assert (await saving)[0] == ending
+
+
+async def test_the_saving_has_its_moment_though_that_of_the_agent_is_just_over() -> None:
+    end = End(PatienceOver(0))
+    saving = asyncio.create_task(end.closing.save(stopped(STOP)))
+    done, _ = await asyncio.wait({saving}, timeout=SAVE_BEFORE_STOP_SECONDS / 4)
+    assert not done
+    await asyncio.wait_for(saving, 5)
+    end.saving.under_way[0].cancel()

@@ -30,7 +30,7 @@ async def test_an_agent_that_says_too_much_waits_and_nobody_else_does() -> None:
     for _ in range(MOST_SAID):
         await line.offer(Said(1, TextDelta("x")))
     waiting = asyncio.create_task(line.offer(Said(1, TextDelta("one more"))))
-    line.report(PatienceOver())
+    line.report(PatienceOver(1))
     await line.next()
     assert not waiting.done()
     await line.next()
@@ -41,7 +41,7 @@ async def test_an_agent_that_says_too_much_waits_and_nobody_else_does() -> None:
 
 def test_what_a_turn_left_behind_cannot_hit_the_next_one() -> None:
     line = Line()
-    for happening in (DeadlinePassed(), LOGGED, PatienceOver(), Prepared(), STOP, Saved()):
+    for happening in (DeadlinePassed(), LOGGED, PatienceOver(1), Prepared(), STOP, Saved()):
         line.report(happening)
     line.forget_turn()
     assert line.clear() == [STOP, LOGGED]
