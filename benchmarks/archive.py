@@ -11,7 +11,6 @@ from string import ascii_lowercase
 
 import msgspec
 from google.cloud import storage
-from nats.js.errors import ServiceUnavailableError
 
 from benchmarks.archiver import Archive
 from benchmarks.brokers import Brokers, brokers
@@ -195,17 +194,25 @@ def _put_again(bucket: storage.Bucket, objects: list[bytes]) -> float:
 
 
 async def _packed(running: Brokers, count: int) -> float:
-    began = time.perf_counter()
     stream = running.bus.client.jetstream()
     subscription = await stream.pull_subscribe("session.>", durable="bare", stream=SESSIONS.name)
+    await _led(running, "bare")
+    began = time.perf_counter()
     payloads: list[bytes] = []
     while len(payloads) < count:
-        with contextlib.suppress(ServiceUnavailableError):  # a replicated consumer has no leader for a moment
-            for message in await subscription.fetch(FETCH, timeout=5):
-                payloads.append(message.data)
-                await message.ack()
+        for message in await subscription.fetch(FETCH, timeout=5):
+            payloads.append(message.data)
+            await message.ack()
     await asyncio.to_thread(gzip.compress, b"\n".join(payloads))
     return time.perf_counter() - began
+
+
+async def _led(running: Brokers, consumer: str) -> None:
+    """Return when the consumer answers: one that is replicated has no leader at first."""
+    async with asyncio.timeout(10):
+        asked = f"CONSUMER.INFO.{SESSIONS.name}.{consumer}"
+        while "error" in await running.bus.api(asked, None):  # noqa: ASYNC110 (a broker tells nobody)
+            await asyncio.sleep(0.05)
 
 
 def _unpacked(bucket: storage.Bucket, key: SessionKey) -> int:

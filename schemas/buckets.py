@@ -95,7 +95,11 @@ class RateWindow(Message, frozen=True, kw_only=True):
 
 
 class Summary(Message, frozen=True, kw_only=True):
-    """The session at a glance."""
+    """The session at a glance.
+
+    `status` is `idle`, `closed`, `queued` or `working`: a rest as soon as it is known, anything else once it has lasted a
+    quarter of a second. The memory, `Turns`, is exact.
+    """
 
     status: str
     user: Person

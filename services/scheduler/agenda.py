@@ -1,4 +1,4 @@
-"""What has to be looked at, and when: one place for what each session waits for."""
+"""What has to be looked at, and when: one place for what the turns of every session wait for."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -109,7 +109,7 @@ class Conductor:
     async def _reached(self, key: SessionKey, heard: Heard | None) -> Heard | None:
         if heard is None:
             return None
-        return await self._recall.reached(key, heard, known=self._memories.at_hand(key))
+        return await self._recall.reached(key, heard, at_hand=self._memories.at_hand(key))
 
     async def _step(self, key: SessionKey, known: Turns, revision: int, heard: Heard | None) -> bool:
         memory = await self._recall.up_to(key, known, heard) if heard else known

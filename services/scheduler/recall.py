@@ -23,12 +23,12 @@ class Recall:
         self._rates = rates
         self._summaries = summaries
 
-    async def reached(self, key: SessionKey, heard: Heard, *, known: bool) -> Heard:
-        """Return `heard` once all before it can be read; as the `first` where the session was not `known` and begins with it.
+    async def reached(self, key: SessionKey, heard: Heard, *, at_hand: bool) -> Heard:
+        """Return `heard` once all before it can be read. Raises `Unavailable`.
 
-        Raises `Unavailable`.
+        Of a session that is not `at_hand`, and is new for the most part, it is told whether it is the first message.
         """
-        if not known and await self._log.is_first(key, heard.sequence):
+        if not at_hand and await self._log.is_first(key, heard.sequence):
             return replace(heard, first=True)
         await self._log.reached(heard.sequence)
         return heard

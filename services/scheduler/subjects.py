@@ -11,7 +11,7 @@ FAMILIES = {"in": INPUTS, "control": CONTROLS, "end": ENDS}
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A message at its place in the log, which is known to be the session's `first`, or not known to be."""
+    """A message at its place in the log; `first` where it is known that the session's log begins with it."""
 
     sequence: int
     message: Message | Unknown

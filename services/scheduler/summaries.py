@@ -30,11 +30,16 @@ def status_of(memory: Turns, held: Held | None) -> str:
 
 
 def with_end(summary: Summary, end: TurnEnd) -> Summary:
-    """Return `summary` with one more turn; one that it already contains changes nothing."""
+    """Return `summary` at rest with one more turn; one that it already contains changes nothing.
+
+    What waits behind the turn is shown again in a moment. Were it left `working`, a replica that showed it at rest before
+    would take it for shown.
+    """
     if end.turn <= summary.last_turn:
         return summary
     return replace(
         summary,
+        status="idle",
         turns=summary.turns + 1,
         cost_usd=summary.cost_usd + end.cost_usd,
         last_turn=end.turn,
@@ -58,9 +63,10 @@ class Summaries:
             TURNS.labels(end.outcome).inc()
 
     async def reflect(self, key: SessionKey, memory: Turns, held: Held | None) -> None:
-        """Show what the session is doing, unless its open turn is known to have ended. Raises `Unavailable`."""
-        status, turn = status_of(memory, held), memory.open.turn if memory.open else None
-        user = memory.open.user if memory.open else memory.waiting[0].user if memory.waiting else None
+        """Show what the session is doing, unless that is known to be over. Raises `Unavailable`."""
+        status, first = status_of(memory, held), memory.waiting[0] if memory.waiting else None
+        user = memory.open.user if memory.open else first.user if first else None
+        turn = memory.open.turn if memory.open else first.sequence if first else None
 
         def shown(summary: Summary) -> Summary:
             over = turn is not None and turn <= summary.last_turn
@@ -83,7 +89,7 @@ class Summaries:
             entry = self._known.pop(key, None) or await self._bucket.get(str(key))
             if entry.value is None and user is None:
                 return False
-            # Whoever is not shown at work is at rest: a turn that came and went needs no second write.
+            # Who was never shown at work is at rest: a turn that came and went needs no second write.
             old = entry.value or Summary(status="idle", user=user or Person(id=""))
             new = change(old)
             if new == old:

@@ -47,7 +47,7 @@ class Closing:
         return ending
 
     def _stopped(self, ending: Ending, happening: Happening) -> Ending:
-        """Return how the turn ends after `happening`: one that is done can be stopped still, any other stays what it was.
+        """Return how the turn ends after `happening`: a completed one can be stopped still, any other stays what it is.
 
         The log tells who stopped what was heard to be stopped.
         """

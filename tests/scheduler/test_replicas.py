@@ -16,6 +16,7 @@ from services.runtime.errors import Unavailable
 from services.runtime.health import Readiness
 from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
+from services.scheduler import showing
 from services.scheduler.app import wire
 from services.scheduler.leases import Leases
 from services.scheduler.settings import SchedulerSettings
@@ -143,8 +144,11 @@ class DyingBus(Bus):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("text", ["finish", "die 9", "one too many"])
-async def test_a_scheduler_killed_at_any_write_loses_nothing(bus, broker, text: str, after: bool) -> None:
+async def test_a_scheduler_killed_at_any_write_loses_nothing(
+    bus, broker, text: str, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The scheduler dies at its first write, the next one at its second, and so on, until one gets through."""
+    monkeypatch.setattr(showing, "MOMENT_SECONDS", 0.0)
     rules = SchedulerSettings(turns_per_window=1, launch_timeout=5)
     # What a killed scheduler had not acknowledged comes again after this time.
     await ensure_consumer(bus, msgspec.structs.replace(SCHEDULER, ack_wait=1.0))

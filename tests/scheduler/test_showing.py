@@ -74,7 +74,9 @@ async def test_a_turn_that_is_over_in_a_moment_costs_one_write(
     await thread.close()
     await until_left(bus, thread)
     await until(lambda: statuses[-1] == "closed")
-    assert statuses == ["idle", "idle", "closed"]
+    await thread.ended(await thread.say("finish"))
+    await until(lambda: statuses[-1] == "idle")
+    assert statuses == ["idle", "idle", "closed", "idle"]
 
 
 class Glances(Summaries):
@@ -87,7 +89,9 @@ class Glances(Summaries):
         self.statuses.append(status_of(memory, held))
 
 
-async def test_every_status_has_a_moment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_session_does_is_shown_once_it_has_been_at_work_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(showing, "MOMENT_SECONDS", 0.05)
     glances, agenda, key = Glances(), Agenda(), SessionKey("T1", "C1", "1-1")
     who = Person(id="U1")
@@ -95,19 +99,20 @@ async def test_every_status_has_a_moment_of_its_own(monkeypatch: pytest.MonkeyPa
     held = Held(token=7, holder="w-1", revision=7, since=now(), ours=False, seen=now())
     shows, looked = Showing(glances, agenda), asyncio.Queue[SessionKey]()
     looking = asyncio.create_task(agenda.run(looked.put))
-    for memory, holder, shown in (
-        (at_work, None, "queued"),
-        (at_work, held, "working"),
-        (Turns(), held, "idle"),
-        (at_work, held, "working"),
-    ):
-        before = len(glances.statuses)
-        await shows.show(key, memory, holder)
-        if shown != "idle":
-            assert len(glances.statuses) == before
-            assert await asyncio.wait_for(looked.get(), 10) == key
-            await shows.show(key, memory, holder)
-        assert glances.statuses[before:] == [shown]
+    for _ in range(2):
+        await shows.show(key, at_work, None)
+        await shows.show(key, at_work, held)
+        assert glances.statuses == []
+        assert await asyncio.wait_for(looked.get(), 10) == key
+        await shows.show(key, at_work, held)
+        await shows.show(key, at_work, None)
+        await shows.show(key, Turns(), None)
+        assert glances.statuses == ["working", "queued", "idle"]
+        glances.statuses.clear()
+    await shows.show(key, at_work, None)
+    await shows.show(key, Turns(), None)
+    await asyncio.sleep(2 * showing.MOMENT_SECONDS)
+    assert looked.empty()
     await cancel(looking)
 
 

@@ -13,7 +13,7 @@ from schemas.inputs import Said, Stop
 from services.worker.clock import SAVE_BEFORE_STOP_SECONDS, Clock
 from services.worker.closing import Closing
 from services.worker.core import SessionView, Waiting
-from services.worker.happenings import Happening, PatienceOver, StopHeard
+from services.worker.happenings import Happening, Logged, PatienceOver, StopHeard
 from services.worker.line import Line
 from services.worker.place import Place
 from services.worker.tally import WITHDRAWN, Ending, stopped, timed_out
@@ -59,6 +59,7 @@ class End:
         (stopped(STOP), (LATER,), "cancelled", LATER.at),
         (Ending(), (STOP,), "cancelled", STOP.at),
         (WITHDRAWN, (), "cancelled", None),
+        (Ending(outcome="failed"), (STOP,), "failed", STOP.at),
         (timed_out(60), (STOP, LATER), "timed_out", LATER.at),
         (timed_out(60).after(stopped(STOP)), (), "timed_out", STOP.at),
         (timed_out(60).after(stopped(STOP)), (LATER,), "timed_out", LATER.at),
@@ -74,6 +75,13 @@ async def test_who_pressed_stop_waits_a_moment_for_the_work_which_is_saved_on(
     [saving] = end.saving.under_way
     assert not saving.done()
     saving.cancel()
+
+
+async def test_the_log_tells_who_pressed_the_stop_that_was_heard_ahead_of_it() -> None:
+    end = End(StopHeard(STOP), Logged(2, STOP))
+    ended, _ = await asyncio.wait_for(end.closing.save(Ending()), 5)
+    assert (ended.outcome, ended.stop_reason) == ("cancelled", ADA.id)
+    end.saving.under_way[0].cancel()
 
 
 @pytest.mark.parametrize(
