@@ -141,9 +141,9 @@ async def test_of_a_session_that_begins_nothing_is_read_that_stands_before(
     assert second in read
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("at_hand", [False, True])
 async def test_what_a_session_began_with_is_not_passed_over_for_what_was_said_after(
-    bus: Bus, known: bool
+    bus: Bus, at_hand: bool
 ) -> None:
     thread = Thread(bus)
     said = [await thread.say("finish") for _ in range(2)]
@@ -151,7 +151,9 @@ async def test_what_a_session_began_with_is_not_passed_over_for_what_was_said_af
     recall = Recall(SessionLog(bus), nobody, RateLimits(bus, SchedulerSettings()), Summaries(bus))
     stored = await bus.at(SESSIONS.name, said[1])
     assert stored
-    heard = await recall.reached(thread.key, Heard(said[1], decode(stored.subject, stored.data)), known=known)
+    heard = await recall.reached(
+        thread.key, Heard(said[1], decode(stored.subject, stored.data)), at_hand=at_hand
+    )
     memory = await recall.up_to(thread.key, Turns(), heard)
     assert [each.sequence for each in memory.waiting] == said
 

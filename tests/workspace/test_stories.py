@@ -1,6 +1,7 @@
 """What a session lives through: machines come and go, others push, the agent does as it likes with git."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,10 @@ from services.worker.workspace import WorkspaceError, ensure_bare
 from tests.workspace.people import ANN, THREAD, git, holding, remote_file, save, seed, soon
 
 BRANCH = f"threadmill/{THREAD}-fix-the-login"
+
+
+def threads_branches(bare: Path) -> list[str]:
+    return git(bare, "for-each-ref", "--format=%(refname:short)", f"refs/heads/threadmill/{THREAD}*").split()
 
 
 async def test_the_first_turn_begins_a_branch_and_its_work_reaches_the_remote(opened, bare, git_commands):
@@ -76,6 +81,39 @@ async def test_a_branch_that_nobody_could_push_keeps_its_name_on_another_machine
     assert push.ok
     foreign = await opened("c", bare, known="main")
     assert foreign.branch == first.branch
+
+
+async def test_a_branch_that_nobody_was_told_of_gives_way_to_the_sessions_own(opened, bare):
+    untold = await opened("a", bare)
+    untold.close()
+    own = await opened("b", bare, title="A better title")
+    (own.path / "b").write_text("from b")
+    await save(own)
+    again = await opened("a", bare, known=own.branch)
+    assert own.branch != untold.branch
+    assert (again.branch, (again.path / "b").read_text()) == (own.branch, "from b")
+    (again.path / "a").write_text("from a")
+    _, push = await save(again)
+    assert (push.ok, push.merged) == (True, False)
+    assert threads_branches(bare) == [own.branch]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_branch_with_work_stays_whatever_was_told(opened, bare, committed: bool):
+    untold = await opened("a", bare)
+    (untold.path / "a").write_text("from a")
+    if committed:
+        git(untold.path, "add", "a")
+        git(untold.path, "commit", "-qm", "a")
+    untold.close()
+    own = await opened("b", bare, title="A better title")
+    (own.path / "a").write_text("from b")
+    await save(own)
+    again = await opened("a", bare, known=own.branch)
+    assert (again.branch, (again.path / "a").read_text()) == (untold.branch, "from a")
+    _, push = await save(again)
+    assert push.ok
+    assert sorted(threads_branches(bare)) == sorted([own.branch, untold.branch])
 
 
 async def test_the_same_folder_keeps_what_was_not_saved(opened, bare):

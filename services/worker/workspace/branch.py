@@ -50,21 +50,32 @@ def parse_refs(listing: str) -> Refs:
 async def take(git: Git, state: State, title: str, known: str, *, deadline: float) -> str:
     """Bring the workspace onto the session's branch and return its name; `state` learns where it begins.
 
-    `known` is the branch that earlier turns had, which nobody may have been able to push; empty for none.
+    `known` is the branch that earlier turns had, which nobody may have been able to push; empty for none. Another one that
+    lies here gives way to it where no work is on it: a worker died before it told its branch.
     """
     refs = await read_refs(git, state.thread, deadline=deadline)
     state.base = refs.base or state.base
-    if refs.local:
-        name = known if known in refs.local else next(iter(refs.local))
-        await _forward(git, state, name, refs, deadline=deadline)
-        return name
     ours = known if known.startswith(branch_prefix(state.thread)) else ""
-    name = ours or next(iter(refs.remote), None) or branch_name(state.thread, title)
+    here = ours if ours in refs.local else next(iter(refs.local), "")
+    if here and (ours in {"", here} or await _has_work(git, deadline=deadline)):
+        await _forward(git, state, here, refs, deadline=deadline)
+        return here
+    name = ours or next(iter(refs.remote), "") or branch_name(state.thread, title)
     state.saved = refs.remote.get(name, "")
     state.start = state.saved or refs.base_sha
     at = [state.start] if state.start else []
     await git.run("checkout", "-q", "--no-track", "-b", name, *at, "--", deadline=deadline)
     return name
+
+
+async def _has_work(git: Git, *, deadline: float) -> bool:
+    """Tell whether something lies here that the remote does not have: changes, new files, commits on any branch."""
+    changed = await git.run("status", "--porcelain", deadline=deadline)
+    commits = ["rev-list", "-n1", "HEAD", "--branches", "--not", "--remotes=origin"]
+    unsaved = await git.run(
+        *commits, deadline=deadline, ok=(0, 128)
+    )  # whoever is on no commit yet did something
+    return bool(changed.out or unsaved.out or unsaved.code)
 
 
 async def _forward(git: Git, state: State, name: str, refs: Refs, *, deadline: float) -> None:
