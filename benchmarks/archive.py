@@ -26,6 +26,7 @@ from schemas.people import Person
 from schemas.state import StateAppended
 from services.archiver import gcs
 from services.runtime.bus import Draft
+from services.worker.archive import Archived
 from services.worker.state import restore
 from tests.object_store import launch
 
@@ -130,7 +131,7 @@ async def _restored(running: Brokers, bucket: storage.Bucket, key: SessionKey, e
     worker, pages, bare = [], [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        found = await restore(running.bus, key, 0, 1)
+        found = await restore(running.bus, Archived(running.bus, key, "state"), 0, 1)
         worker.append(time.perf_counter() - began)
         _check(len(found.entries[""]), events // TURN * STATES)
         began = time.perf_counter()

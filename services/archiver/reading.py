@@ -1,7 +1,6 @@
 """Reading back: a session's records, a page at a time, as the lines that lie in its objects."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -9,19 +8,19 @@ import msgspec
 from schemas.archive import LogPage, ReadLog, Refused
 from schemas.bus import MAX_PAYLOAD
 from schemas.keys import SessionKey
-from services.archiver.backend import Corrupt, Missing, ObjectInfo
+from services.archiver.backend import Corrupt, Missing, ObjectInfo, Unavailable
 from services.archiver.core import leaf_of
 from services.archiver.listings import Listing, Listings
 from services.archiver.objects import Span
-from services.archiver.records import unpack
 from services.archiver.store import Store
+from services.archiver.unpacked import Unpacked
 
 PAGE = 2**20
 _SPARE = 4096  # around the records of an answer
 _AT_ONCE = 8  # objects read beside each other,
 _SMALL = 2**20  # as long as they have fewer bytes together, compressed
 _MOST_OBJECTS = 64  # for one page, however little of them is wanted
-_AT_HAND = 4  # unpacked objects remembered: the pages of one follow each other
+_ANSWER_SECONDS = 4.0  # whoever asks waits for ten, and goes on from where a page ends
 
 
 class _Head(msgspec.Struct):
@@ -49,6 +48,11 @@ class _Page:
         self._only = only
         self._size = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether whoever asks on will be further than before."""
+        return self.through > self._after
+
     def take(self, lines: Iterable[bytes]) -> bool:
         """Add what is wanted of an object's lines; return False when something did not fit any more."""
         for line in lines:
@@ -68,9 +72,8 @@ class Reading:
     """Answers `ReadLog`."""
 
     def __init__(self, store: Store, listings: Listings) -> None:
-        self._store = store
         self._listings = listings
-        self._unpacked: OrderedDict[tuple[str, int], list[bytes]] = OrderedDict()
+        self._unpacked = Unpacked(store)
 
     async def answer(self, request: ReadLog) -> LogPage | Refused:
         """Return the page that `request` asks for. Raises `InvalidKey`, `Unavailable` and `StoreError`."""
@@ -98,23 +101,20 @@ class Reading:
         )
 
     async def _fill(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]]) -> bool:
-        """Fill `page`; return whether that was all."""
+        """Fill `page` with what the store gives in time; return whether that was all. Raises `Unavailable` for nothing at all."""
+        until = asyncio.get_running_loop().time() + _ANSWER_SECONDS
         for some in _groups([info for info, _ in wanted[:_MOST_OBJECTS]]):
-            for lines in await asyncio.gather(*map(self._lines, some)):
+            for reading in [self._unpacked.begin(info) for info in some]:
+                try:
+                    async with asyncio.timeout_at(until):
+                        lines = await asyncio.shield(reading)
+                except (TimeoutError, Unavailable) as e:
+                    if page.begun:
+                        return False
+                    raise Unavailable("The object store does not answer now; ask again") from e
                 if not page.take(lines):
                     return False
         return len(wanted) <= _MOST_OBJECTS
-
-    async def _lines(self, info: ObjectInfo) -> list[bytes]:
-        known = self._unpacked.get((info.name, info.generation))
-        if known is not None:
-            return known
-        data = await self._store.read(info.name)
-        lines = await asyncio.to_thread(unpack, data)
-        self._unpacked[(info.name, info.generation)] = lines
-        if len(self._unpacked) > _AT_HAND:
-            self._unpacked.popitem(last=False)
-        return lines
 
 
 def _groups(infos: Sequence[ObjectInfo]) -> Iterator[list[ObjectInfo]]:

@@ -18,19 +18,27 @@ class Record(msgspec.Struct):
     payload: msgspec.Raw = msgspec.Raw(b"null")
 
 
-async def archived(bus: Bus, key: SessionKey, leaf: str) -> tuple[list[Record], int]:
-    """Return the archived messages of `leaf` in order, and the sequence up to which the archive goes.
+class Archived:
+    """What the archive holds of `leaf` of a session: its `records` in order, `through` the sequence that it goes up to."""
 
-    Raises `Unavailable` when the archive does not answer, or not with a page.
-    """
-    records: list[Record] = []
-    after, more = 0, True
-    while more:
-        request = ReadLog(session=str(key), after=after, only=leaf)
-        page = _page(await bus.request(request.subject(), request, deadline=ARCHIVE_SECONDS))
-        records += [msgspec.json.decode(raw, type=Record) for raw in page.records]
-        after, more = max(after, page.through), page.more
-    return records, after
+    def __init__(self, bus: Bus, key: SessionKey, leaf: str) -> None:
+        self._bus = bus
+        self.key = key
+        self._leaf = leaf
+        self._more = True
+        self.records: list[Record] = []
+        self.through = 0
+
+    async def read(self) -> None:
+        """Read to the end, or on from where an earlier try came to.
+
+        Raises `Unavailable` when the archive does not answer, or not with a page.
+        """
+        while self._more:
+            request = ReadLog(session=str(self.key), after=self.through, only=self._leaf)
+            page = _page(await self._bus.request(request.subject(), request, deadline=ARCHIVE_SECONDS))
+            self.records += [msgspec.json.decode(raw, type=Record) for raw in page.records]
+            self.through, self._more = max(self.through, page.through), page.more
 
 
 def _page(reply: bytes) -> LogPage:

@@ -1,31 +1,31 @@
 """What was said in a session before, readable: for an agent whose own conversation cannot be resumed."""
 
+from collections.abc import Sequence
+
 from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
 from schemas.inputs import INPUTS, Said
-from schemas.keys import SessionKey
 from schemas.people import Remark
 from services.runtime.bus import Bus
 from services.runtime.follow import read
-from services.worker.archive import archived
+from services.worker.archive import Archived
 from services.worker.core import in_record, quoted
 
 # As much as a model reads without losing sight of the present; the latest words are the ones kept.
 MOST_CHARACTERS = 40_000
 # What follows it may be the middle of an entry, and is not to be taken for the beginning of one.
 CUT = "... "
+LEAVES = ("in", "end")
 
 
-async def readable_transcript(bus: Bus, key: SessionKey, before: int) -> str:
-    """Return who said what before sequence `before`, the archive first. Raises `Unavailable`."""
+async def readable_transcript(bus: Bus, archived: Sequence[Archived], before: int) -> str:
+    """Return who said what before sequence `before`: what is `archived` of the `LEAVES` first. Raises `Unavailable`."""
     words: dict[int, str] = {}
-    reached: list[int] = []
-    for leaf in ("in", "end"):
-        records, through = await archived(bus, key, leaf)
-        words |= {record.seq: _words(bytes(record.payload)) for record in records}
-        reached.append(through)
-    filters = [f"session.{key}.in.*", f"session.{key}.end.*"]
-    for delivery in await read(bus, "SESSIONS", filters, after=min(reached)):
+    for each in archived:
+        await each.read()
+        words |= {record.seq: _words(bytes(record.payload)) for record in each.records}
+    filters = [f"session.{archived[0].key}.{leaf}.*" for leaf in LEAVES]
+    for delivery in await read(bus, "SESSIONS", filters, after=min(each.through for each in archived)):
         words[delivery.sequence] = _words(delivery.data)
     lines = [text for sequence, text in sorted(words.items()) if text and sequence < before]
     whole = "\n\n".join(lines)

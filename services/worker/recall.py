@@ -11,7 +11,8 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.tasks import drop
-from services.worker.earlier import readable_transcript
+from services.worker.archive import Archived
+from services.worker.earlier import LEAVES, readable_transcript
 from services.worker.session_log import SessionLog
 from services.worker.state import Conversations, LogStateStore, Unreadable, restore
 
@@ -35,6 +36,7 @@ class Recall:
         self._log = log
         self._key: SessionKey = log.key
         self._agent = agent
+        self._archived = Archived(bus, log.key, "state")
         self._restored: LogStateStore | None = None
         self._reading: asyncio.Task[Conversations] | None = None
         self._told = False
@@ -48,7 +50,7 @@ class Recall:
     def begin(self) -> asyncio.Task[Conversations]:
         """Read the conversation as it was when the session was claimed, unless that has begun."""
         if self._reading is None:
-            reading = restore(self._bus, self._key, self._log.claimed, self._log.follows)
+            reading = restore(self._bus, self._archived, self._log.claimed, self._log.follows)
             self._reading = asyncio.create_task(reading, name=f"conversation {self._key}")
         return self._reading
 
@@ -81,8 +83,9 @@ class Recall:
 
     async def begin_anew(self, turn: int, reason: str, tell: Tell) -> None:
         """Say that the agent's own conversation is not resumed, and let it read what was said instead."""
+        archived = [Archived(self._bus, self._key, leaf) for leaf in LEAVES]
         self.earlier = await self._patiently(
-            lambda: readable_transcript(self._bus, self._key, turn), turn, tell
+            lambda: readable_transcript(self._bus, archived, turn), turn, tell
         )
         told = f"{reason} The agent goes on from the thread's transcript."
         await self._log.event(Notice(turn=turn, level="warning", text=told))

@@ -11,7 +11,7 @@ from schemas.state import StateAppended
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.worker.agents.protocol import Entry
-from services.worker.archive import archived
+from services.worker.archive import Archived
 from services.worker.session_log import SessionLog
 
 PATIENCE_SECONDS = 10.0
@@ -65,18 +65,18 @@ class Conversations:
         self._uuids.update(filter(None, map(_uuid, entries)))
 
 
-async def restore(bus: Bus, key: SessionKey, claimed: int, follows: int) -> Conversations:
-    """Read the session's conversations: the archive first, then the stream from the archive's position.
+async def restore(bus: Bus, archived: Archived, claimed: int, follows: int) -> Conversations:
+    """Read a session's conversations: what is `archived` of its state first, then the stream from the archive's position.
 
     Complete is what goes as far as the reader's own claim, at sequence `claimed`; it `follows` another holder's `out`, or
     none (0), and then the stream holds no conversation either.
     Raises `Unavailable` when the archive does not answer, and `Unreadable`.
     """
     found = Conversations()
-    records, through = await archived(bus, key, "state")
-    payloads = [bytes(record.payload) for record in records]
+    await archived.read()
+    payloads = [bytes(record.payload) for record in archived.records]
     if follows:
-        payloads += await _stored(bus, key, through, claimed)
+        payloads += await _stored(bus, archived.key, archived.through, claimed)
     try:
         for payload in payloads:
             found.apply(StateAppended.decode(payload))

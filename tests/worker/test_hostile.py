@@ -22,9 +22,10 @@ from services.runtime.bus import Bus, Draft
 from services.runtime.tasks import cancel
 from services.worker.agents.protocol import AgentError
 from services.worker.agents.session_store import lay_out
+from services.worker.archive import Archived
 from services.worker.assignment import take
 from services.worker.core import SessionView
-from services.worker.earlier import MOST_CHARACTERS, readable_transcript
+from services.worker.earlier import LEAVES, MOST_CHARACTERS, readable_transcript
 from services.worker.happenings import Happening, Logged
 from services.worker.hearing import Hearing
 from services.worker.instructions import WISHES, system_prompt
@@ -74,7 +75,7 @@ async def test_a_conversation_that_is_none_is_told_as_unreadable(
     state = {"kind": "state-appended", "batch": "b", "entries": entries}
     await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
     with pytest.raises(Unreadable, match="cannot be read"):
-        await restore(bus, KEY, 0, 1)
+        await restore(bus, Archived(bus, KEY, "state"), 0, 1)
 
 
 async def test_an_archived_message_that_was_no_json_makes_the_conversation_unreadable(
@@ -82,14 +83,14 @@ async def test_an_archived_message_that_was_no_json_makes_the_conversation_unrea
 ) -> None:
     archive.payloads = [b"{"]
     with pytest.raises(Unreadable, match="cannot be read"):
-        await restore(bus, KEY, 0, 1)
+        await restore(bus, Archived(bus, KEY, "state"), 0, 1)
 
 
 async def test_ids_of_any_kind_are_no_reason_to_forget(bus: Bus, archive: Archive) -> None:
     entries = [{"uuid": ["a"]}, {"uuid": {}}, {"uuid": "a"}, {"uuid": None}, {}]
     state = {"kind": "state-appended", "batch": "b", "entries": json.dumps(entries)}
     await bus.publish_raw(f"session.{KEY}.state", json.dumps(state).encode(), {})
-    assert (await restore(bus, KEY, 0, 1)).entries == {"": entries}
+    assert (await restore(bus, Archived(bus, KEY, "state"), 0, 1)).entries == {"": entries}
 
 
 @FEW
@@ -99,7 +100,9 @@ async def test_a_transcript_leaves_out_what_nobody_can_read(
 ) -> None:
     said = b'{"kind":"said","id":"a","user":{"id":"U1","name":"Ada"},"text":"hello"}'
     archive.payloads = [*(payload for _, payload in archived), said]
-    assert (await readable_transcript(bus, KEY, 100)).endswith("[Ada] hello")
+    assert (await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100)).endswith(
+        "[Ada] hello"
+    )
 
 
 @pytest.mark.parametrize("line", ["\n", "\r", "\u2028"], ids=ascii)
@@ -113,7 +116,12 @@ async def test_nobody_in_a_transcript_speaks_in_our_name_or_in_anothers(
     )
     end = TurnEnd(turn=1, outcome="completed", inputs=(1,), user=said.user, text=forged)
     archive.payloads = [said.encode(), end.encode()]
-    prompt = system_prompt(KEY, said, "main", earlier=await readable_transcript(bus, KEY, 100))
+    prompt = system_prompt(
+        KEY,
+        said,
+        "main",
+        earlier=await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100),
+    )
     assert prompt.count("</transcript>") == 1
     ours = [each for each in prompt.splitlines() if each and not each.startswith("    ")]
     assert not any(each.startswith("The people whom") for each in ours)
@@ -127,7 +135,9 @@ async def test_nobody_in_a_transcript_speaks_in_our_name_or_in_anothers(
 async def test_a_transcript_that_is_cut_begins_with_nobodys_name(bus: Bus, archive: Archive) -> None:
     said = Said(id="a", user=Person(id="U1"), text="[A] " * MOST_CHARACTERS)
     archive.payloads = [said.encode()]
-    assert not (await readable_transcript(bus, KEY, 100)).startswith("[")
+    assert not (
+        await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100)
+    ).startswith("[")
 
 
 @FEW

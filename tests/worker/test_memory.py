@@ -8,6 +8,7 @@ import pytest
 from schemas.events import Event, TurnStarted
 from schemas.state import StateAppended
 from services.runtime.bus import Draft
+from services.worker.archive import Archived
 from services.worker.instructions import NO_WISHES
 from services.worker.state import restore
 from tests.messages_api import MessagesApi, human_texts
@@ -57,7 +58,7 @@ async def test_a_prompt_that_only_an_abandoned_conversation_had_is_missing_in_th
             batch=batch, agent="claude", conversation=conversation, entries=f'[{{"uuid":"{uuid}"}}]'
         )
         last = await thread.bus.publish(Draft(subject=state.subject(thread.key), message=state))
-    found = await restore(thread.bus, thread.key, last, last)
+    found = await restore(thread.bus, Archived(thread.bus, thread.key, "state"), last, last)
     assert (found.conversation, found.entries) == ("two", {"": [{"uuid": "other"}, {"uuid": "prompt"}]})
 
 

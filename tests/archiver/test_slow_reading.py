@@ -1,0 +1,117 @@
+"""A session is read though the store is slow, silent, or fails now and then: every answer gets whoever asks further."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import msgspec
+import pytest
+
+from schemas.archive import LogPage, ReadLog
+from services.archiver import reading
+from services.archiver.backend import Unavailable
+from services.archiver.folder import Folder
+from services.archiver.listings import Listings
+from services.archiver.reading import Reading
+from services.archiver.store import Store
+from tests.archiver.stage import KEY, archiver, end, reaches, until
+
+
+class Moody(Folder):
+    """A folder that does not give some of its objects, or not yet."""
+
+    silent: frozenset[str] = frozenset()
+    failing: frozenset[str] = frozenset()
+
+    def __init__(self, *arguments, **more) -> None:
+        super().__init__(*arguments, **more)
+        self.speaks = threading.Event()
+        self.reads: Counter[str] = Counter()
+
+    def read(self, name: str, until: float) -> bytes:
+        self.reads[name] += 1
+        if name in self.failing:
+            raise Unavailable("the store is away")
+        if name in self.silent:
+            self.speaks.wait(20)
+        return super().read(name, until)
+
+
+OBJECTS = 20
+
+
+@pytest.fixture
+async def session(bus, folder) -> list[int]:
+    """A session of many small objects; the sequences of its records."""
+    sent = []
+    async with archiver(bus, folder, flush_seconds=0.05):
+        for turn in range(OBJECTS):
+            sent.append(await end(bus, turn))
+            await reaches(folder, sent[-1])
+    return sent
+
+
+@pytest.fixture
+async def moody(folder):
+    backend = Moody(folder)
+    store = Store(backend)
+    yield backend, Reading(store, Listings(store))
+    backend.speaks.set()
+    await store.close()
+
+
+async def names(backend: Moody) -> list[str]:
+    infos = await asyncio.to_thread(backend.page, "v1/", "", 500, 1e12)
+    return [info.name for info in infos if info.name.endswith(".jsonl.gz")]
+
+
+async def page(reading_: Reading, after: int = 0) -> LogPage:
+    answer = await reading_.answer(ReadLog(session=str(KEY), after=after))
+    assert isinstance(answer, LogPage), answer
+    return answer
+
+
+def sequences(answer: LogPage) -> list[int]:
+    return [msgspec.json.decode(raw)["seq"] for raw in answer.records]
+
+
+async def test_what_comes_before_an_object_that_is_waited_for_is_given(
+    session, moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 0.2)
+    backend, reads = moody
+    backend.silent = frozenset({(await names(backend))[10]})
+    first = await page(reads)
+    assert (sequences(first), first.through, first.more) == (session[:10], session[9], True)
+    with pytest.raises(Unavailable, match="ask again"):
+        await reads.answer(ReadLog(session=str(KEY), after=first.through))
+    backend.speaks.set()
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 20.0)
+    rest = await page(reads, first.through)
+    assert (sequences(rest), rest.more) == (session[10:], False)
+    assert max(backend.reads.values()) == 1
+
+
+async def test_an_object_that_the_store_refuses_now_ends_a_page_and_is_asked_for_again(
+    session, moody
+) -> None:
+    backend, reads = moody
+    backend.failing = frozenset({(await names(backend))[5]})
+    first = await page(reads)
+    assert (sequences(first), first.more) == (session[:5], True)
+    backend.failing = frozenset()
+    assert sequences(await page(reads, first.through)) == session[5:]
+
+
+async def test_a_reading_under_way_is_shared_by_all_who_ask(session, moody) -> None:
+    backend, reads = moody
+    backend.silent = frozenset({(await names(backend))[0]})
+    asking = [asyncio.create_task(page(reads)) for _ in range(5)]
+
+    async def begun() -> bool:
+        return bool(backend.reads)
+
+    await until(begun)
+    backend.speaks.set()
+    assert [sequences(each) for each in await asyncio.gather(*asking)] == [session] * 5
+    assert max(backend.reads.values()) == 1
