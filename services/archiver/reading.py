@@ -21,6 +21,7 @@ _AT_ONCE = 8  # objects read beside each other,
 _SMALL = 2**20  # as long as they have fewer bytes together, compressed
 _MOST_OBJECTS = 64  # for one page, however little of them is wanted
 _ANSWER_SECONDS = 4.0  # whoever asks waits for ten, and goes on from where a page ends
+_LATER = "The object store does not answer now; ask again"
 
 
 class _Head(msgspec.Struct):
@@ -78,19 +79,27 @@ class Reading:
     async def answer(self, request: ReadLog) -> LogPage | Refused:
         """Return the page that `request` asks for. Raises `InvalidKey`, `Unavailable` and `StoreError`."""
         key = SessionKey.parse(request.session)
+        until = asyncio.get_running_loop().time() + _ANSWER_SECONDS
         try:
-            return await self._page(await self._listings.of(key), request)
+            return await self._page(await self._listing(key, until), request, until)
         except Missing:
             # Deleted by another archiver since it was listed.
             self._listings.forget(key)
-            return await self._page(await self._listings.of(key), request)
+            return await self._page(await self._listing(key, until), request, until)
 
-    async def _page(self, listing: Listing, request: ReadLog) -> LogPage | Refused:
+    async def _listing(self, key: SessionKey, until: float) -> Listing:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._listings.of(key)
+        except TimeoutError as e:
+            raise Unavailable(_LATER) from e
+
+    async def _page(self, listing: Listing, request: ReadLog, until: float) -> LogPage | Refused:
         page = _Page(request.after, request.only)
         wanted = [
             (info, span) for info, span in listing.objects if span.count and span.last_seq > request.after
         ]
-        whole = await self._fill(page, wanted)
+        whole = await self._fill(page, wanted, until)
         if page.lines and len(page.lines[0]) > MAX_PAYLOAD - _SPARE:
             return Refused(
                 reason=f"The record after sequence {request.after} is larger than an answer may be"
@@ -100,9 +109,8 @@ class Reading:
             records=tuple(msgspec.Raw(line) for line in page.lines), through=through, more=not whole
         )
 
-    async def _fill(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]]) -> bool:
+    async def _fill(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]], until: float) -> bool:
         """Fill `page` with what the store gives in time; return whether that was all. Raises `Unavailable` for nothing at all."""
-        until = asyncio.get_running_loop().time() + _ANSWER_SECONDS
         for some in _groups([info for info, _ in wanted[:_MOST_OBJECTS]]):
             for reading in [self._unpacked.begin(info) for info in some]:
                 try:
@@ -111,7 +119,7 @@ class Reading:
                 except (TimeoutError, Unavailable) as e:
                     if page.begun:
                         return False
-                    raise Unavailable("The object store does not answer now; ask again") from e
+                    raise Unavailable(_LATER) from e
                 if not page.take(lines):
                     return False
         return len(wanted) <= _MOST_OBJECTS

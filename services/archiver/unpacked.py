@@ -2,12 +2,16 @@
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 
 from services.archiver.backend import ObjectInfo
 from services.archiver.records import unpack
 from services.archiver.store import Store
 
-AT_HAND = 4 * 2**20  # compressed bytes
+AT_HAND = 16 * 2**20  # bytes of lines: two of the largest objects
+_LEAST = 4096  # bytes that a small one counts for, which is more than a task takes
+
+_Key = tuple[str, int]
 
 
 class Unpacked:
@@ -15,27 +19,33 @@ class Unpacked:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[tuple[str, int], tuple[int, asyncio.Task[list[bytes]]]] = OrderedDict()
+        self._readings: OrderedDict[_Key, asyncio.Task[list[bytes]]] = OrderedDict()
+        self._sizes: dict[_Key, int] = {}  # of those that have ended
+        self._size = 0
 
     def begin(self, info: ObjectInfo) -> "asyncio.Task[list[bytes]]":
         """Return the reading of `info`, begun unless it is known: await it shielded."""
         key = (info.name, info.generation)
-        _, reading = self._known.get(key, (0, None))
-        if reading is None or _failed(reading):
-            reading = asyncio.create_task(self._read(info), name=f"read {info.name}")
-            reading.add_done_callback(_failed)  # an error that nobody waits for any more is no news
-            self._known[key] = info.size, reading
-        self._known.move_to_end(key)
-        self._shrink()
-        return reading
+        if key not in self._readings:
+            reading = asyncio.create_task(self._read(info.name), name=f"read {info.name}")
+            reading.add_done_callback(partial(self._ended, key))
+            self._readings[key] = reading
+        self._readings.move_to_end(key)
+        return self._readings[key]
 
-    async def _read(self, info: ObjectInfo) -> list[bytes]:
-        return await asyncio.to_thread(unpack, await self._store.read(info.name))
+    async def _read(self, name: str) -> list[bytes]:
+        return await asyncio.to_thread(unpack, await self._store.read(name))
 
-    def _shrink(self) -> None:
-        while len(self._known) > 1 and sum(size for size, _ in self._known.values()) > AT_HAND:
-            self._known.popitem(last=False)
+    def _ended(self, key: _Key, reading: "asyncio.Task[list[bytes]]") -> None:
+        if reading.cancelled() or reading.exception() is not None:
+            del self._readings[key]
+            return
+        self._sizes[key] = max(_LEAST, sum(map(len, reading.result())))
+        self._size += self._sizes[key]
+        while self._size > AT_HAND and len(self._sizes) > 1:
+            self._forget_oldest()
 
-
-def _failed(reading: "asyncio.Task[list[bytes]]") -> bool:
-    return reading.done() and (reading.cancelled() or reading.exception() is not None)
+    def _forget_oldest(self) -> None:
+        oldest = next(key for key in self._readings if key in self._sizes)
+        del self._readings[oldest]
+        self._size -= self._sizes.pop(oldest)

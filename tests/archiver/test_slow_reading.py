@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.archive import LogPage, ReadLog
-from services.archiver import reading
+from services.archiver import reading, unpacked
 from services.archiver.backend import Unavailable
 from services.archiver.folder import Folder
 from services.archiver.listings import Listings
@@ -22,6 +22,8 @@ class Moody(Folder):
 
     silent: frozenset[str] = frozenset()
     failing: frozenset[str] = frozenset()
+    lists_slowly = False
+    listed = 0
 
     def __init__(self, *arguments, **more) -> None:
         super().__init__(*arguments, **more)
@@ -35,6 +37,12 @@ class Moody(Folder):
         if name in self.silent:
             self.speaks.wait(20)
         return super().read(name, until)
+
+    def page(self, prefix: str, after: str, limit: int, until: float):
+        self.listed += 1
+        if self.lists_slowly:
+            self.speaks.wait(20)
+        return super().page(prefix, after, limit, until)
 
 
 OBJECTS = 20
@@ -115,3 +123,29 @@ async def test_a_reading_under_way_is_shared_by_all_who_ask(session, moody) -> N
     backend.speaks.set()
     assert [sequences(each) for each in await asyncio.gather(*asking)] == [session] * 5
     assert max(backend.reads.values()) == 1
+
+
+async def test_a_listing_that_is_waited_for_holds_nobody_up(
+    session, moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 0.2)
+    backend, reads = moody
+    backend.lists_slowly = True
+    with pytest.raises(Unavailable, match="ask again"):
+        await page(reads)
+    backend.speaks.set()
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 20.0)
+    assert sequences(await page(reads)) == session
+    assert backend.listed == 1
+
+
+async def test_what_is_remembered_is_bounded_and_the_latest_stays(
+    session, moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacked, "AT_HAND", unpacked._LEAST * OBJECTS // 2)
+    backend, reads = moody
+    for _ in range(2):
+        assert sequences(await page(reads)) == session
+    assert sequences(await page(reads, session[-2])) == session[-1:]
+    everything = await names(backend)
+    assert [backend.reads[name] for name in everything] == [2] * OBJECTS
