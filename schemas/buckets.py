@@ -80,6 +80,13 @@ class Turns(Message, frozen=True, kw_only=True):
         """Whether nothing is open or waiting."""
         return not (self.open or self.waiting)
 
+    @property
+    def foremost(self) -> tuple[int, Person] | None:
+        """The input that comes first of those without an end, with who said it; None when idle."""
+        if self.open:
+            return self.open.turn, self.open.user
+        return (self.waiting[0].sequence, self.waiting[0].user) if self.waiting else None
+
 
 class RateStart(msgspec.Struct, frozen=True, kw_only=True):
     """One turn that counts against a person's limit."""

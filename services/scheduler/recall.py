@@ -26,7 +26,7 @@ class Recall:
     async def reached(self, key: SessionKey, heard: Heard, *, at_hand: bool) -> Heard:
         """Return `heard` once all before it can be read. Raises `Unavailable`.
 
-        Of a session that is not `at_hand`, and is new for the most part, it is told whether it is the first message.
+        A session that is not `at_hand` is new for the most part: the answer says `first` of the message that its log begins with.
         """
         if not at_hand and await self._log.is_first(key, heard.sequence):
             return replace(heard, first=True)

@@ -64,9 +64,8 @@ class Summaries:
 
     async def reflect(self, key: SessionKey, memory: Turns, held: Held | None) -> None:
         """Show what the session is doing, unless that is known to be over. Raises `Unavailable`."""
-        status, first = status_of(memory, held), memory.waiting[0] if memory.waiting else None
-        user = memory.open.user if memory.open else first.user if first else None
-        turn = memory.open.turn if memory.open else first.sequence if first else None
+        status = status_of(memory, held)
+        turn, user = memory.foremost or (None, None)
 
         def shown(summary: Summary) -> Summary:
             over = turn is not None and turn <= summary.last_turn

@@ -163,8 +163,8 @@ class SessionView:
 class Attempted(msgspec.Struct, frozen=True):
     """What earlier attempts at a turn left in the log: inputs taken, questions open, text written, commits made.
 
-    `began` is when the first agent did; `usage` and `cost_usd` are of those that handed over; `finished` tells that it has
-    ended.
+    `began` is when the first agent did; `branch` is what that one worked on, empty where none did; `usage` and `cost_usd`
+    are of those that handed over; `finished` tells that it has ended.
     """
 
     taken: tuple[int, ...] = ()
@@ -172,6 +172,7 @@ class Attempted(msgspec.Struct, frozen=True):
     texts: tuple[str, ...] = ()
     commits: tuple[CommitPushed, ...] = ()
     began: datetime | None = None
+    branch: str = ""
     usage: Usage = Usage()
     cost_usd: float = 0.0
     finished: bool = False
@@ -200,7 +201,9 @@ def _work_left(left: Attempted, event: Event) -> Attempted:
         case CommitPushed():
             return msgspec.structs.replace(left, commits=(*left.commits, event))
         case TurnStarted():
-            return msgspec.structs.replace(left, began=left.began or event.at)
+            return msgspec.structs.replace(
+                left, began=left.began or event.at, branch=left.branch or event.branch
+            )
         case HandedOver():
             return msgspec.structs.replace(left, usage=event.usage, cost_usd=event.cost_usd)
         case TurnFinished():

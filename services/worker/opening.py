@@ -21,8 +21,8 @@ FIRST_STEP = "is preparing the workspace..."
 class Opening:
     """Opens the workspace of the session behind `log`, as `assignment` tells. Raises `WorkspaceError`.
 
-    `half_done` tells that a setup was cut short: what it left is nobody's work. `repo` is what the session works on, as
-    `TurnEnd` tells it, empty before.
+    `half_done` tells that a setup was cut short: what it left is nobody's work. `branch` is the session's as far as it was
+    told, else empty. `repo` is what the session works on, as `TurnEnd` tells it, empty before.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Opening:
         self._step = FIRST_STEP
         self._tell: Tell | None = None
         self.half_done = False
+        self.branch = assignment.branch or ""
         self.repo = ""
 
     def begin(self) -> asyncio.Task[Repository]:
@@ -55,8 +56,7 @@ class Opening:
         tell(self._step)
         try:
             repository = await self.begin()
-            known = self._assignment.branch or ""
-            workspace = await repository.on_branch(opener.said.text, known, deadline=self._deadline)
+            workspace = await repository.on_branch(opener.said.text, self.branch, deadline=self._deadline)
         except BaseException:
             await self.close()
             raise

@@ -74,6 +74,10 @@ class Station:
         """The session's branch, empty before the workspace is open."""
         return self.workspace.branch if self.workspace else ""
 
+    def learn_branch(self, name: str) -> None:
+        """Take `name`, which an earlier attempt told, for the session's branch where no turn has ended on one; may be empty."""
+        self._opening.branch = self._opening.branch or name
+
     @property
     def repo(self) -> str:
         """What the session works on, as `TurnEnd` tells it."""

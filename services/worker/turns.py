@@ -55,6 +55,7 @@ class Turns:
         if before.finished:
             view.take(turn)
             return
+        self._place.station.learn_branch(before.branch)
         limits = TurnLimits(seconds=assignment.turn_seconds, max_budget_usd=assignment.max_budget_usd)
         since = assignment.input_at or assignment.issued_at
         phases = Phases(

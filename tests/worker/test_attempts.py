@@ -7,13 +7,14 @@ import pytest
 from schemas.base import now
 from schemas.events import HandedOver, TurnStarted, Usage
 from services.runtime.bus import Draft
+from services.worker.workspace.naming import branch_prefix
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import Thread
 
 
 @pytest.fixture
 async def turn(thread: Thread) -> int:
-    """A turn on which a worker has worked for 57 min that was charged 2 cents."""
+    """A turn on which a worker has worked for 57 min that was charged 2 cents, on a branch named as it was said then."""
     turn = await thread.say("begin")
     started = TurnStarted(
         turn=turn,
@@ -23,6 +24,7 @@ async def turn(thread: Thread) -> int:
         agent="claude",
         resumed=False,
         warm=True,
+        branch=branch_prefix(thread.key.thread) + "start",
     )
     usage = Usage(input_tokens=1_000_000, output_tokens=2_000_000, cache_read_tokens=3, cache_write_tokens=4)
     over = HandedOver(turn=turn, reason="it has to go", usage=usage, cost_usd=0.02)
@@ -66,3 +68,9 @@ async def test_its_deadline_tells_the_time_that_it_has_taken_everywhere(
     await thread.assign(turn, turn_seconds=3)
     end = await thread.end_of(turn)
     assert (end.outcome, end.reason) == ("timed_out", "it has taken 57 min")
+
+
+async def test_it_goes_on_on_the_branch_that_was_told(thread: Thread, model: MessagesApi, turn: int) -> None:
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.branch) == ("completed", branch_prefix(thread.key.thread) + "start")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.base import now
 from schemas.ends import TurnEnd
-from schemas.events import InputTaken, QuestionAsked, QuestionClosed, TurnFinished
+from schemas.events import InputTaken, QuestionAsked, QuestionClosed, TurnFinished, TurnStarted
 from schemas.inputs import Answered, Close, Continued, Edited, Said, Stop, Withdrawn
 from schemas.keys import SessionKey
 from schemas.people import Person, Remark
@@ -16,6 +16,7 @@ from services.worker.about import about
 from services.worker.core import Attempted, SessionView, Waiting, counts, prompt_text
 
 ADA, GRACE = Person(id="U1", name="Ada"), Person(id="U2", name="Grace")
+STARTED = TurnStarted(turn=1, attempt=1, worker="w", agent="a", resumed=False, warm=True, branch="begin")
 
 
 def said(name: str, user: Person = ADA) -> Said:
@@ -239,9 +240,12 @@ def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> Non
         QuestionAsked(turn=1, id="q1", about="permission", title="?"),
         QuestionAsked(turn=1, id="q2", about="permission", title="?"),
         QuestionClosed(turn=1, id="q1"),
+        STARTED,
+        msgspec.structs.replace(STARTED, branch="another"),
     ):
         left = left.after(event, 1)
     assert (left.taken, [each.id for each in left.questions]) == ((1, 4), ["q2"])
+    assert (left.began, left.branch) == (STARTED.at, "begin")
     assert not left.after(TurnFinished(turn=9, outcome="completed"), 1).finished
     assert left.after(TurnFinished(turn=1, outcome="completed"), 1).finished
 

@@ -116,6 +116,18 @@ async def test_a_branch_with_work_stays_whatever_was_told(opened, bare, committe
     assert sorted(threads_branches(bare)) == sorted([own.branch, untold.branch])
 
 
+async def test_a_branch_that_is_left_for_one_without_a_commit_stays(opened, bare):
+    untold = await opened("a", bare)
+    git(untold.path, "checkout", "-q", "--orphan", "anew")
+    git(untold.path, "rm", "-rqf", ".")
+    untold.close()
+    own = await opened("b", bare, title="A better title")
+    await save(own)
+    again = await opened("a", bare, known=own.branch)
+    assert again.branch == untold.branch
+    assert git(again.path, "symbolic-ref", "--short", "HEAD").strip() == "anew"
+
+
 async def test_the_same_folder_keeps_what_was_not_saved(opened, bare):
     first = await opened("a", bare)
     (first.path / "README.md").write_text("half done")

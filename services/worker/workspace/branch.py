@@ -72,9 +72,8 @@ async def _has_work(git: Git, *, deadline: float) -> bool:
     """Tell whether something lies here that the remote does not have: changes, new files, commits on any branch."""
     changed = await git.run("status", "--porcelain", deadline=deadline)
     commits = ["rev-list", "-n1", "HEAD", "--branches", "--not", "--remotes=origin"]
-    unsaved = await git.run(
-        *commits, deadline=deadline, ok=(0, 128)
-    )  # whoever is on no commit yet did something
+    # A HEAD without a commit is an agent's doing too: git says 128 of it.
+    unsaved = await git.run(*commits, deadline=deadline, ok=(0, 128))
     return bool(changed.out or unsaved.out or unsaved.code)
 
 
