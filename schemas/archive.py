@@ -27,7 +27,10 @@ class ReadLog(Message, frozen=True, kw_only=True):
 
 
 class LogPage(Message, frozen=True, kw_only=True):
-    """Records in order. `through` is the last sequence that the page covers; `more` tells that another page follows."""
+    """Records in order. `through` is the last sequence that the page covers; `more` tells that another page follows.
+
+    A page ends where the store keeps the archiver waiting: it may hold little, or nothing that was asked for.
+    """
 
     records: tuple[msgspec.Raw, ...]
     through: int
@@ -89,9 +92,13 @@ class Deleted(Message, frozen=True, kw_only=True):
 
 
 class Refused(Message, frozen=True, kw_only=True):
-    """The request was not carried out; `reason` is one sentence with the way out."""
+    """The request was not carried out; `reason` is one sentence with the way out.
+
+    `later` tells whether asking again later may help, None where nobody can tell.
+    """
 
     reason: str
+    later: bool | None = None
 
 
 PAGES = Family.of(LogPage, Refused)

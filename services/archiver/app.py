@@ -26,6 +26,8 @@ from services.runtime.health import Readiness
 from services.runtime.service import Service
 
 DRAIN_SECONDS = 10.0
+# Most of what a reading takes is waiting for others, or for the store.
+READS_AT_ONCE = 16
 
 
 class Archiver:
@@ -45,7 +47,7 @@ class Archiver:
             settings.sweep_seconds,
         )
         reading = AuditedReading(bus, Reading(store, listings))
-        self._reads = Requests(bus, "archiver.read.*.*.*", ReadLog, reading.answer)
+        self._reads = Requests(bus, "archiver.read.*.*.*", ReadLog, reading.answer, at_once=READS_AT_ONCE)
         self._lists = Requests(bus, ListSessions.subject(), ListSessions, Sessions(store).answer)
         self._deletes = Requests(bus, DeleteSession.subject(), DeleteSession, deletion.answer)
 

@@ -154,7 +154,7 @@ def _told(name: str) -> Iterator[None]:
     except api.NotFound as e:
         raise Missing(f"There is no {name}, or no such bucket") from e
     except DataCorruption as e:
-        raise Corrupt(f"{name} was damaged on its way; read it again") from e
+        raise Unavailable(f"{name} was damaged on its way; read it again") from e
     except (api.ServerError, api.TooManyRequests, api.RetryError, auth.GoogleAuthError) as e:
         raise Unavailable(f"{name}: the bucket is away ({e}); try again") from e
     except (OSError, http.client.HTTPException) as e:  # every error of requests is an OSError

@@ -10,7 +10,8 @@ from schemas.archive import Refused
 from schemas.base import MalformedMessage, Message
 from schemas.bus import MAX_PAYLOAD
 from schemas.keys import InvalidKey
-from services.archiver.backend import StoreError
+from services.archiver.backend import Corrupt, StoreError
+from services.archiver.backend import Unavailable as StoreUnavailable
 from services.runtime.asking import reply
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
@@ -59,12 +60,16 @@ class Requests(Generic[M]):
             REFUSED.labels("archiver", self._subject).inc()
             return Refused(reason=f"This request cannot be read: {e}")
         except StoreError as e:
-            return Refused(reason=str(e))
+            return Refused(reason=str(e), later=_later(e))
         except Unavailable as e:
-            return Refused(reason=f"The broker did not answer the archiver: {e}; ask again")
+            return Refused(reason=f"The broker did not answer the archiver: {e}; ask again", later=True)
         except Exception:
             log.exception("a request failed", subject=self._subject)
             return Refused(reason="The archiver failed at this request; its log says why")
+
+
+def _later(error: StoreError) -> bool | None:
+    return {StoreUnavailable: True, Corrupt: False}.get(type(error))
 
 
 def _require_own(request: Message, subject: str) -> None:

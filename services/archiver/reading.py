@@ -8,7 +8,7 @@ import msgspec
 from schemas.archive import LogPage, ReadLog, Refused
 from schemas.bus import MAX_PAYLOAD
 from schemas.keys import SessionKey
-from services.archiver.backend import Corrupt, Missing, ObjectInfo, Unavailable
+from services.archiver.backend import Corrupt, Missing, ObjectInfo, StoreError, Unavailable
 from services.archiver.core import leaf_of
 from services.archiver.listings import Listing, Listings
 from services.archiver.objects import Span
@@ -17,7 +17,7 @@ from services.archiver.unpacked import Unpacked
 
 PAGE = 2**20
 _SPARE = 4096  # around the records of an answer
-_AT_ONCE = 8  # objects read beside each other,
+_AT_ONCE = 8  # objects begun beside each other,
 _SMALL = 2**20  # as long as they have fewer bytes together, compressed
 _MOST_OBJECTS = 64  # for one page, however little of them is wanted
 _ANSWER_SECONDS = 4.0  # whoever asks waits for ten, and goes on from where a page ends
@@ -102,7 +102,8 @@ class Reading:
         whole = await self._fill(page, wanted, until)
         if page.lines and len(page.lines[0]) > MAX_PAYLOAD - _SPARE:
             return Refused(
-                reason=f"The record after sequence {request.after} is larger than an answer may be"
+                reason=f"The record after sequence {request.after} is larger than an answer may be",
+                later=False,
             )
         through = max(page.through, listing.position.last_seq) if whole else page.through
         return LogPage(
@@ -110,17 +111,27 @@ class Reading:
         )
 
     async def _fill(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]], until: float) -> bool:
-        """Fill `page` with what the store gives in time; return whether that was all. Raises `Unavailable` for nothing at all."""
+        """Fill `page` with what the store gives in time; return whether that was all.
+
+        What goes wrong ends a page that has begun, and is raised by the next one, which begins there: `StoreError`. Raises
+        `Missing` in any case.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._take(page, wanted)
+        except Missing:
+            raise
+        except (TimeoutError, StoreError) as e:
+            if page.begun:
+                return False
+            if isinstance(e, TimeoutError):
+                raise Unavailable(_LATER) from e
+            raise
+
+    async def _take(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]]) -> bool:
         for some in _groups([info for info, _ in wanted[:_MOST_OBJECTS]]):
             for reading in [self._unpacked.begin(info) for info in some]:
-                try:
-                    async with asyncio.timeout_at(until):
-                        lines = await asyncio.shield(reading)
-                except (TimeoutError, Unavailable) as e:
-                    if page.begun:
-                        return False
-                    raise Unavailable(_LATER) from e
-                if not page.take(lines):
+                if not page.take(await asyncio.shield(reading)):
                     return False
         return len(wanted) <= _MOST_OBJECTS
 

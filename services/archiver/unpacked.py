@@ -8,8 +8,10 @@ from services.archiver.backend import ObjectInfo
 from services.archiver.records import unpack
 from services.archiver.store import Store
 
-AT_HAND = 16 * 2**20  # bytes of lines: two of the largest objects
+AT_HAND = 64 * 2**20  # bytes of lines: eight of the largest objects
+LIFE = 60.0  # seconds that an object is remembered: a deleted one is missed by then
 _LEAST = 4096  # bytes that a small one counts for, which is more than a task takes
+_AT_ONCE = 4  # readings from the store, which has as many threads left for lists and for what is written
 
 _Key = tuple[str, int]
 
@@ -22,6 +24,7 @@ class Unpacked:
         self._readings: OrderedDict[_Key, asyncio.Task[list[bytes]]] = OrderedDict()
         self._sizes: dict[_Key, int] = {}  # of those that have ended
         self._size = 0
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     def begin(self, info: ObjectInfo) -> "asyncio.Task[list[bytes]]":
         """Return the reading of `info`, begun unless it is known: await it shielded."""
@@ -34,7 +37,9 @@ class Unpacked:
         return self._readings[key]
 
     async def _read(self, name: str) -> list[bytes]:
-        return await asyncio.to_thread(unpack, await self._store.read(name))
+        async with self._places:
+            data = await self._store.read(name)
+        return await asyncio.to_thread(unpack, data)
 
     def _ended(self, key: _Key, reading: "asyncio.Task[list[bytes]]") -> None:
         if reading.cancelled() or reading.exception() is not None:
@@ -42,10 +47,11 @@ class Unpacked:
             return
         self._sizes[key] = max(_LEAST, sum(map(len, reading.result())))
         self._size += self._sizes[key]
+        asyncio.get_running_loop().call_later(LIFE, self._forget, key)
         while self._size > AT_HAND and len(self._sizes) > 1:
-            self._forget_oldest()
+            self._forget(next(key for key in self._readings if key in self._sizes))
 
-    def _forget_oldest(self) -> None:
-        oldest = next(key for key in self._readings if key in self._sizes)
-        del self._readings[oldest]
-        self._size -= self._sizes.pop(oldest)
+    def _forget(self, key: _Key) -> None:
+        if key in self._sizes:
+            del self._readings[key]
+            self._size -= self._sizes.pop(key)

@@ -1,5 +1,6 @@
 """`sessions` and `transcript`: what there is, and what was said."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 import uvloop
+from rich.markup import escape
 from rich.table import Table
 
 from schemas.archive import PAGES, LogPage, ReadLog, Refused
@@ -17,13 +19,17 @@ from schemas.bus import SUMMARIES
 from schemas.keys import SessionKey
 from services.cli import markdown, story
 from services.cli.place import Data, connected, operator, parsed_key
-from services.cli.words import fail, out
+from services.cli.words import err, fail, out
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.runtime.pull import Delivery
 
 Form = Literal["text", "md", "jsonl"]
+
+# With the archiver's own patience, half a minute.
+TRIES = 6
+AGAIN_SECONDS = 1.0
 
 
 def sessions(
@@ -132,11 +138,20 @@ async def _records(bus: Bus, key: SessionKey, *, export: bool) -> AsyncIterator[
 
 
 async def _page(bus: Bus, request: ReadLog) -> LogPage:
-    answer = PAGES.decode(await bus.request(request.subject(), request))
-    if not isinstance(answer, LogPage):
-        other = "the archiver is of another version; update this one"
-        fail(answer.reason if isinstance(answer, Refused) else other)
-    return answer
+    tries = 1
+    while True:
+        answer = PAGES.decode(await bus.request(request.subject(), request))
+        match answer:
+            case LogPage():
+                return answer
+            case Refused(reason=reason, later=True) if tries < TRIES:
+                err.print(f"[dim]{escape(reason)} (trying again)[/dim]", soft_wrap=True)
+                await asyncio.sleep(AGAIN_SECONDS)
+                tries += 1
+            case Refused(reason=reason):
+                fail(reason)
+            case _:
+                fail("the archiver is of another version; update this one")
 
 
 def _as_archived(delivery: Delivery) -> bytes:

@@ -2,13 +2,17 @@
 
 import msgspec
 
-from schemas.archive import LogPage, ReadLog
+from schemas.archive import PAGES, LogPage, ReadLog, Refused
 from schemas.base import MalformedMessage
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 
 ARCHIVE_SECONDS = 10.0
+
+
+class Unreadable(Exception):
+    """What is stored of a session cannot be read, and no waiting helps; the message is one sentence for the thread."""
 
 
 class Record(msgspec.Struct):
@@ -19,7 +23,7 @@ class Record(msgspec.Struct):
 
 
 class Archived:
-    """What the archive holds of `leaf` of a session: its `records` in order, `through` the sequence that it goes up to."""
+    """What the archive holds of `leaf` of a session, as far as it is read: its `records` in order, up to sequence `through`."""
 
     def __init__(self, bus: Bus, key: SessionKey, leaf: str) -> None:
         self._bus = bus
@@ -32,7 +36,7 @@ class Archived:
     async def read(self) -> None:
         """Read to the end, or on from where an earlier try came to.
 
-        Raises `Unavailable` when the archive does not answer, or not with a page.
+        Raises `Unavailable` when the archive does not answer, or not with a page, and `Unreadable`.
         """
         while self._more:
             request = ReadLog(session=str(self.key), after=self.through, only=self._leaf)
@@ -43,7 +47,14 @@ class Archived:
 
 def _page(reply: bytes) -> LogPage:
     try:
-        return LogPage.decode(reply)
+        answer = PAGES.decode(reply)
     except MalformedMessage as e:
-        word = reply[:200].decode(errors="replace")
-        raise Unavailable(f"the archive answered something else: {word}") from e
+        raise Unavailable(f"the archive's answer cannot be read: {e}") from e
+    match answer:
+        case LogPage():
+            return answer
+        case Refused(reason=reason, later=False):
+            raise Unreadable(f"The session's archive cannot be read: {reason}.")
+        case Refused(reason=reason):
+            raise Unavailable(reason)
+    raise Unavailable("the archive answered something else")

@@ -163,7 +163,7 @@ class SessionView:
 class Attempted(msgspec.Struct, frozen=True):
     """What earlier attempts at a turn left in the log: inputs taken, questions open, text written, commits made.
 
-    `began` is when the first agent did; `branch` is what that one worked on, empty where none did; `usage` and `cost_usd`
+    `began` is when the first agent did; `branch` is what the last one worked on, empty where none did; `usage` and `cost_usd`
     are of those that handed over; `finished` tells that it has ended.
     """
 
@@ -202,7 +202,7 @@ def _work_left(left: Attempted, event: Event) -> Attempted:
             return msgspec.structs.replace(left, commits=(*left.commits, event))
         case TurnStarted():
             return msgspec.structs.replace(
-                left, began=left.began or event.at, branch=left.branch or event.branch
+                left, began=left.began or event.at, branch=event.branch or left.branch
             )
         case HandedOver():
             return msgspec.structs.replace(left, usage=event.usage, cost_usd=event.cost_usd)

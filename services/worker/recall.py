@@ -11,10 +11,10 @@ from schemas.keys import SessionKey
 from services.runtime.bus import Bus
 from services.runtime.errors import Unavailable
 from services.runtime.tasks import drop
-from services.worker.archive import Archived
-from services.worker.earlier import LEAVES, readable_transcript
+from services.worker.archive import Archived, Unreadable
+from services.worker.earlier import Earlier
 from services.worker.session_log import SessionLog
-from services.worker.state import Conversations, LogStateStore, Unreadable, restore
+from services.worker.state import Conversations, LogStateStore, restore
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,8 @@ Tell = Callable[[str], None]
 T = TypeVar("T")
 
 AGAIN_SECONDS = 0.5
+# An archive that answers, and has much to say, is told of as well.
+SLOW_SECONDS = 5.0
 WAITING = "is waiting for the archive..."
 ARCHIVE_AWAY = (
     "The archive does not answer, or the log; the turn waits, so that nothing of the conversation is missing."
@@ -36,7 +38,7 @@ class Recall:
         self._log = log
         self._key: SessionKey = log.key
         self._agent = agent
-        self._archived = Archived(bus, log.key, "state")
+        self._archived: Archived | None = None
         self._restored: LogStateStore | None = None
         self._reading: asyncio.Task[Conversations] | None = None
         self._told = False
@@ -50,13 +52,14 @@ class Recall:
     def begin(self) -> asyncio.Task[Conversations]:
         """Read the conversation as it was when the session was claimed, unless that has begun."""
         if self._reading is None:
+            self._archived = self._archived or Archived(self._bus, self._key, "state")
             reading = restore(self._bus, self._archived, self._log.claimed, self._log.follows)
             self._reading = asyncio.create_task(reading, name=f"conversation {self._key}")
         return self._reading
 
     async def close(self) -> None:
         """Leave nothing of what `begin` began and nobody waited for."""
-        reading, self._reading = self._reading, None
+        reading, self._reading, self._archived = self._reading, None, None
         if reading is not None:
             await drop(reading, Unavailable, Unreadable)  # which whoever reads again hears
 
@@ -69,6 +72,8 @@ class Recall:
         except Unreadable as e:
             await self.begin_anew(turn, str(e), tell)
             return
+        finally:
+            self._archived = None
         if found.entries and found.agent != self._agent:
             why = f"Another agent ({found.agent}) worked in this thread before."
             await self.begin_anew(turn, why, tell)
@@ -83,10 +88,8 @@ class Recall:
 
     async def begin_anew(self, turn: int, reason: str, tell: Tell) -> None:
         """Say that the agent's own conversation is not resumed, and let it read what was said instead."""
-        archived = [Archived(self._bus, self._key, leaf) for leaf in LEAVES]
-        self.earlier = await self._patiently(
-            lambda: readable_transcript(self._bus, archived, turn), turn, tell
-        )
+        earlier = Earlier(self._bus, self._key)
+        self.earlier = await self._patiently(lambda: earlier.read(turn), turn, tell)
         told = f"{reason} The agent goes on from the thread's transcript."
         await self._log.event(Notice(turn=turn, level="warning", text=told))
         self._restored = self._empty()
@@ -95,6 +98,13 @@ class Recall:
         return LogStateStore(self._bus, self._log, self._agent, Conversations())
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]], turn: int, tell: Tell) -> T:
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, tell, WAITING)
+        try:
+            return await self._until_answered(ask, turn, tell)
+        finally:
+            slow.cancel()
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[T]], turn: int, tell: Tell) -> T:
         while True:
             try:
                 return await ask()

@@ -11,16 +11,12 @@ from schemas.state import StateAppended
 from services.runtime.bus import Bus
 from services.runtime.follow import read
 from services.worker.agents.protocol import Entry
-from services.worker.archive import Archived
+from services.worker.archive import Archived, Unreadable
 from services.worker.session_log import SessionLog
 
 PATIENCE_SECONDS = 10.0
 # Far below the broker's maximum payload: it is ASCII, and JSON inside JSON grows by its escapes, twofold at most.
 PART_CHARACTERS = 512 * 1024
-
-
-class Unreadable(Exception):
-    """What is stored is no conversation; the message is one sentence for the thread."""
 
 
 class Conversations:

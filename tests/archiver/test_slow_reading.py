@@ -9,10 +9,11 @@ import pytest
 
 from schemas.archive import LogPage, ReadLog
 from services.archiver import reading, unpacked
-from services.archiver.backend import Unavailable
+from services.archiver.backend import Corrupt, StoreError, Unavailable
 from services.archiver.folder import Folder
 from services.archiver.listings import Listings
 from services.archiver.reading import Reading
+from services.archiver.records import pack
 from services.archiver.store import Store
 from tests.archiver.stage import KEY, archiver, end, reaches, until
 
@@ -21,22 +22,25 @@ class Moody(Folder):
     """A folder that does not give some of its objects, or not yet."""
 
     silent: frozenset[str] = frozenset()
-    failing: frozenset[str] = frozenset()
     lists_slowly = False
     listed = 0
 
     def __init__(self, *arguments, **more) -> None:
         super().__init__(*arguments, **more)
+        self.fails: dict[str, StoreError] = {}
+        self.lies: dict[str, bytes] = {}
         self.speaks = threading.Event()
+        self._counting = threading.Lock()
         self.reads: Counter[str] = Counter()
 
     def read(self, name: str, until: float) -> bytes:
-        self.reads[name] += 1
-        if name in self.failing:
-            raise Unavailable("the store is away")
+        with self._counting:
+            self.reads[name] += 1
+        if name in self.fails:
+            raise self.fails[name]
         if name in self.silent:
             self.speaks.wait(20)
-        return super().read(name, until)
+        return self.lies.get(name) or super().read(name, until)
 
     def page(self, prefix: str, after: str, limit: int, until: float):
         self.listed += 1
@@ -86,7 +90,7 @@ def sequences(answer: LogPage) -> list[int]:
 async def test_what_comes_before_an_object_that_is_waited_for_is_given(
     session, moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3.0)
     backend, reads = moody
     backend.silent = frozenset({(await names(backend))[10]})
     first = await page(reads)
@@ -100,15 +104,27 @@ async def test_what_comes_before_an_object_that_is_waited_for_is_given(
     assert max(backend.reads.values()) == 1
 
 
-async def test_an_object_that_the_store_refuses_now_ends_a_page_and_is_asked_for_again(
-    session, moody
+@pytest.mark.parametrize("error", [Unavailable, Corrupt])
+async def test_an_object_that_the_store_does_not_give_ends_a_page_and_is_asked_for_again(
+    session, moody, error: type[StoreError]
 ) -> None:
     backend, reads = moody
-    backend.failing = frozenset({(await names(backend))[5]})
+    backend.fails = {(await names(backend))[5]: error("what the store says")}
     first = await page(reads)
     assert (sequences(first), first.more) == (session[:5], True)
-    backend.failing = frozenset()
+    with pytest.raises(error, match="what the store says"):
+        await page(reads, first.through)
+    backend.fails = {}
     assert sequences(await page(reads, first.through)) == session[5:]
+
+
+async def test_a_record_that_cannot_be_read_ends_a_page_before_it(session, moody) -> None:
+    backend, reads = moody
+    backend.lies = {(await names(backend))[5]: pack([b"no record\n"])}
+    first = await page(reads)
+    assert (sequences(first), first.more) == (session[:5], True)
+    with pytest.raises(Corrupt, match="cannot be read"):
+        await page(reads, first.through)
 
 
 async def test_a_reading_under_way_is_shared_by_all_who_ask(session, moody) -> None:
@@ -125,10 +141,10 @@ async def test_a_reading_under_way_is_shared_by_all_who_ask(session, moody) -> N
     assert max(backend.reads.values()) == 1
 
 
-async def test_a_listing_that_is_waited_for_holds_nobody_up(
+async def test_a_listing_that_takes_long_is_shared_with_the_next_one_to_ask(
     session, moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3.0)
     backend, reads = moody
     backend.lists_slowly = True
     with pytest.raises(Unavailable, match="ask again"):
@@ -149,3 +165,31 @@ async def test_what_is_remembered_is_bounded_and_the_latest_stays(
     assert sequences(await page(reads, session[-2])) == session[-1:]
     everything = await names(backend)
     assert [backend.reads[name] for name in everything] == [2] * OBJECTS
+
+
+async def test_what_another_archiver_deleted_is_missed_a_moment_later(
+    session, moody, folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacked, "LIFE", 0.1)
+    backend, reads = moody
+    assert sequences(await page(reads)) == session
+    other = Store(Folder(folder))
+    for name in await names(backend):
+        await other.delete_all_generations(name)
+    await other.close()
+
+    async def missed() -> bool:
+        return not (await page(reads)).records
+
+    await until(missed)
+
+
+async def test_a_silent_store_keeps_threads_for_what_is_written(
+    session, moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3.0)
+    backend, reads = moody
+    backend.silent = frozenset(await names(backend))
+    with pytest.raises(Unavailable, match="ask again"):
+        await page(reads)
+    assert sum(backend.reads.values()) == unpacked._AT_ONCE

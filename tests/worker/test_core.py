@@ -240,8 +240,9 @@ def test_a_later_attempt_knows_what_the_earlier_ones_took_and_left_open() -> Non
         QuestionAsked(turn=1, id="q1", about="permission", title="?"),
         QuestionAsked(turn=1, id="q2", about="permission", title="?"),
         QuestionClosed(turn=1, id="q1"),
+        msgspec.structs.replace(STARTED, branch="before"),
         STARTED,
-        msgspec.structs.replace(STARTED, branch="another"),
+        msgspec.structs.replace(STARTED, branch=""),
     ):
         left = left.after(event, 1)
     assert (left.taken, [each.id for each in left.questions]) == ((1, 4), ["q2"])

@@ -22,14 +22,14 @@ from services.runtime.bus import Bus, Draft
 from services.runtime.tasks import cancel
 from services.worker.agents.protocol import AgentError
 from services.worker.agents.session_store import lay_out
-from services.worker.archive import Archived
+from services.worker.archive import Archived, Unreadable
 from services.worker.assignment import take
 from services.worker.core import SessionView
-from services.worker.earlier import LEAVES, MOST_CHARACTERS, readable_transcript
+from services.worker.earlier import MOST_CHARACTERS, Earlier
 from services.worker.happenings import Happening, Logged
 from services.worker.hearing import Hearing
 from services.worker.instructions import WISHES, system_prompt
-from services.worker.state import Unreadable, restore
+from services.worker.state import restore
 from tests.agents.stories import MemoryState
 from tests.mutations import golden, mutated, strangers
 
@@ -100,9 +100,7 @@ async def test_a_transcript_leaves_out_what_nobody_can_read(
 ) -> None:
     said = b'{"kind":"said","id":"a","user":{"id":"U1","name":"Ada"},"text":"hello"}'
     archive.payloads = [*(payload for _, payload in archived), said]
-    assert (await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100)).endswith(
-        "[Ada] hello"
-    )
+    assert (await Earlier(bus, KEY).read(100)).endswith("[Ada] hello")
 
 
 @pytest.mark.parametrize("line", ["\n", "\r", "\u2028"], ids=ascii)
@@ -120,7 +118,7 @@ async def test_nobody_in_a_transcript_speaks_in_our_name_or_in_anothers(
         KEY,
         said,
         "main",
-        earlier=await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100),
+        earlier=await Earlier(bus, KEY).read(100),
     )
     assert prompt.count("</transcript>") == 1
     ours = [each for each in prompt.splitlines() if each and not each.startswith("    ")]
@@ -135,9 +133,7 @@ async def test_nobody_in_a_transcript_speaks_in_our_name_or_in_anothers(
 async def test_a_transcript_that_is_cut_begins_with_nobodys_name(bus: Bus, archive: Archive) -> None:
     said = Said(id="a", user=Person(id="U1"), text="[A] " * MOST_CHARACTERS)
     archive.payloads = [said.encode()]
-    assert not (
-        await readable_transcript(bus, [Archived(bus, KEY, leaf) for leaf in LEAVES], 100)
-    ).startswith("[")
+    assert not (await Earlier(bus, KEY).read(100)).startswith("[")
 
 
 @FEW

@@ -1,18 +1,25 @@
 """What an agent remembers on a new worker: its own conversation that goes on, and nothing of one that was abandoned."""
 
 import asyncio
+import json
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
-from schemas.events import Event, TurnStarted
+from schemas.archive import LogPage, ReadLog, Refused
+from schemas.events import Event, Notice, TurnStarted
+from schemas.inputs import Said
+from schemas.keys import SessionKey
 from schemas.state import StateAppended
 from services.runtime.bus import Draft
 from services.worker.archive import Archived
 from services.worker.instructions import NO_WISHES
+from services.worker.recall import WAITING, Recall
+from services.worker.session_log import SessionLog
 from services.worker.state import restore
 from tests.messages_api import MessagesApi, human_texts
-from tests.worker.conftest import Thread
+from tests.worker.conftest import ADA, Held, Thread
 
 
 async def told(thread: Thread, text: str, agent: str = "claude", wishes: tuple[str, ...] = ()) -> None:
@@ -60,6 +67,108 @@ async def test_a_prompt_that_only_an_abandoned_conversation_had_is_missing_in_th
         last = await thread.bus.publish(Draft(subject=state.subject(thread.key), message=state))
     found = await restore(thread.bus, Archived(thread.bus, thread.key, "state"), last, last)
     assert (found.conversation, found.entries) == ("two", {"": [{"uuid": "other"}, {"uuid": "prompt"}]})
+
+
+class InPieces:
+    """An archive of the conversation `ENTRIES`, one entry a page, with `refusals` before the second."""
+
+    ENTRIES = ({"uuid": "a"}, {"uuid": "b"}, {"uuid": "c"})
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.refusals = 0
+        self.speaks = asyncio.Event()
+        self.speaks.set()
+
+    async def answer(self, message: Msg) -> None:
+        after = ReadLog.decode(message.data).after
+        self.asked.append(after)
+        await self.speaks.wait()
+        if after == 1 and self.refusals:
+            self.refusals -= 1
+            await message.respond(Refused(reason="not now", later=True).encode())
+            return
+        entries = msgspec.json.encode([self.ENTRIES[after]]).decode()
+        state = StateAppended(batch=str(after), agent="claude", conversation="one", entries=entries)
+        record = msgspec.json.encode({"seq": after + 1, "payload": msgspec.Raw(state.encode())})
+        more = after + 1 < len(self.ENTRIES)
+        page = LogPage(records=(msgspec.Raw(record),), through=after + 1, more=more)
+        await message.respond(page.encode())
+
+
+@pytest.fixture
+async def pieces(thread: Thread) -> InPieces:
+    await thread.archive.unsubscribe()
+    pieces = InPieces()
+    await thread.bus.client.subscribe("archiver.read.>", cb=pieces.answer)
+    return pieces
+
+
+@pytest.fixture
+async def recall(thread: Thread) -> Recall:
+    log = SessionLog(thread.bus, thread.key)
+    await log.claim(Held("w-1", 1), 1)
+    return Recall(thread.bus, log, "claude")
+
+
+async def test_a_conversation_is_read_on_from_where_an_archive_that_is_away_left_it(
+    pieces: InPieces, recall: Recall
+) -> None:
+    pieces.refusals, statuses = 2, []
+    await recall.restore(1, statuses.append)
+    assert pieces.asked == [0, 1, 1, 1, 2]
+    assert await recall.store.load("") == list(pieces.ENTRIES)
+    assert statuses == [WAITING] * 2
+
+
+async def test_what_of_an_archive_cannot_be_read_is_told_and_the_rest_of_the_transcript_is_read(
+    thread: Thread, model: MessagesApi
+) -> None:
+    await thread.archive.unsubscribe()
+    said = Said(id="m-0", user=ADA, text="the word is heron")
+    record = msgspec.Raw(msgspec.json.encode({"seq": 1, "payload": msgspec.Raw(said.encode())}))
+
+    async def answer(message: Msg) -> None:
+        request = ReadLog.decode(message.data)
+        readable = request.only == "in" and not request.after
+        page = LogPage(records=(record,), through=1, more=True)
+        refused = Refused(reason="a part of it is damaged; restore it", later=False)
+        await message.respond((page if readable else refused).encode())
+
+    await thread.bus.client.subscribe("archiver.read.>", cb=answer)
+    # The stream has dropped what the archive has.
+    await thread.bus.publish(Draft(subject=said.subject(SessionKey("T1", "C1", "another")), message=said))
+    thread.start_worker()
+    turn = await thread.say("which word?")
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "completed"
+    notices = [event.text for event in await thread.events() if isinstance(event, Notice)]
+    assert any("cannot be read: a part of it is damaged" in text for text in notices)
+    assert "the word is heron" in json.dumps(model.requests[0]["system"])
+
+
+async def test_whoever_comes_next_reads_a_conversation_from_its_beginning(
+    pieces: InPieces, recall: Recall
+) -> None:
+    await recall.begin()
+    await recall.close()
+    await recall.restore(1, lambda _: None)
+    assert pieces.asked == [0, 1, 2] * 2
+
+
+async def test_an_archive_that_answers_for_long_is_told_as_waited_for(
+    pieces: InPieces, recall: Recall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.worker.recall.SLOW_SECONDS", 0.1)
+    pieces.speaks.clear()
+    statuses: list[str] = []
+
+    def told(status: str) -> None:
+        statuses.append(status)
+        pieces.speaks.set()
+
+    await recall.restore(1, told)
+    assert statuses == [WAITING]
 
 
 def wishes_in(prompt: str) -> str:
