@@ -36,6 +36,11 @@ class Assignment(Message, frozen=True, kw_only=True):
     trouble: str = ""
 
     @property
+    def new(self) -> bool:
+        """Whether nobody has worked in the session, as far as the scheduler knows."""
+        return self.attempt == 1 and self.branch is None
+
+    @property
     def id(self) -> str:
         """Return `<key>.<turn>.<attempt>`."""
         return f"{self.session}.{self.turn}.{self.attempt}"

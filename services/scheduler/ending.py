@@ -35,22 +35,26 @@ class Ending:
 
     async def end(self, key: SessionKey, turn: OpenTurn, verdict: Verdict) -> bool:
         """End `turn`; False when somebody else holds the lease or was faster. Raises `StreamFull`, `Unavailable`."""
+        # Whoever takes the lease from us claims the session after this.
+        follows = await self._last_out(key)
         lease = await self._leases.take(key)
         if lease is None:
             return False
         try:
-            return await self._end_as_holder(key, turn, verdict, lease)
+            return await self._end_as_holder(key, turn, verdict, lease, follows)
         except Conflict:
             return False
         finally:
             with contextlib.suppress(Unavailable):
                 await self._leases.release(key, lease)
 
-    async def _end_as_holder(self, key: SessionKey, turn: OpenTurn, verdict: Verdict, lease: int) -> bool:
+    async def _end_as_holder(
+        self, key: SessionKey, turn: OpenTurn, verdict: Verdict, lease: int, follows: int
+    ) -> bool:
         if await self._bus.last(SESSIONS.name, f"session.{key}.end.{turn.turn}"):
             return False
         claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
-        claimed = await self._claim(key, claim)
+        claimed = await self._claim(key, claim, follows)
         known = known_of(turn.turn, await self._events(key, turn.turn, claimed))
         finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
         end = fitting(self._written(turn, verdict, known))
@@ -68,19 +72,20 @@ class Ending:
         log.info("turn ended by the scheduler", session=str(key), turn=turn.turn, outcome=verdict.outcome)
         return True
 
-    async def _claim(self, key: SessionKey, claim: Claimed) -> int:
-        subject = claim.subject(key)
+    async def _claim(self, key: SessionKey, claim: Claimed, follows: int) -> int:
         while True:
-            last = await self._bus.last(SESSIONS.name, subject)
-            fence = Fence(last.sequence if last else 0)
+            draft = Draft(subject=claim.subject(key), message=claim, session=str(key), fence=Fence(follows))
             try:
-                return await self._bus.publish(
-                    Draft(subject=subject, message=claim, session=str(key), fence=fence)
-                )
+                return await self._bus.publish(draft)
             except Conflict:
-                # Whoever held the lease before wrote once more; from the claim on it is refused.
+                follows = await self._last_out(key)
+                # Whoever held the lease before wrote once more; where it is not ours any more, somebody else did.
                 if not await self._leases.stands(key, claim.lease):
                     raise
+
+    async def _last_out(self, key: SessionKey) -> int:
+        last = await self._bus.last(SESSIONS.name, f"session.{key}.out")
+        return last.sequence if last else 0
 
     async def _events(self, key: SessionKey, turn: int, claimed: int) -> list[Message | Unknown]:
         out = f"session.{key}.out"

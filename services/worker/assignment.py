@@ -118,7 +118,7 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | No
         await delivery.retry(DENIED_SECONDS)
         return None
     try:
-        lease = await acquire(session, key, worker)
+        lease = await acquire(session, key, worker, new=assignment.new)
     except BaseException:
         await _leave(session, bus)
         raise

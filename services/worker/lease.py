@@ -29,9 +29,10 @@ class LeaseLost(Exception):
 
 
 class HeldLease:
-    """A lease that this worker holds. `token` is its creation revision: what fences older holders.
+    """A lease that this `holder` holds. `token` is its creation revision: what fences older holders.
 
-    Its life began when it was `taken`, by the monotonic clock; `revision` is its last one where it was renewed since.
+    Its life began when it was `taken`, by the monotonic clock; `revision` is its last one where it was renewed since. The
+    session's last `out` was at sequence `follows` before: whoever takes the lease from us claims the session after that.
     """
 
     def __init__(
@@ -43,17 +44,26 @@ class HeldLease:
         taken: float,
         *,
         revision: int | None = None,
+        follows: int = 0,
     ) -> None:
         self._bucket = bucket
         self._key = str(key)
         self._lease = Lease(holder=holder, token=token)
         self._revision = token if revision is None else revision
         self.token = token
+        self.holder = holder
+        self.follows = follows
         self._renewed = taken
+        self._one_at_a_time = asyncio.Lock()
 
     def fresh(self) -> bool:
         """Whether the last renewal is recent enough to push by."""
         return time.monotonic() - self._renewed < FRESH_SECONDS
+
+    async def confirm(self) -> None:
+        """Renew it now: it is ours, by the broker's word. Raises `LeaseLost`, and `Unavailable` without a word."""
+        if not await self._renew(_moved):
+            raise Unavailable(f"the lease of {self._key} could not be renewed yet")
 
     async def renew_for_ever(self, unmoved: Unmoved) -> None:
         """Renew in time, waiting out a broker that is away. Raises `LeaseLost`.
@@ -67,6 +77,10 @@ class HeldLease:
             due = time.monotonic() + (RENEW_SECONDS if renewed else RETRY_SECONDS)
 
     async def _renew(self, unmoved: Unmoved) -> bool:
+        async with self._one_at_a_time:
+            return await self._renew_alone(unmoved)
+
+    async def _renew_alone(self, unmoved: Unmoved) -> bool:
         began = time.monotonic()
         try:
             self._revision = await self._bucket.put(
@@ -117,19 +131,34 @@ class HeldLease:
         return True
 
 
-async def acquire(bus: Bus, key: SessionKey, holder: str) -> HeldLease | None:
-    """Take the lease of `key`; None when somebody else holds it. Raises `Unavailable` and `StreamFull`."""
-    bucket = Bucket(bus, LEASES.name, Lease)
+async def _moved() -> bool:
+    return False
+
+
+async def last_out(bus: Bus, key: SessionKey, told: int = 0) -> int:
+    """Return the sequence of the session's last `out`, 0 for none, where the broker `told` of one. Raises `Unavailable`."""
+    last = await bus.last("SESSIONS", f"session.{key}.out", at_least=told)
+    return last.sequence if last else 0
+
+
+async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) -> HeldLease | None:
+    """Take the lease of `key`; None when somebody else holds it. Raises `Unavailable` and `StreamFull`.
+
+    In a session that is most likely `new` nobody looks first: where something is there, the broker refuses the claim.
+    """
+    bucket, follows = Bucket(bus, LEASES.name, Lease), 0 if new else await last_out(bus, key)
     # Its life may have begun any time from here on: an answer can be lost, and come late.
     taken = time.monotonic()
     try:
         token = await bucket.create(str(key), Lease(holder=holder))
     except Conflict as e:
-        return await _ours(bucket, key, holder, e.last)
-    return HeldLease(bucket, key, holder, token, taken)
+        return await _ours(bucket, key, holder, follows, e.last)
+    return HeldLease(bucket, key, holder, token, taken, follows=follows)
 
 
-async def _ours(bucket: Bucket[Lease], key: SessionKey, holder: str, told: int) -> HeldLease | None:
+async def _ours(
+    bucket: Bucket[Lease], key: SessionKey, holder: str, follows: int, told: int
+) -> HeldLease | None:
     """Return the lease that we took though no answer came; None where it is somebody else's."""
     entry = await bucket.get(str(key), told)
     if entry.value is None or entry.value.holder != holder:
@@ -140,4 +169,4 @@ async def _ours(bucket: Bucket[Lease], key: SessionKey, holder: str, told: int) 
         revision = await bucket.put(str(key), lease, entry.revision)
     except Conflict:
         return None
-    return HeldLease(bucket, key, holder, lease.token, taken, revision=revision)
+    return HeldLease(bucket, key, holder, lease.token, taken, revision=revision, follows=follows)

@@ -153,14 +153,7 @@ class Session:
         await station.saving.aside(station.work)
 
     async def _work(self) -> None:
-        assignment = self._assignment
-        claiming = self._place.log.claim(
-            self._settings.worker,
-            self._lease.token,
-            assignment.attempt,
-            self._lease.fresh,
-            new=assignment.attempt == 1 and assignment.branch is None,
-        )
+        claiming = self._place.log.claim(self._lease, self._assignment.attempt)
         await asyncio.gather(claiming, self._leave_pool())
         self._place.station.begin()
         # A former holder could end the turn until our claim: what is told may lack that, what our claim follows does not.

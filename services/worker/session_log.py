@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -15,7 +15,7 @@ from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import Closed, Conflict, StreamFull, Unavailable
 from services.runtime.fit import fitting
 from services.runtime.redact import SHAPES, Redaction
-from services.worker.lease import LeaseLost
+from services.worker.lease import LeaseLost, last_out
 from services.worker.masking import masked
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,20 @@ log = structlog.get_logger(__name__)
 # The stream is full or the broker away: the worker waits and says so in its log; nothing is dropped.
 WAIT_SECONDS = 1.0
 CLAIM_AGAIN_SECONDS = 0.1
+
+
+class Standing(Protocol):
+    """The lease under which a session is claimed, as `HeldLease` has it."""
+
+    holder: str
+    token: int
+    follows: int
+
+    def fresh(self) -> bool:
+        """Whether it is most likely ours."""
+
+    async def confirm(self) -> None:
+        """See that it is ours for certain. Raises `LeaseLost` and `Unavailable`."""
 
 
 class SessionLog:
@@ -44,37 +58,37 @@ class SessionLog:
         # Whoever writes may do so in a task that swallows errors, such as an agent's callback.
         self.lost = asyncio.Event()
 
-    async def claim(
-        self, holder: str, token: int, attempt: int, still_held: Callable[[], bool], *, new: bool = False
-    ) -> None:
-        """Write `Claimed` after whatever is there. Raises `LeaseLost`.
-
-        In a session that is most likely `new` nobody looks first: where something is there, the broker refuses.
-        """
-        message, told = Claimed(lease=token, holder=holder, attempt=attempt), 0
-        while still_held():
+    async def claim(self, lease: Standing, attempt: int) -> None:
+        """Write `Claimed` after whatever is there, as the first one since `lease` was taken. Raises `LeaseLost`."""
+        message = Claimed(lease=lease.token, holder=lease.holder, attempt=attempt)
+        known: int | None = lease.follows
+        told = 0
+        while lease.fresh():
             try:
-                follows = 0 if new else await self._last_out(told)
+                follows = await self._followed(lease, told) if known is None else known
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
-            except (Conflict, Unavailable, StreamFull) as e:
-                told = e.last if isinstance(e, Conflict) else 0
-                if not (new and isinstance(e, Conflict)):
-                    log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
-                    await asyncio.sleep(CLAIM_AGAIN_SECONDS)
-                new = False
-                continue
-            self._lease, self.claimed, self.follows = token, self._last, follows
-            return
+            except Conflict as e:
+                told = e.last
+            except (Unavailable, StreamFull) as e:
+                told = 0
+                log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
+                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+            else:
+                self._lease, self.claimed, self.follows = lease.token, self._last, follows
+                return
+            known = None
         raise LeaseLost(str(self.key))
+
+    async def _followed(self, lease: Standing, told: int) -> int:
+        follows = await last_out(self._bus, self.key, told)
+        # It may be the claim of whoever took the lease from us, unless that is ours even now.
+        await lease.confirm()
+        return follows
 
     async def unmoved(self) -> bool:
         """Whether nobody has written `out` since our last one. Raises `Unavailable`."""
         async with self._one_at_a_time:
-            return await self._last_out(self._last) == self._last
-
-    async def _last_out(self, at_least: int) -> int:
-        last = await self._bus.last("SESSIONS", self._out, at_least=at_least)
-        return last.sequence if last else 0
+            return await last_out(self._bus, self.key, self._last) == self._last
 
     async def event(self, event: Event, *more: Event) -> int:
         """Append `event` and `more` to `out` in order; return the last one's sequence.

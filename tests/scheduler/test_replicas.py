@@ -8,11 +8,13 @@ import pytest
 
 from schemas.buckets import Lease, Summary, Turns
 from schemas.bus import LEASES, SCHEDULER, SESSIONS, SUMMARIES, TURNS
+from schemas.events import EVENTS, Claimed
 from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import Unavailable
+from services.runtime.follow import read
 from services.runtime.health import Readiness
 from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
@@ -119,6 +121,32 @@ async def test_what_is_said_while_the_schedulers_own_lease_lingers_opens_a_turn_
     await until(heard)
     await release(*lease)
     assert (await thread.ended(said)).outcome == "completed"
+
+
+async def test_a_scheduler_that_slept_with_a_lease_claims_nothing_after_the_next_holder(
+    bus, scheduler, monkeypatch
+) -> None:
+    """It was stopped for longer than its lease lives just after it had taken it, to end a turn."""
+    taken: list[int] = []
+    take = Leases.take
+
+    async def slept(leases: Leases, key: SessionKey) -> int | None:
+        lease = await take(leases, key)
+        if lease and not taken:
+            taken.append(lease)
+            await leases.release(key, lease)
+            claim = Claimed(lease=lease + 1, holder="w-awake")
+            await bus.publish(Draft(subject=claim.subject(key), message=claim))
+        return lease
+
+    monkeypatch.setattr(Leases, "take", slept)
+    await scheduler(max_attempts=1)
+    thread = Thread(bus)
+    assert (await thread.ended(await thread.say("die 9"))).outcome == "failed"
+    out = await read(bus, SESSIONS.name, [f"session.{thread.key}.out"])
+    claims = [event for event in (EVENTS.decode(each.data) for each in out) if isinstance(event, Claimed)]
+    assert "w-awake" in [claim.holder for claim in claims]
+    assert taken[0] not in [claim.lease for claim in claims]
 
 
 class DyingBus(Bus):

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -37,6 +38,20 @@ ADA = Person(id="U1", name="Ada")
 
 async def in_no_pool() -> None:
     """There is none to leave."""
+
+
+class Held(NamedTuple):
+    """A lease that stands, whatever the broker says."""
+
+    holder: str
+    token: int
+    follows: int = 0
+
+    def fresh(self) -> bool:
+        return True
+
+    async def confirm(self) -> None:
+        pass
 
 
 class Thread:

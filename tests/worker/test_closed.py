@@ -22,7 +22,7 @@ from services.worker import app
 from services.worker.lease import RENEW_SECONDS, HeldLease, LeaseLost, acquire
 from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi
-from tests.worker.conftest import Thread
+from tests.worker.conftest import Held, Thread
 
 KEY = SessionKey("T1", "C1", "1-1")
 
@@ -73,7 +73,7 @@ async def test_in_the_middle_of_a_turn_it_leaves_with_its_work_kept_and_nothing_
 
 async def test_what_cannot_be_written_any_more_is_no_longer_tried(bus: Bus) -> None:
     log = SessionLog(bus, KEY)
-    await log.claim("w-1", 1, 1, lambda: True)
+    await log.claim(Held("w-1", 1), 1)
     await close_for_good(bus.client)
     async with asyncio.timeout(5):
         with pytest.raises(LeaseLost):

@@ -34,7 +34,7 @@ from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi, Say
-from tests.worker.conftest import ADA, Thread, repository
+from tests.worker.conftest import ADA, Held, Thread, repository
 
 
 def noticed(text: str):  # type: ignore[no-untyped-def]
@@ -173,7 +173,7 @@ async def test_a_turn_that_ended_just_before_the_claim_is_not_worked_on_again(
     """Its former holder's pen is good until then, and the replica that tells of the end may be behind."""
     turn = await thread.say("begin")
     former, claim, read = SessionLog(thread.bus, thread.key), SessionLog.claim, Hearing._read
-    await former.claim("w-1", 1, 1, lambda: True)
+    await former.claim(Held("w-1", 1), 1)
     late: list[tuple[Hearing, Delivery]] = []
 
     def behind(hearing: Hearing, delivery: Delivery) -> None:
@@ -205,7 +205,7 @@ async def test_what_an_earlier_attempt_took_is_given_again_once_its_new_start_is
 ) -> None:
     """Whoever ends the turn reads in the log whether an agent had begun."""
     turn, former, order = await thread.say("begin"), SessionLog(thread.bus, thread.key), list[str]()
-    await former.claim("w-1", 1, 1, lambda: True)
+    await former.claim(Held("w-1", 1), 1)
     await former.event(InputTaken(turn=turn, sequence=turn, id="m-1"))
     put, event = Feed.put, SessionLog.event
 

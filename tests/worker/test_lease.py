@@ -10,6 +10,7 @@ import pytest
 from schemas.base import now
 from schemas.buckets import Lease
 from schemas.bus import LEASES
+from schemas.events import EVENTS, Claimed, Notice
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Assignment
@@ -18,10 +19,13 @@ from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
 from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.follow import read
 from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
 from services.worker.assignment import take
-from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, acquire
+from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, acquire
+from services.worker.session_log import SessionLog
+from tests.worker.conftest import Held
 
 KEY = SessionKey("T1", "C1", "1-1")
 
@@ -108,3 +112,83 @@ async def test_a_session_whose_lease_cannot_be_had_is_left_before_the_next_is_ta
     async with asyncio.timeout(5):
         await asyncio.wait([taking])
     assert taking.cancelled()
+
+
+async def revoked(bus: Bus) -> None:
+    """Delete the lease of whoever did not obey, as a scheduler does."""
+    bucket = Bucket(bus, LEASES.name, Lease)
+    entry = await bucket.get(str(KEY))
+    await bucket.delete(str(KEY), entry.revision)
+
+
+async def claims(bus: Bus) -> list[str]:
+    found = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
+    return [each.holder for each in found if isinstance(each, Claimed)]
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["taken for new", "begun"])
+async def test_whoever_lost_the_lease_unheard_claims_nothing_after_the_next_holder(
+    bus: Bus, new: bool
+) -> None:
+    if not new:
+        await SessionLog(bus, KEY).claim(Held("w-0", 1), 1)
+    late = await acquire(bus, KEY, "w-1", new=new)
+    await revoked(bus)
+    following = await acquire(bus, KEY, "w-2", new=new)
+    assert late
+    assert following
+    await SessionLog(bus, KEY).claim(following, 2)
+    assert late.fresh()
+    with pytest.raises(LeaseLost):
+        await SessionLog(bus, KEY).claim(late, 1)
+    assert (await claims(bus))[-1] == "w-2"
+
+
+async def test_whoever_loses_the_lease_as_it_takes_it_claims_nothing_after_the_next_holder(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Bucket.create
+
+    async def held_up(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
+        token = await create(bucket, key, lease)
+        await revoked(bus)
+        await SessionLog(bus, KEY).claim(Held("w-2", token + 2), 2)
+        return token
+
+    monkeypatch.setattr(Bucket, "create", held_up)
+    late = await acquire(bus, KEY, "w-1")
+    assert late
+    with pytest.raises(LeaseLost):
+        await SessionLog(bus, KEY).claim(late, 1)
+    assert await claims(bus) == ["w-2"]
+
+
+async def test_a_former_holder_that_wrote_once_more_keeps_nobody_from_claiming(bus: Bus) -> None:
+    former = SessionLog(bus, KEY)
+    await former.claim(Held("w-0", 1), 1)
+    held = await acquire(bus, KEY, "w-1")
+    await former.event(Notice(text="a last word"))
+    assert held
+    own = SessionLog(bus, KEY)
+    await own.claim(held, 1)
+    assert own.follows > held.follows
+    assert (await claims(bus)) == ["w-0", "w-1"]
+
+
+async def test_a_lease_that_the_broker_gives_no_word_about_is_waited_for(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await SessionLog(bus, KEY).claim(Held("w-0", 1), 1)
+    held, put, asked = await acquire(bus, KEY, "w-1", new=True), Bucket.put, 0
+    assert held
+
+    async def unheard(*arguments, **more) -> int:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise Unavailable("no answer in time")
+        return await put(*arguments, **more)
+
+    monkeypatch.setattr(Bucket, "put", unheard)
+    await SessionLog(bus, KEY).claim(held, 1)
+    assert (asked, await claims(bus)) == (2, ["w-0", "w-1"])

@@ -33,7 +33,7 @@ from services.runtime.follow import read
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
 from tests.messages_api import Call, MessagesApi, Say
-from tests.worker.conftest import ADA, Thread
+from tests.worker.conftest import ADA, Held, Thread
 
 
 async def test_a_message_becomes_a_file_a_commit_and_an_answer(thread: Thread, model: MessagesApi) -> None:
@@ -327,7 +327,7 @@ async def test_a_conversation_that_cannot_be_restored_is_told_and_the_transcript
 ) -> None:
     alien = StateAppended(batch="b", entries='[{"type":"other"}]', agent="another", conversation="c")
     former = SessionLog(thread.bus, thread.key)
-    await former.claim("w-0", 1, 1, lambda: True)
+    await former.claim(Held("w-0", 1), 1)
     await former.state(alien)
     thread.start_worker()
     first = await thread.say("the word is heron")

@@ -14,6 +14,7 @@ from services.runtime.errors import Conflict
 from services.runtime.follow import read
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
+from tests.worker.conftest import Held
 
 KEY = SessionKey("T1", "C1", "1712345678-000100")
 
@@ -21,7 +22,7 @@ KEY = SessionKey("T1", "C1", "1712345678-000100")
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_writer_that_is_cancelled_costs_nobody_the_lease(bus: Bus, steps: int) -> None:
     log = SessionLog(bus, KEY)
-    await log.claim("w-1", 1, 1, lambda: True)
+    await log.claim(Held("w-1", 1), 1)
     writer = asyncio.create_task(log.event(Notice(text="from a task that is cancelled")))
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -59,7 +60,7 @@ async def test_a_session_is_claimed_though_what_was_before_is_purged_meanwhile(b
     told.told = 1000
     log = SessionLog(told, KEY)
     async with asyncio.timeout(10):
-        await log.claim("w-1", 1, 1, lambda: True)
+        await log.claim(Held("w-1", 1), 1)
     assert (log.follows, log.claimed) == (0, 1)
 
 
@@ -68,8 +69,8 @@ async def test_a_session_that_was_taken_for_a_new_one_is_claimed_after_what_is_t
     bus: Bus, direct: bool
 ) -> None:
     other, own = SessionLog(bus, KEY), SessionLog(Bus(bus.client, direct=direct), KEY)
-    await other.claim("w-1", 1, 1, lambda: True, new=True)
-    await own.claim("w-2", 2, 1, lambda: True, new=True)
+    await other.claim(Held("w-1", 1), 1)
+    await own.claim(Held("w-2", 2), 1)
     assert (other.follows, own.follows) == (0, other.claimed)
     await own.event(Notice(text="the session is this one's"))
     with pytest.raises(LeaseLost):
@@ -97,11 +98,11 @@ async def test_events_that_come_together_are_one_write_where_writes_are_replicat
     counted = Counted(bus.client, replicas=replicas)
     counted.stored = []
     former, own = SessionLog(counted, KEY), SessionLog(bus, KEY)
-    await former.claim("w-1", 1, 1, lambda: True)
+    await former.claim(Held("w-1", 1), 1)
     last = await former.event(Notice(text="one"), Notice(text="two"), Notice(text="three"))
     assert await former.event(Notice(text="four")) == last + 1
     assert counted.stored == stored
-    await own.claim("w-2", 2, 2, lambda: True)
+    await own.claim(Held("w-2", 2), 2)
     with pytest.raises(LeaseLost):
         await former.event(Notice(text="five"), Notice(text="six"))
     found = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
