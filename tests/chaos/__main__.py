@@ -31,6 +31,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--http", action="store_true", help="Slack delivers over HTTP instead of Socket Mode")
     parser.add_argument("--folder", action="store_true", help="the archive is a folder, not a bucket")
     parser.add_argument(
+        "--beside",
+        type=Path,
+        help="a checkout of another version, which the last replica of each service is of",
+    )
+    parser.add_argument(
         "--only", nargs="+", default=[""], help="only faults whose names contain one of these"
     )
     parser.add_argument(
@@ -62,6 +67,7 @@ async def run(asked: argparse.Namespace, folder: Path) -> bool:
         only=tuple(asked.only),
         socket_mode=not asked.http,
         in_folder=asked.folder,
+        beside=asked.beside and asked.beside.resolve(),
     )
     tell(f"seed {setup.seed}")
     outcome = await campaign(folder, setup, asked.minutes * 60, tell)

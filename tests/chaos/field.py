@@ -37,7 +37,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     Seconds for all times. `say_every` is between two things said in one thread, `strike_every` between two faults, of
     those kinds only that contain a word of `only`; `crash` is the share of lives with a crash point. The archive is
     `in_folder` or a bucket. After `settle` everything has to be as it should; `pick_up` says whether every session is
-    gone on with then.
+    gone on with then. The last replica of each service is of the version in `beside`, where that is given.
     """
 
     seed: int
@@ -58,6 +58,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     broken: str = ""
     socket_mode: bool = True
     in_folder: bool = False
+    beside: Path | None = None
 
 
 @dataclass
@@ -158,7 +159,7 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
         environ["THREADMILL_NATS_CREDS"] = str(keys.of(name.rpartition("-")[0]))
     services = {
         service: [
-            _service(folder, service, f"{service}-{place}", shared | own[f"{service}-{place}"], lines, health)
+            _service(folder, setup, service, place, shared | own[f"{service}-{place}"], lines, health)
             for place in range(setup.replicas)
         ]
         for service in SERVICES
@@ -212,12 +213,14 @@ def _scheduler(machine: Path, setup: Setup, repo: Path, model: str) -> dict[str,
 
 def _service(
     folder: Path,
+    setup: Setup,
     service: str,
-    name: str,
+    place: int,
     environ: Mapping[str, str],
     lines: Mapping[str, Line],
     health: Mapping[str, int],
 ) -> Program:
+    name, last = f"{service}-{place}", place == setup.replicas - 1
     return Program(
         name=name,
         command=tethered([sys.executable, "-m", "tests.chaos.program", service]),
@@ -227,6 +230,7 @@ def _service(
             "THREADMILL_HEALTH_PORT": str(health[name]),
         },
         log=folder / f"{name}.log",
+        code=setup.beside if setup.beside and last else fleet.ROOT,
     )
 
 

@@ -15,10 +15,19 @@ ROOT = Path(__file__).parents[2]
 
 
 class Program:
-    """One program; `start` runs it until `stop`, again whenever it ends."""
+    """One program of the version in the folder `code`; `start` runs it until `stop`, again whenever it ends."""
 
-    def __init__(self, *, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
+        code: Path = ROOT,
+    ) -> None:
         self.name = name
+        self.code = code
         self.command = list(command)
         self.environ = dict(environ)
         self.log = log
@@ -46,7 +55,7 @@ class Program:
                 stdout=output,
                 stderr=output,
                 env={"PATH": os.environ["PATH"], **self.environ},
-                cwd=ROOT,
+                cwd=self.code,
                 start_new_session=True,
             )
         self.starts += 1

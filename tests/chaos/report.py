@@ -19,10 +19,11 @@ def report(outcome: Outcome, violations: Sequence[Violation]) -> str:
     inputs = sum(entry.leaf.startswith("in.") for entry in log)
     store = "a folder" if setup.in_folder else "a bucket"
     transport = "Socket Mode" if setup.socket_mode else "HTTP"
+    versions = " (the last one of another version)" if setup.beside else ""
     lines = [
         f"Seed {setup.seed}, {outcome.seconds / 60:.0f} minutes under fire.",
         "",
-        f"- {setup.nodes} broker node(s), {setup.replicas} replicas of each service, Slack by {transport}, the archive in {store}",
+        f"- {setup.nodes} broker node(s), {setup.replicas} replicas of each service{versions}, Slack by {transport}, the archive in {store}",
         f"- {sum(outcome.faults.values())} faults, {len(sessions)} sessions, {len(log)} events, {inputs} inputs",
         f"- {sum(ends.values())} turns: {', '.join(f'{count} {name}' for name, count in ends.most_common())}",
         f"- {claims} claims, {again} of them after a death",
