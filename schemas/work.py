@@ -37,7 +37,7 @@ class Assignment(Message, frozen=True, kw_only=True):
 
     @property
     def new(self) -> bool:
-        """Whether nobody has worked in the session, as far as the scheduler knows."""
+        """Whether nobody has worked in the session, most likely."""
         return self.attempt == 1 and self.branch is None
 
     @property

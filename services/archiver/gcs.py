@@ -1,5 +1,6 @@
 """Objects in a bucket of Google Cloud Storage."""
 
+import contextlib
 import http.client
 import os
 import time
@@ -25,6 +26,7 @@ from services.archiver.backend import (
     crc32c,
 )
 
+_READS = 2  # what is damaged twice was not damaged on its way
 _ATTEMPT = 10.0  # seconds for one request: a lost answer leaves time for another try
 _DAY = 24 * 3600
 _RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0, multiplier=2.0)
@@ -71,12 +73,15 @@ class Bucket:
 
     def read(self, name: str, until: float) -> bytes:
         """See `Backend.read`."""
-        blob = self._bucket.blob(name)
-        with _told(name):
-            data: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_within(until))
-        if blob.crc32c != crc32c(data):  # the client itself lets an answer without a checksum pass
-            raise Corrupt(f"{name} is not what was written; restore an older generation of it")
-        return data
+        for _ in range(_READS):
+            blob = self._bucket.blob(name)
+            with _told(name), contextlib.suppress(DataCorruption):
+                data: bytes = blob.download_as_bytes(raw_download=True, checksum="crc32c", **_within(until))
+                if blob.crc32c is None:  # which the client itself lets pass
+                    raise Unavailable(f"{name} came without its checksum; read it again")
+                if blob.crc32c == crc32c(data):
+                    return data
+        raise Corrupt(f"{name} is not what was written; restore an older generation of it")
 
     def page(self, prefix: str, after: str, limit: int, until: float) -> tuple[ObjectInfo, ...]:
         """See `Backend.page`."""
@@ -154,7 +159,7 @@ def _told(name: str) -> Iterator[None]:
     except api.NotFound as e:
         raise Missing(f"There is no {name}, or no such bucket") from e
     except DataCorruption as e:
-        raise Unavailable(f"{name} was damaged on its way; read it again") from e
+        raise Unavailable(f"{name} was damaged on its way; try again") from e
     except (api.ServerError, api.TooManyRequests, api.RetryError, auth.GoogleAuthError) as e:
         raise Unavailable(f"{name}: the bucket is away ({e}); try again") from e
     except (OSError, http.client.HTTPException) as e:  # every error of requests is an OSError

@@ -14,6 +14,7 @@ from services.archiver.backend import Corrupt, StoreError
 from services.archiver.backend import Unavailable as StoreUnavailable
 from services.runtime.asking import reply
 from services.runtime.bus import Bus
+from services.runtime.counting import count_unreadable
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import REFUSED
 from services.runtime.serving import Serving
@@ -60,6 +61,9 @@ class Requests(Generic[M]):
             REFUSED.labels("archiver", self._subject).inc()
             return Refused(reason=f"This request cannot be read: {e}")
         except StoreError as e:
+            if isinstance(e, Corrupt):
+                count_unreadable("archive")
+                log.warning("the archive cannot be read", subject=message.subject, reason=str(e))
             return Refused(reason=str(e), later=_later(e))
         except Unavailable as e:
             return Refused(reason=f"The broker did not answer the archiver: {e}; ask again", later=True)

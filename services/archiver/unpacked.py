@@ -11,7 +11,7 @@ from services.archiver.store import Store
 AT_HAND = 64 * 2**20  # bytes of lines: eight of the largest objects
 LIFE = 60.0  # seconds that an object is remembered: a deleted one is missed by then
 _LEAST = 4096  # bytes that a small one counts for, which is more than a task takes
-_AT_ONCE = 4  # readings from the store, which has as many threads left for lists and for what is written
+_CALLS = 4  # readings from the store, which has as many threads left for lists and for what is written
 
 _Key = tuple[str, int]
 
@@ -24,7 +24,7 @@ class Unpacked:
         self._readings: OrderedDict[_Key, asyncio.Task[list[bytes]]] = OrderedDict()
         self._sizes: dict[_Key, int] = {}  # of those that have ended
         self._size = 0
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places = asyncio.Semaphore(_CALLS)
 
     def begin(self, info: ObjectInfo) -> "asyncio.Task[list[bytes]]":
         """Return the reading of `info`, begun unless it is known: await it shielded."""

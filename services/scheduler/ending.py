@@ -80,8 +80,7 @@ class Ending:
             except Conflict:
                 follows = await self._last_out(key)
                 # Whoever held the lease before wrote once more; where it is not ours any more, somebody else did.
-                if not await self._leases.stands(key, claim.lease):
-                    raise
+                await self._leases.confirm(key, claim.lease)
 
     async def _last_out(self, key: SessionKey) -> int:
         last = await self._bus.last(SESSIONS.name, f"session.{key}.out")

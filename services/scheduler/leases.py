@@ -65,17 +65,24 @@ class Leases:
             self._learn(key, await self._bucket.get(str(key)))
             return None
 
-    async def stands(self, key: SessionKey, token: int) -> bool:
-        """Tell whether the lease `token` is still there. Raises `Unavailable`."""
+    async def confirm(self, key: SessionKey, token: int) -> None:
+        """Renew the lease `token` of ours. Raises `Conflict` where somebody else has it, or nobody, and `Unavailable`."""
         entry = await self._bucket.get(str(key))
-        return entry.value is not None and _held(entry).token == token
+        if entry.value is None or _held(entry).token != token:
+            raise Conflict(f"the lease {token} of {key} is gone", entry.revision)
+        await self._bucket.put(str(key), Lease(holder=self._name, token=token), entry.revision)
 
-    async def release(self, key: SessionKey, revision: int) -> None:
-        """Give a lease of ours back; one that is gone already is no error. Raises `Unavailable`."""
-        try:
-            await self._bucket.delete(str(key), revision)
-        except Conflict:
-            return
+    async def release(self, key: SessionKey, token: int) -> None:
+        """Give the lease `token` of ours back; one that is gone already is no error. Raises `Unavailable`."""
+        await self._delete(key, token)
+
+    async def _delete(self, key: SessionKey, token: int) -> None:
+        while True:
+            entry = await self._bucket.get(str(key))
+            if entry.value is None or _held(entry).token != token:
+                return
+            with contextlib.suppress(Conflict):
+                await self._bucket.delete(str(key), entry.revision)
 
     def died(self, key: SessionKey, held: Held, reason: str = "") -> None:
         """Remember that the holder is dead, whatever the bucket says; `bury` then deletes its lease."""
@@ -85,12 +92,9 @@ class Leases:
     async def bury(self, key: SessionKey) -> None:
         """Delete the lease of a holder that died, if there is one. Raises `Unavailable`."""
         while held := self._unburied.get(key):
-            entry = await self._bucket.get(str(key))
-            if entry.value and _held(entry).token == held.token:
-                with contextlib.suppress(Conflict):
-                    await self._bucket.delete(str(key), entry.revision)
-                continue
-            del self._unburied[key]
+            await self._delete(key, held.token)
+            if self._unburied.get(key) is held:
+                del self._unburied[key]
 
     async def run(self) -> None:
         """Follow the bucket and its expiries for ever."""

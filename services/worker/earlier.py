@@ -30,7 +30,7 @@ class Earlier:
     async def read(self, before: int) -> str:
         """Return it up to sequence `before`, the archive first: on from where an earlier try came to. Raises `Unavailable`.
 
-        What of the archive cannot be read is left out.
+        What the archive holds from a place on that cannot be read is left out.
         """
         words: dict[int, str] = {}
         for archived in self._archived:

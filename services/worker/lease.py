@@ -9,9 +9,9 @@ import structlog
 from schemas.buckets import Lease
 from schemas.bus import LEASES
 from schemas.keys import SessionKey
-from services.runtime.bucket import Bucket
+from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus
-from services.runtime.errors import Closed, Conflict, Unavailable
+from services.runtime.errors import Closed, Conflict, StreamFull, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +43,8 @@ class HeldLease:
         token: int,
         taken: float,
         *,
+        follows: int,
         revision: int | None = None,
-        follows: int = 0,
     ) -> None:
         self._bucket = bucket
         self._key = str(key)
@@ -90,7 +90,7 @@ class HeldLease:
             return await self._reclaim(unmoved, e.last)
         except Closed as e:
             raise LeaseLost(self._key) from e
-        except Unavailable:
+        except (Unavailable, StreamFull):
             return False
         self._renewed = began
         return True
@@ -99,13 +99,20 @@ class HeldLease:
         # After an outage longer than its life the key is gone; whoever claimed since then has moved the log.
         try:
             entry = await self._bucket.get(self._key, told)
-            ours = entry.value is None or entry.value.token in {0, self.token}
-            if not ours or (entry.value and entry.value.holder != self._lease.holder) or not await unmoved():
+            if not (self._is_ours(entry) or (entry.value is None and await unmoved())):
                 raise LeaseLost(self._key)
         except Unavailable:
             return False
         self._revision = entry.revision
         return False
+
+    def _is_ours(self, entry: Entry[Lease]) -> bool:
+        lease = entry.value
+        return (
+            lease is not None
+            and lease.holder == self.holder
+            and (lease.token or entry.revision) == self.token
+        )
 
     async def release(self) -> None:
         """Give the lease up, if it is still ours and the broker answers."""
@@ -125,7 +132,7 @@ class HeldLease:
             entry = await self._bucket.get(self._key, told)
         except Unavailable:
             return False
-        if entry.value is None or entry.value.holder != self._lease.holder:
+        if not self._is_ours(entry):
             return False
         self._revision = entry.revision
         return True

@@ -59,7 +59,7 @@ class SessionLog:
         self.lost = asyncio.Event()
 
     async def claim(self, lease: Standing, attempt: int) -> None:
-        """Write `Claimed` after whatever is there, as the first one since `lease` was taken. Raises `LeaseLost`."""
+        """Write `Claimed` after whatever is there, unless somebody else took the lease by then. Raises `LeaseLost`."""
         message = Claimed(lease=lease.token, holder=lease.holder, attempt=attempt)
         known: int | None = lease.follows
         told = 0
@@ -68,7 +68,7 @@ class SessionLog:
                 follows = await self._followed(lease, told) if known is None else known
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except Conflict as e:
-                told = e.last
+                known, told = None, e.last
             except (Unavailable, StreamFull) as e:
                 told = 0
                 log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
@@ -76,7 +76,6 @@ class SessionLog:
             else:
                 self._lease, self.claimed, self.follows = lease.token, self._last, follows
                 return
-            known = None
         raise LeaseLost(str(self.key))
 
     async def _followed(self, lease: Standing, told: int) -> int:
@@ -86,9 +85,9 @@ class SessionLog:
         return follows
 
     async def unmoved(self) -> bool:
-        """Whether nobody has written `out` since our last one. Raises `Unavailable`."""
+        """Whether the session is claimed and nobody has written `out` since our last one. Raises `Unavailable`."""
         async with self._one_at_a_time:
-            return await last_out(self._bus, self.key, self._last) == self._last
+            return bool(self.claimed) and await last_out(self._bus, self.key, self._last) == self._last
 
     async def event(self, event: Event, *more: Event) -> int:
         """Append `event` and `more` to `out` in order; return the last one's sequence.

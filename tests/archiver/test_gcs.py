@@ -1,6 +1,7 @@
 """What a network does to a bucket's client."""
 
 import asyncio
+import contextlib
 import re
 import socket
 import time
@@ -9,11 +10,13 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
 
 from schemas.archive import Deleted, DeleteSession, LogPage, ReadLog
 from services.archiver import gcs
 from services.archiver.app import wire
-from services.archiver.backend import Missing, PreconditionFailed, StoreError, Unavailable
+from services.archiver.backend import Corrupt, Missing, PreconditionFailed, StoreError, Unavailable
 from services.archiver.settings import ArchiverSettings
 from services.archiver.store import Store
 from services.runtime.health import Readiness
@@ -130,6 +133,39 @@ async def test_a_bucket_that_does_not_exist_is_told(gcs_url):
     with pytest.raises(Missing, match="no such bucket"):
         await store.create(NAME, b"", {}, GZIP)
     with pytest.raises(Missing, match="no such bucket"):
+        await store.read(NAME)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "error"), [(1, None), (2, Corrupt)], ids=["once on its way", "where it lies"]
+)
+async def test_what_comes_damaged_is_read_again_and_then_told(
+    gcs_url, bucket, monkeypatch: pytest.MonkeyPatch, damaged: int, error: type[StoreError] | None
+):
+    store = store_at(gcs_url, bucket)
+    await store.create(NAME, b"bytes", {}, GZIP)
+    download, answers = storage.Blob.download_as_bytes, iter([True] * damaged + [False] * 2)
+
+    def unsure(blob: storage.Blob, **options):
+        data = download(blob, **options)
+        if next(answers):
+            raise DataCorruption(None, "checksum mismatch")
+        return data
+
+    monkeypatch.setattr(storage.Blob, "download_as_bytes", unsure)
+    with pytest.raises(error, match="not what was written") if error else contextlib.nullcontext():
+        assert await store.read(NAME) == b"bytes"
+    await store.close()
+
+
+async def test_what_comes_without_its_checksum_is_read_again(
+    gcs_url, bucket, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_at(gcs_url, bucket)
+    await store.create(NAME, b"bytes", {}, GZIP)
+    monkeypatch.setattr(storage.Blob, "crc32c", None)
+    with pytest.raises(Unavailable, match="without its checksum"):
         await store.read(NAME)
     await store.close()
 

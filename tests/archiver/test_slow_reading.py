@@ -188,8 +188,13 @@ async def test_a_silent_store_keeps_threads_for_what_is_written(
     session, moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3.0)
-    backend, reads = moody
+    backend, _ = moody
+    store = Store(backend)
+    reads = Reading(store, Listings(store))
     backend.silent = frozenset(await names(backend))
     with pytest.raises(Unavailable, match="ask again"):
         await page(reads)
-    assert sum(backend.reads.values()) == unpacked._AT_ONCE
+    async with asyncio.timeout(5):
+        assert await store.create("v1/T1/C1/2-0/00000001.jsonl.gz", b"", {}, "application/gzip")
+    backend.speaks.set()
+    await store.close()

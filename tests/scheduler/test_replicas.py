@@ -8,7 +8,7 @@ import pytest
 
 from schemas.buckets import Lease, Summary, Turns
 from schemas.bus import LEASES, SCHEDULER, SESSIONS, SUMMARIES, TURNS
-from schemas.events import EVENTS, Claimed
+from schemas.events import EVENTS, Claimed, Notice
 from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
@@ -147,6 +147,37 @@ async def test_a_scheduler_that_slept_with_a_lease_claims_nothing_after_the_next
     claims = [event for event in (EVENTS.decode(each.data) for each in out) if isinstance(event, Claimed)]
     assert "w-awake" in [claim.holder for claim in claims]
     assert taken[0] not in [claim.lease for claim in claims]
+
+
+async def test_a_former_holder_that_writes_once_more_keeps_no_scheduler_from_ending_its_turn(
+    bus, scheduler, monkeypatch
+) -> None:
+    taken: list[int] = []
+    take = Leases.take
+
+    async def overtaken(leases: Leases, key: SessionKey) -> int | None:
+        lease = await take(leases, key)
+        if lease:
+            taken.append(lease)
+            word = Notice(text="a last word")
+            await bus.publish(Draft(subject=word.subject(key), message=word))
+        return lease
+
+    monkeypatch.setattr(Leases, "take", overtaken)
+    await scheduler(max_attempts=1)
+    thread = Thread(bus)
+    assert (await thread.ended(await thread.say("die 9"))).outcome == "failed"
+    out = await read(bus, SESSIONS.name, [f"session.{thread.key}.out"])
+    claims = [
+        event.lease for event in (EVENTS.decode(each.data) for each in out) if isinstance(event, Claimed)
+    ]
+    assert taken == claims[-1:]
+    leases = Bucket(bus, LEASES.name, Lease)
+
+    async def given_back() -> bool:
+        return (await leases.get(str(thread.key))).value is None
+
+    await until(given_back)
 
 
 class DyingBus(Bus):

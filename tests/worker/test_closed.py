@@ -87,7 +87,9 @@ async def test_a_lease_that_cannot_be_renewed_any_more_is_lost(bus: Bus) -> None
 
     held = await acquire(bus, KEY, "w-1")
     assert held
-    old = HeldLease(Bucket(bus, LEASES.name, Lease), KEY, "w-1", held.token, time.monotonic() - RENEW_SECONDS)
+    old = HeldLease(
+        Bucket(bus, LEASES.name, Lease), KEY, "w-1", held.token, time.monotonic() - RENEW_SECONDS, follows=0
+    )
     await close_for_good(bus.client)
     async with asyncio.timeout(5):
         with pytest.raises(LeaseLost):

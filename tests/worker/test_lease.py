@@ -52,7 +52,7 @@ async def test_a_lease_whose_answer_came_late_is_renewed_in_time(bus: Bus) -> No
     held = await acquire(bus, KEY, "w-1")
     assert held
     bucket = Bucket(bus, LEASES.name, Lease)
-    late = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - RENEW_SECONDS)
+    late = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - RENEW_SECONDS, follows=0)
     assert late.fresh()
     renewing = asyncio.create_task(late.renew_for_ever(unmoved))
     async with asyncio.timeout(RENEW_SECONDS / 2), contextlib.aclosing(bucket.watch()) as entries:
@@ -61,7 +61,7 @@ async def test_a_lease_whose_answer_came_late_is_renewed_in_time(bus: Bus) -> No
                 assert entry.value == Lease(holder="w-1", token=held.token, since=entry.value.since)
                 break
     await cancel(renewing)
-    stale = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - FRESH_SECONDS)
+    stale = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - FRESH_SECONDS, follows=0)
     assert not stale.fresh()
 
 
@@ -175,20 +175,44 @@ async def test_a_former_holder_that_wrote_once_more_keeps_nobody_from_claiming(b
     assert (await claims(bus)) == ["w-0", "w-1"]
 
 
-async def test_a_lease_that_the_broker_gives_no_word_about_is_waited_for(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("deaf", [1, 2])
+async def test_a_renewal_whose_answer_was_lost_costs_nobody_the_lease(bus: Bus, deaf: int) -> None:
     await SessionLog(bus, KEY).claim(Held("w-0", 1), 1)
-    held, put, asked = await acquire(bus, KEY, "w-1", new=True), Bucket.put, 0
+    unheard = Deaf(bus.client)
+    unheard.deaf = 0
+    held = await acquire(unheard, KEY, "w-1", new=True)
+    unheard.deaf = deaf
     assert held
-
-    async def unheard(*arguments, **more) -> int:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            raise Unavailable("no answer in time")
-        return await put(*arguments, **more)
-
-    monkeypatch.setattr(Bucket, "put", unheard)
     await SessionLog(bus, KEY).claim(held, 1)
-    assert (asked, await claims(bus)) == (2, ["w-0", "w-1"])
+    assert await claims(bus) == ["w-0", "w-1"]
+
+
+async def test_a_full_store_is_no_reason_to_lose_the_lease(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, put, full = await acquire(bus, KEY, "w-1"), Bucket.put, iter([True, False])
+    assert held
+    renewed = asyncio.Event()
+    bucket = Bucket(bus, LEASES.name, Lease)
+    due = HeldLease(bucket, KEY, "w-1", held.token, time.monotonic() - RENEW_SECONDS, follows=0)
+
+    async def once_full(*arguments, **more) -> int:
+        if next(full):
+            raise StreamFull("no room")
+        revision = await put(*arguments, **more)
+        renewed.set()
+        return revision
+
+    monkeypatch.setattr(Bucket, "put", once_full)
+    renewing = asyncio.create_task(due.renew_for_ever(unmoved))
+    async with asyncio.timeout(RENEW_SECONDS):
+        await asyncio.wait(
+            [renewing, asyncio.create_task(renewed.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+    assert renewed.is_set()
+    await cancel(renewing)
+
+
+async def test_a_log_that_is_not_claimed_is_no_proof_that_nobody_else_was_there(bus: Bus) -> None:
+    log = SessionLog(bus, KEY)
+    assert not await log.unmoved()
+    await log.claim(Held("w-1", 1), 1)
+    assert await log.unmoved()

@@ -52,6 +52,28 @@ async def rewind(bus: Bus, session: Session, sequence: int) -> None:
     await cursors.put(entry.key, Cursor(sequence=sequence), entry.revision)
 
 
+async def test_whoever_slept_with_a_partition_leaves_the_place_to_its_next_owner(
+    bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped for longer than its lease lives just after it had taken it."""
+    session = await slack.session(bus)
+    cursors, get, taken = Bucket(bus, CURSORS.name, Cursor), Bucket.get, 0
+
+    async def slept(bucket: Bucket[Any], key: str, at_least: int = 0) -> Any:
+        nonlocal taken
+        if bucket._name == CURSORS.name and key == lease_key(session) and not taken:
+            taken += 1
+            await seize(bus, session)
+            entry = await get(cursors, key)
+            await cursors.put(key, Cursor(sequence=7), entry.revision)
+        return await get(bucket, key, at_least)
+
+    monkeypatch.setattr(Bucket, "get", slept)
+    owner = Leases(bus, FAST, lambda number, place: pytest.fail("it is somebody else's"), lambda: None)
+    await owner._take(int(lease_key(session)[1:]))
+    assert (taken, owner.partitions) == (1, {})
+
+
 async def test_what_was_taken_before_the_broker_went_away_is_shown(
     bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,11 @@ class Leases:
         except Conflict:
             return
         cursor = await self._cursors.get(_key(number))
+        try:
+            # Whoever had it meanwhile may have saved that place, unless it is ours even now.
+            lease = await self._writers.put(_key(number), self._me, lease)
+        except Conflict:
+            return
         place = cursor.value.sequence if cursor.value else 0
         partition = self._make(number, place)
         self._owned[number] = Owned(partition, lease, cursor.revision, now, place)
