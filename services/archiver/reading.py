@@ -32,11 +32,11 @@ class _Head(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
-def _head(line: bytes) -> _Head:
+def _head(name: str, line: bytes) -> _Head:
     try:
         return _HEAD.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Corrupt(f"A record of the archive cannot be read: {e}; restore its object from a backup") from e
+        raise Corrupt(f"{name}: a record of it cannot be read: {e}; restore it from a backup") from e
 
 
 class _Page:
@@ -54,10 +54,10 @@ class _Page:
         """Whether whoever asks on will be further than before."""
         return self.through > self._after
 
-    def take(self, lines: Iterable[bytes]) -> bool:
-        """Add what is wanted of an object's lines; return False when something did not fit any more."""
+    def take(self, name: str, lines: Iterable[bytes]) -> bool:
+        """Add what is wanted of the lines of the object `name`; return False when something did not fit any more."""
         for line in lines:
-            head = _head(line)
+            head = _head(name, line)
             if head.seq <= self._after:
                 continue
             if not self._only or leaf_of(head.subject) == self._only:
@@ -130,8 +130,8 @@ class Reading:
 
     async def _take(self, page: _Page, wanted: Sequence[tuple[ObjectInfo, Span]]) -> bool:
         for some in _groups([info for info, _ in wanted[:_MOST_OBJECTS]]):
-            for reading in [self._unpacked.begin(info) for info in some]:
-                if not page.take(await asyncio.shield(reading)):
+            for info, reading in [(info, self._unpacked.begin(info)) for info in some]:
+                if not page.take(info.name, await asyncio.shield(reading)):
                     return False
         return len(wanted) <= _MOST_OBJECTS
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from functools import partial
 
-from services.archiver.backend import ObjectInfo
+from services.archiver.backend import Corrupt, ObjectInfo
 from services.archiver.records import unpack
 from services.archiver.store import Store
 
@@ -39,7 +39,10 @@ class Unpacked:
     async def _read(self, name: str) -> list[bytes]:
         async with self._places:
             data = await self._store.read(name)
-        return await asyncio.to_thread(unpack, data)
+        try:
+            return await asyncio.to_thread(unpack, data)
+        except Corrupt as e:
+            raise Corrupt(f"{name}: {e}") from e
 
     def _ended(self, key: _Key, reading: "asyncio.Task[list[bytes]]") -> None:
         if reading.cancelled() or reading.exception() is not None:

@@ -118,7 +118,11 @@ class Leases:
                 self._depart(key, Departed(held=known, how="released"))
             return
         held = _held(entry, known)
-        if (known and known.revision >= held.revision) or self._is_dead(key, held):
+        if known and known.revision >= held.revision:
+            return
+        if self._is_dead(key, held):
+            # Who was given up and goes on all the same may create its lease again.
+            self._unburied[key] = held
             return
         self._held[key] = held
         self._due[key] = now() + timedelta(seconds=LEASE_LIFE + LOOK_SECONDS)

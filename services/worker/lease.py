@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 
 RENEW_SECONDS = 5.0
 RETRY_SECONDS = 0.5
+# Longer than one attempt: what the first one stored unheard, the next one knows for ours.
+ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
 
@@ -84,7 +86,7 @@ class HeldLease:
         began = time.monotonic()
         try:
             self._revision = await self._bucket.put(
-                self._key, self._lease, self._revision, deadline=RETRY_SECONDS
+                self._key, self._lease, self._revision, deadline=ANSWER_SECONDS
             )
         except Conflict as e:
             return await self._reclaim(unmoved, e.last)
@@ -122,7 +124,7 @@ class HeldLease:
             except Conflict as e:
                 if not await self._still_ours(e.last):
                     return
-            except Unavailable:
+            except (Unavailable, StreamFull):
                 return
             else:
                 return

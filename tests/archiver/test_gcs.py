@@ -159,13 +159,22 @@ async def test_what_comes_damaged_is_read_again_and_then_told(
     await store.close()
 
 
-async def test_what_comes_without_its_checksum_is_read_again(
+async def test_what_comes_without_its_checksum_is_compared_with_what_was_written(
     gcs_url, bucket, monkeypatch: pytest.MonkeyPatch
 ):
     store = store_at(gcs_url, bucket)
     await store.create(NAME, b"bytes", {}, GZIP)
-    monkeypatch.setattr(storage.Blob, "crc32c", None)
-    with pytest.raises(Unavailable, match="without its checksum"):
+    download, change = storage.Blob.download_as_bytes, [b"", b"!"]
+
+    def bare(blob: storage.Blob, **options):
+        data = download(blob, **options)
+        del blob._properties["crc32c"]
+        return data + change[0]
+
+    monkeypatch.setattr(storage.Blob, "download_as_bytes", bare)
+    assert await store.read(NAME) == b"bytes"
+    change.pop(0)
+    with pytest.raises(Corrupt, match="not what was written"):
         await store.read(NAME)
     await store.close()
 

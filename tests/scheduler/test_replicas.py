@@ -180,6 +180,26 @@ async def test_a_former_holder_that_writes_once_more_keeps_no_scheduler_from_end
     await until(given_back)
 
 
+async def test_who_was_given_up_and_creates_its_lease_again_loses_it_again(bus) -> None:
+    leases, bucket, key = Leases(bus, "s-1", lambda _: None), Bucket(bus, LEASES.name, Lease), Thread(bus).key
+    running = asyncio.create_task(leases.run())
+    token = await bucket.create(str(key), Lease(holder="w-1"))
+    await until(lambda: leases.held(key))
+    held = leases.held(key)
+    assert held
+    leases.died(key, held)
+    await leases.bury(key)
+    assert (await bucket.get(str(key))).value is None
+    await bucket.create(str(key), Lease(holder="w-1", token=token))
+
+    async def gone() -> bool:
+        await leases.bury(key)
+        return (await bucket.get(str(key))).value is None
+
+    await until(gone)
+    await cancel(running)
+
+
 class DyingBus(Bus):
     """A bus whose process is killed at its `last`-th write: just before it is stored, or just after."""
 

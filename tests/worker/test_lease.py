@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.base import now
+from schemas.base import HEADER_ID, now
 from schemas.buckets import Lease
 from schemas.bus import LEASES
 from schemas.events import EVENTS, Claimed, Notice
@@ -15,6 +15,7 @@ from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Assignment
 from services.local.broker import Broker
+from services.runtime.asking import ATTEMPT_SECONDS
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
@@ -182,6 +183,26 @@ async def test_a_renewal_whose_answer_was_lost_costs_nobody_the_lease(bus: Bus, 
     unheard.deaf = 0
     held = await acquire(unheard, KEY, "w-1", new=True)
     unheard.deaf = deaf
+    assert held
+    await SessionLog(bus, KEY).claim(held, 1)
+    assert await claims(bus) == ["w-0", "w-1"]
+
+
+class HardOfHearing(Bus):
+    """Hears no answer to the first attempt of any write, which is stored all the same."""
+
+    async def _attempt(self, subject, payload, headers, until):
+        ack = await super()._attempt(subject, payload, headers, until)
+        if headers[HEADER_ID] in self.__dict__.setdefault("attempted", set()):
+            return ack
+        self.attempted.add(headers[HEADER_ID])
+        await asyncio.sleep(min(ATTEMPT_SECONDS, until - time.monotonic()))
+        return None
+
+
+async def test_a_broker_whose_first_answers_are_always_lost_costs_nobody_the_lease(bus: Bus) -> None:
+    await SessionLog(bus, KEY).claim(Held("w-0", 1), 1)
+    held = await acquire(HardOfHearing(bus.client), KEY, "w-1", new=True)
     assert held
     await SessionLog(bus, KEY).claim(held, 1)
     assert await claims(bus) == ["w-0", "w-1"]

@@ -16,7 +16,7 @@ from services.ingress.writer.ledger import Mark, metadata
 from services.ingress.writer.partition import partition_of
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict, Unavailable
+from services.runtime.errors import Conflict, StreamFull, Unavailable
 
 from .conftest import (
     FAST,
@@ -72,6 +72,29 @@ async def test_whoever_slept_with_a_partition_leaves_the_place_to_its_next_owner
     owner = Leases(bus, FAST, lambda number, place: pytest.fail("it is somebody else's"), lambda: None)
     await owner._take(int(lease_key(session)[1:]))
     assert (taken, owner.partitions) == (1, {})
+
+
+async def test_a_full_store_ends_no_writer(bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, refused, often = Bucket.put, 0, asyncio.Event()
+
+    async def no_room(bucket: Bucket[Any], *arguments: Any, **more: Any) -> int:
+        nonlocal refused
+        if refused < 40:
+            refused += 1
+            raise StreamFull("no room")
+        often.set()
+        return await put(bucket, *arguments, **more)
+
+    async with writing(bus, slack):
+        session = await slack.session(bus)
+        await session.start()
+        monkeypatch.setattr(Bucket, "put", no_room)
+        async with asyncio.timeout(20):
+            await often.wait()
+        await session.text("All of it.")
+        await session.end("All of it.")
+        seen = await session.until(lambda t: finals(t, session.turn))
+    assert len(finals(seen, session.turn)) == 1
 
 
 async def test_what_was_taken_before_the_broker_went_away_is_shown(

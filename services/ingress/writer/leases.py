@@ -16,7 +16,7 @@ from services.ingress.writer.partition import PARTITIONS, Partition
 from services.ingress.writer.settings import WriterSettings
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict, Unavailable
+from services.runtime.errors import Conflict, StreamFull, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Leases:
         while True:
             try:
                 await work()
-            except (Unavailable, Conflict) as e:
+            except (Unavailable, StreamFull, Conflict) as e:
                 log.warning("leases are tried again", error=str(e))
             await asyncio.sleep(seconds)
 
@@ -106,16 +106,15 @@ class Leases:
                 self._changed()
 
     async def _take(self, number: int) -> None:
-        now = _now()
         try:
             lease = await self._writers.create(_key(number), self._me)
-        except Conflict:
-            return
-        cursor = await self._cursors.get(_key(number))
-        try:
+            cursor = await self._cursors.get(_key(number))
             # Whoever had it meanwhile may have saved that place, unless it is ours even now.
+            now = _now()
             lease = await self._writers.put(_key(number), self._me, lease)
         except Conflict:
+            return
+        if _now() > now + LEASE_LIFE - MARGIN:
             return
         place = cursor.value.sequence if cursor.value else 0
         partition = self._make(number, place)
@@ -130,13 +129,13 @@ class Leases:
         async with owned.writing:
             if self._owned.pop(number, None):
                 await owned.partition.close()
-                with contextlib.suppress(Conflict, Unavailable):
+                with contextlib.suppress(Conflict, Unavailable, StreamFull):
                     await self._writers.delete(_key(number), owned.lease)
 
     async def release_all(self) -> None:
         """Leave everything to others."""
         await asyncio.gather(*(self.release(number) for number in list(self._owned)))
-        with contextlib.suppress(Conflict, Unavailable):
+        with contextlib.suppress(Conflict, Unavailable, StreamFull):
             await self._writers.delete(self._member, self._member_revision)
 
     async def close(self) -> None:
@@ -170,7 +169,7 @@ class Leases:
                 owned.renewed = now
             except Conflict:
                 await self._lose(number, "somebody else has it")
-            except Unavailable:
+            except (Unavailable, StreamFull):
                 if _now() >= until:
                     await self._lose(number, "it could not be renewed in time")
 
