@@ -109,7 +109,8 @@ async def test_a_record_that_was_damaged_is_told_by_one_sentence(bus, folder):
     async with archiver(bus, folder):
         refused = Refused.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await store.close()
-    assert "restore its object from a backup" in refused.reason
+    assert planned.name in refused.reason
+    assert "restore it from a backup" in refused.reason
 
 
 async def test_a_summary_that_was_damaged_hides_no_session_from_the_list(bus, folder):
