@@ -30,25 +30,30 @@ class Unpacked:
         """Return the reading of `info`, begun unless it is known: await it shielded."""
         key = (info.name, info.generation)
         if key not in self._readings:
-            reading = asyncio.create_task(self._read(info.name), name=f"read {info.name}")
+            reading = asyncio.create_task(self._read(key), name=f"read {info.name}")
             reading.add_done_callback(partial(self._ended, key))
             self._readings[key] = reading
         self._readings.move_to_end(key)
         return self._readings[key]
 
-    async def _read(self, name: str) -> list[bytes]:
+    async def _read(self, key: _Key) -> list[bytes]:
+        name, _ = key
         async with self._places:
             data = await self._store.read(name)
         try:
-            return await asyncio.to_thread(unpack, data)
+            lines = await asyncio.to_thread(unpack, data)
         except Corrupt as e:
             raise Corrupt(f"{name}: {e}") from e
+        self._remember(key, lines)
+        return lines
 
     def _ended(self, key: _Key, reading: "asyncio.Task[list[bytes]]") -> None:
         if reading.cancelled() or reading.exception() is not None:
             del self._readings[key]
-            return
-        self._sizes[key] = max(_LEAST, sum(map(len, reading.result())))
+
+    def _remember(self, key: _Key, lines: list[bytes]) -> None:
+        # Before anybody has the lines: who asks for the next ones finds what is forgotten for these.
+        self._sizes[key] = max(_LEAST, sum(map(len, lines)))
         self._size += self._sizes[key]
         asyncio.get_running_loop().call_later(LIFE, self._forget, key)
         while self._size > AT_HAND and len(self._sizes) > 1:
