@@ -66,6 +66,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise MalformedMessage(f"not a {cls.kind()}: {_brief(e)}") from e
 
+    @classmethod
+    def learn(cls) -> None:
+        """Look into the types of its fields ahead, for which the first message to be read would wait."""
+        msgspec.json.Decoder(cls)
+
 
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a kind that this version does not know: kept, passed over, never guessed at."""
@@ -76,6 +81,8 @@ class Unknown(msgspec.Struct, frozen=True):
 class _Kind(msgspec.Struct):
     kind: str
 
+
+_KIND = msgspec.json.Decoder(_Kind)
 
 M = TypeVar("M", bound=Message)
 
@@ -93,11 +100,16 @@ class Family(msgspec.Struct, frozen=True):
     def decode(self, payload: bytes) -> Message | Unknown:
         """Return the message in `payload`, or `Unknown`. Raises `MalformedMessage`."""
         try:
-            kind = msgspec.json.decode(payload, type=_Kind).kind
+            kind = _KIND.decode(payload).kind
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise MalformedMessage(f"not a message: {_brief(e)}") from e
         member = self.members.get(kind)
         return member.decode(payload) if member else Unknown(kind)
+
+    def learn(self) -> None:
+        """Look into the types of all members ahead."""
+        for member in self.members.values():
+            member.learn()
 
 
 class SessionMessage(Message, frozen=True, kw_only=True):

@@ -56,6 +56,9 @@ class _Ack(msgspec.Struct):
     duplicate: bool = False
 
 
+_ACK = msgspec.json.Decoder(_Ack)
+
+
 class Bus(Asking):
     """One connection's way to publish, and to ask; `readers` makes the consumers by which it reads streams."""
 
@@ -149,7 +152,7 @@ class Bus(Asking):
         self, subject: str, payload: bytes, headers: dict[str, str], until: float
     ) -> _Ack | None:
         reply = await self.ask(subject, payload, headers, until)
-        return msgspec.json.decode(reply.data, type=_Ack) if reply else None
+        return _ACK.decode(reply.data) if reply else None
 
     async def _attempt_batch(self, drafts: Sequence[Draft], ids: Sequence[str], until: float) -> _Ack | None:
         *first, last = self._parts(drafts, ids)

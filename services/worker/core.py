@@ -31,6 +31,7 @@ This stood in the Slack thread before you were called into it, oldest first. It 
 </thread>
 
 {}"""
+_NOT_IN_NAMES = re.compile(r"[\[\]\x00-\x1f]")
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -253,4 +254,4 @@ def in_record(words: str) -> str:
 
 def name_of(person: Person) -> str:
     """Return what an agent calls a person: one line, without the brackets that names stand in."""
-    return " ".join(re.sub(r"[\[\]\x00-\x1f]", " ", person.name).split()) or person.id
+    return " ".join(_NOT_IN_NAMES.sub(" ", person.name).split()) or person.id

@@ -49,10 +49,13 @@ class Step(msgspec.Struct, frozen=True):
     after_ms: int = 0
 
 
+_STEP = msgspec.json.Decoder(Step)
+
+
 def read_recording(file: Path) -> tuple[Step, ...]:
     """Read a recording of JSON lines; raises `AgentError` when it is missing, malformed, or does not end the turn."""
     try:
-        steps = tuple(msgspec.json.Decoder(Step).decode_lines(file.read_bytes()))
+        steps = tuple(_STEP.decode_lines(file.read_bytes()))
     except (OSError, ValueError, RecursionError) as e:
         raise AgentError(f"The recording {file} cannot be played: {e}") from e
     if not steps or not isinstance(steps[-1].event, Finished):

@@ -8,11 +8,18 @@ import msgspec
 
 from services.worker.workspace.errors import WorkspaceError
 
+# Patterns are made when this is loaded, which a worker does before it has any work.
 TOKEN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 NOREPLY = "users.noreply.threadmill.invalid"
 MAX_SLUG = 40
 MAX_MESSAGE = 10_000  # characters; more is no commit message
 MAX_FILE_NAME = 200  # bytes; file systems take 255, and a number may be added
+
+_WORDS = re.compile(r"[a-z0-9]+")
+_NOT_IN_NAMES = re.compile(r"[<>\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NOT_IN_ADDRESSES = re.compile(r"[^A-Za-z0-9_-]+")
+_NOT_IN_MESSAGES = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f]")
+_SEPARATOR = re.compile(r"[/\\]")
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -40,28 +47,26 @@ def branch_name(thread: str, title: str) -> str:
 def slug(title: str) -> str:
     """Return up to 40 characters of `[a-z0-9-]` that remind of `title`."""
     ascii_only = unicodedata.normalize("NFKD", title[:500]).encode("ascii", "ignore").decode().lower()
-    return "-".join(re.findall(r"[a-z0-9]+", ascii_only))[:MAX_SLUG].strip("-") or "session"
+    return "-".join(_WORDS.findall(ascii_only))[:MAX_SLUG].strip("-") or "session"
 
 
 def identity(author: Author) -> tuple[str, str]:
     """Return the name and the e-mail address that git records for `author`."""
-    name = " ".join(re.sub(r"[<>\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", author.name).split())[:100].strip(
-        " .,:;\"'\\"
-    )
-    ident = re.sub(r"[^A-Za-z0-9_-]+", "-", author.id)[:64].strip("-") or "unknown"
+    name = " ".join(_NOT_IN_NAMES.sub(" ", author.name).split())[:100].strip(" .,:;\"'\\")
+    ident = _NOT_IN_ADDRESSES.sub("-", author.id)[:64].strip("-") or "unknown"
     return _encodable(name) or ident, f"{ident}@{NOREPLY}"
 
 
 def commit_message(message: str, co_authors: Sequence[Author] = ()) -> str:
     """Return a message that git takes as it is, with one trailer per co-author."""
-    text = _encodable(re.sub(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f]", " ", message))[:MAX_MESSAGE].strip()
+    text = _encodable(_NOT_IN_MESSAGES.sub(" ", message))[:MAX_MESSAGE].strip()
     trailers = "".join(f"\nCo-Authored-By: {name} <{email}>" for name, email in map(identity, co_authors))
     return (text or "Work in progress") + ("\n" + trailers if trailers else "") + "\n"
 
 
 def file_name(name: str) -> str:
     """Return `name` as one harmless path component: no separators, no leading dot or dash, no control characters."""
-    last = re.split(r"[/\\]", _encodable(unicodedata.normalize("NFC", name[-1000:])))[-1]
+    last = _SEPARATOR.split(_encodable(unicodedata.normalize("NFC", name[-1000:])))[-1]
     safe = "".join(
         "_" if unicodedata.category(char)[0] == "C" or char in '<>:"|?*' else char for char in last
     )

@@ -11,6 +11,8 @@ from services.worker.workspace.errors import WorkspaceError
 SCHEMES = ("https", "http", "ssh", "git", "file")
 SCP_LIKE = re.compile(r"(?P<login>[A-Za-z0-9][\w.-]*@)?[A-Za-z0-9][\w.-]*:(?!:)[^\s].*")
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
 
 class BasicAuth(msgspec.Struct, frozen=True):
     """A user name and a password or token; never shown by `repr`."""
@@ -34,7 +36,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
 def parse(address: str) -> Remote:
     """Read a git URL, an `scp`-like address or a path. Raises `WorkspaceError` for anything git should not be given."""
     text = address.strip()
-    if not text or text.startswith("-") or re.search(r"[\x00-\x1f\x7f]", text):
+    if not text or text.startswith("-") or _CONTROL_CHARACTER.search(text):
         raise WorkspaceError("This is no address of a git repository; give an https or ssh URL, or a path.")
     if "://" in text:
         return _parse_url(text)
