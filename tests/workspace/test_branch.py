@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.workspace import branch
-from services.worker.workspace.branch import read_refs, refs_in_clone
+from services.worker.workspace.branch import Refs, read_refs, refs_in_clone
 from services.worker.workspace.git import Git
 from services.worker.workspace.remote import parse
 from tests.workspace.people import THREAD, git, soon
@@ -51,9 +51,12 @@ async def test_a_thread_that_has_branches_is_left_to_git_which_knows_the_newest(
     assert refs_in_clone(await cloned(clone, bare, tmp_path), THREAD) is None
 
 
-async def test_a_remote_without_a_commit_is_left_to_git(empty, tmp_path) -> None:
+async def test_the_files_say_too_that_a_remote_has_no_commit(empty, tmp_path) -> None:
     runner = Git(parse(str(empty)))
-    assert refs_in_clone(await cloned(runner, empty, tmp_path), THREAD) is None
+    git_dir = await cloned(runner, empty, tmp_path)
+    assert refs_in_clone(git_dir, THREAD) == await read_refs(runner, THREAD, deadline=soon()) == Refs()
+    (git_dir / "reftable").mkdir()
+    assert refs_in_clone(git_dir, THREAD) is None
     runner.close()
 
 

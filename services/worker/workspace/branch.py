@@ -25,6 +25,8 @@ class Refs(msgspec.Struct, frozen=True, kw_only=True):
 def refs_in_clone(git_dir: Path, thread: str) -> Refs | None:
     """Return the refs that matter to this thread as they lie in a fresh clone, None where git is to be asked."""
     head, packed = git_dir / TRACKED / "HEAD", git_dir / "packed-refs"
+    if not any((git_dir / name).exists() for name in (packed, TRACKED, "reftable")):
+        return Refs()  # the remote has no commit
     if not head.is_file() or not packed.is_file() or packed.stat().st_size > MAX_PACKED:
         return None
     listed = [line.split(" ", 1) for line in packed.read_text(errors="replace").splitlines()]
