@@ -50,7 +50,7 @@ class StoreHealth:
                 else:
                     self.tell(str(e))
                 log.warning("the archive tries again", what=what, seconds=pause, reason=str(e))
-            except (errors.Unavailable, errors.StreamFull) as e:
+            except errors.NOT_NOW as e:
                 log.warning("the archive waits for the bus", what=what, seconds=pause, reason=str(e))
             else:
                 self.tell("")

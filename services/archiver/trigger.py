@@ -17,7 +17,7 @@ from services.archiver.listings import Listings
 from services.archiver.metrics import WAITING
 from services.runtime.bus import Bus
 from services.runtime.dead_letters import bury
-from services.runtime.errors import StreamFull, TooLarge, Unavailable
+from services.runtime.errors import NOT_NOW, TooLarge
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.pull import Delivery, Pull, Silent
 
@@ -152,7 +152,7 @@ class Trigger:
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         try:
             await bury(self._bus, "archiver", delivery, reason)
-        except (StreamFull, TooLarge, Unavailable):
+        except (TooLarge, *NOT_NOW):
             await delivery.retry(1.0)
         else:
             DEAD_LETTERS.labels("archiver").inc()

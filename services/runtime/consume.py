@@ -9,7 +9,7 @@ import structlog
 from schemas.bus import Consumer
 from services.runtime.bus import Bus
 from services.runtime.dead_letters import bury
-from services.runtime.errors import Reject, Retry, StreamFull, TooLarge, Unavailable
+from services.runtime.errors import NOT_NOW, Reject, Retry, TooLarge
 from services.runtime.metrics import DEAD_LETTERS, HANDLED
 from services.runtime.pull import Delivery, Pull, Silent
 from services.runtime.tracing import span
@@ -95,7 +95,7 @@ class Consume:
                 await self._again(delivery, str(e), e.delay)
             except Reject as e:
                 await self._bury(delivery, str(e))
-            except (StreamFull, Unavailable) as e:
+            except NOT_NOW as e:
                 await delivery.retry(RETRY_SECONDS)
                 log.warning("the bus is away or full", consumer=self._consumer.name, error=str(e))
             except Exception as e:
@@ -114,7 +114,7 @@ class Consume:
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         try:
             await bury(self._bus, self._service, delivery, reason)
-        except (StreamFull, TooLarge, Unavailable) as e:
+        except (TooLarge, *NOT_NOW) as e:
             log.warning("no dead letter yet", sequence=delivery.sequence, error=str(e))
             await delivery.retry(RETRY_SECONDS)
         else:

@@ -40,5 +40,9 @@ class StreamFull(Exception):
     """The stream is at its limit and refuses new messages; nothing was stored."""
 
 
+# The broker takes nothing now, and may at another time.
+NOT_NOW = (Unavailable, StreamFull)
+
+
 class SettingsError(Exception):
     """The settings cannot be used; the message names every problem."""

@@ -8,7 +8,7 @@ import structlog
 
 from schemas.base import now
 from schemas.keys import SessionKey
-from services.runtime.errors import StreamFull, TooLarge, Unavailable
+from services.runtime.errors import NOT_NOW, TooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Agenda:
     async def _try(self, advance: Callable[[SessionKey], Awaitable[None]], key: SessionKey) -> None:
         try:
             await advance(key)
-        except (StreamFull, Unavailable) as e:
+        except NOT_NOW as e:
             log.warning("the bus is away or full", session=str(key), error=str(e))
             self.after(key, AGAIN_SECONDS)
         except TooLarge:  # it stays so until something more is heard of the session

@@ -12,7 +12,7 @@ from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Claimed, TurnFinished
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.errors import NOT_NOW, Conflict
 from services.runtime.fit import fitting
 from services.runtime.follow import read
 from services.scheduler.core import Verdict
@@ -45,7 +45,7 @@ class Ending:
         except Conflict:
             return False
         finally:
-            with contextlib.suppress(Unavailable, StreamFull):
+            with contextlib.suppress(*NOT_NOW):
                 await self._leases.release(key, lease)
 
     async def _end_as_holder(

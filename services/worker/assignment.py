@@ -17,7 +17,7 @@ from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection
 from services.runtime.dead_letters import bury
-from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.errors import NOT_NOW
 from services.runtime.pull import Delivery, Pull, Silent
 from services.worker.lease import HeldLease, acquire
 from services.worker.renewal import Renewal
@@ -28,7 +28,7 @@ AGAIN_SECONDS = 0.1
 # What we are not let into, another worker may be.
 DENIED_SECONDS = 0.5
 # What may go well at another time.
-LATER = Silent, Unavailable, StreamFull, NatsError
+LATER = Silent, *NOT_NOW, NatsError
 
 
 # Lets the worker into the session of an assignment: the bus to work on, None where it may not.

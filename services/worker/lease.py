@@ -1,6 +1,7 @@
 """The session's lease: taken once, renewed while the worker lives, given up at the end."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +12,7 @@ from schemas.bus import LEASES
 from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket, Entry
 from services.runtime.bus import Bus
-from services.runtime.errors import Closed, Conflict, StreamFull, Unavailable
+from services.runtime.errors import NOT_NOW, Closed, Conflict, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -92,21 +93,25 @@ class HeldLease:
             return await self._reclaim(unmoved, e.last)
         except Closed as e:
             raise LeaseLost(self._key) from e
-        except (Unavailable, StreamFull):
+        except NOT_NOW:
             return False
         self._renewed = began
         return True
 
     async def _reclaim(self, unmoved: Unmoved, told: int) -> bool:
-        # After an outage longer than its life the key is gone; whoever claimed since then has moved the log.
-        try:
-            entry = await self._bucket.get(self._key, told)
-            if not (self._is_ours(entry) or (entry.value is None and await unmoved())):
+        with contextlib.suppress(Unavailable):
+            if not await self._still_ours(unmoved, told):
                 raise LeaseLost(self._key)
-        except Unavailable:
+        return False
+
+    async def _still_ours(self, unmoved: Unmoved, told: int) -> bool:
+        """Tell whether the next write may be ours, which then expects what is there. Raises `Unavailable`."""
+        entry = await self._bucket.get(self._key, told)
+        # After an outage longer than its life the key is gone; whoever claimed since then has moved the log.
+        if not (self._is_ours(entry) or (entry.value is None and await unmoved())):
             return False
         self._revision = entry.revision
-        return False
+        return True
 
     def _is_ours(self, entry: Entry[Lease]) -> bool:
         lease = entry.value
@@ -118,26 +123,14 @@ class HeldLease:
 
     async def release(self) -> None:
         """Give the lease up, if it is still ours and the broker answers."""
-        for _ in range(2):
-            try:
-                await self._bucket.delete(self._key, self._revision)
-            except Conflict as e:
-                if not await self._still_ours(e.last):
-                    return
-            except (Unavailable, StreamFull):
+        with contextlib.suppress(*NOT_NOW):
+            for _ in range(2):
+                try:
+                    await self._bucket.delete(self._key, self._revision)
+                except Conflict as e:
+                    if await self._still_ours(_moved, e.last):
+                        continue
                 return
-            else:
-                return
-
-    async def _still_ours(self, told: int) -> bool:
-        try:
-            entry = await self._bucket.get(self._key, told)
-        except Unavailable:
-            return False
-        if not self._is_ours(entry):
-            return False
-        self._revision = entry.revision
-        return True
 
 
 async def _moved() -> bool:

@@ -12,7 +12,7 @@ from schemas.keys import SessionKey
 from schemas.live import Live
 from schemas.state import StateAppended
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import Closed, Conflict, StreamFull, Unavailable
+from services.runtime.errors import NOT_NOW, Closed, Conflict
 from services.runtime.fit import fitting
 from services.runtime.redact import SHAPES, Redaction
 from services.worker.lease import LeaseLost, last_out
@@ -69,7 +69,7 @@ class SessionLog:
                 self._last = await self._bus.publish(self._draft(message, Fence(follows)))
             except Conflict as e:
                 known, told = None, e.last
-            except (Unavailable, StreamFull) as e:
+            except NOT_NOW as e:
                 told = 0
                 log.warning("the session cannot be claimed yet", session=str(self.key), error=str(e))
                 await asyncio.sleep(CLAIM_AGAIN_SECONDS)
@@ -177,7 +177,7 @@ class SessionLog:
             except (Conflict, Closed) as e:
                 self.lost.set()
                 raise LeaseLost(str(self.key)) from e
-            except (Unavailable, StreamFull) as e:
+            except NOT_NOW as e:
                 log.warning(
                     "the session's log cannot be written; waiting", session=str(self.key), error=str(e)
                 )

@@ -21,6 +21,7 @@ from services.archiver.objects import Span, object_name, plan_object, position, 
 from services.archiver.records import Record
 from services.archiver.store import Store
 from services.runtime.follow import read
+from services.runtime.metrics import UNREADABLE
 from services.runtime.tasks import cancel
 from tests.archiver.stage import KEY, OTHER, acknowledged, archived, archiver, end, is_whole, reaches
 from tests.mutations import ODD, golden, mutated, strangers
@@ -101,7 +102,8 @@ async def test_an_answer_that_is_too_large_is_told_and_the_next_one_comes(bus):
     assert small.reason == "xxx"
 
 
-async def test_a_record_that_was_damaged_is_told_by_one_sentence(bus, folder):
+async def test_a_record_that_was_damaged_is_told_by_one_sentence_and_counted(bus, folder):
+    damaged, before = UNREADABLE.labels("archive")._value, UNREADABLE.labels("archive")._value.get()
     store = Store(Folder(folder))
     record = Record(seq=1, subject=f"session.{KEY}.out", time=datetime.now(UTC), headers={}, payload=b"{}")
     planned = plan_object(KEY, "SESSIONS", None, [record])
@@ -109,6 +111,7 @@ async def test_a_record_that_was_damaged_is_told_by_one_sentence(bus, folder):
     async with archiver(bus, folder):
         refused = Refused.decode(await bus.request(f"archiver.read.{KEY}", ReadLog(session=str(KEY))))
     await store.close()
+    assert damaged.get() == before + 1
     assert planned.name in refused.reason
     assert "restore it from a backup" in refused.reason
 

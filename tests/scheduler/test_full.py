@@ -10,9 +10,11 @@ from structlog.typing import EventDict
 from schemas.bus import DEADLETTER
 from services.runtime import consume
 from services.runtime.consume import MAX_DELIVERIES
+from services.runtime.errors import StreamFull
 from services.runtime.follow import read
 from services.scheduler import agenda, conductor
 from services.scheduler.ending import Ending
+from services.scheduler.leases import Leases
 from services.scheduler.memories import Memories
 from tests.full import full_log
 from tests.scheduler.task_launcher import TaskLauncher
@@ -21,10 +23,10 @@ from tests.scheduler.until import until
 
 
 class Ends:
-    """The ends that the scheduler began to write, and its log; each fails with `fault` while there is one."""
+    """The ends that the scheduler began to write, and wrote, and its log; each fails with `fault` while there is one."""
 
     def __init__(self, logged: list[EventDict]) -> None:
-        self.begun = 0
+        self.begun = self.written = 0
         self.fault: Exception | None = None
         self.logged = logged
 
@@ -39,7 +41,9 @@ def ends(monkeypatch) -> Iterator[Ends]:
         ends.begun += 1
         if ends.fault:
             raise ends.fault
-        return await end(self, *arguments)
+        written = await end(self, *arguments)
+        ends.written += written
+        return written
 
     monkeypatch.setattr(Ending, "end", noted)
     with capture_logs() as logged:
@@ -77,6 +81,22 @@ async def test_a_turn_that_the_full_log_keeps_open_ends_when_there_is_room(
     assert (await thread.ended(turn)).outcome == "cancelled"
     assert await letters(bus) == 0
     assert "error" not in {each["log_level"] for each in ends.logged}
+
+
+async def test_an_end_that_is_written_is_one_though_the_lease_cannot_be_given_back(
+    bus, scheduler, nobody, ends, monkeypatch
+) -> None:
+    async def no_room(*arguments) -> None:
+        raise StreamFull("no room")
+
+    monkeypatch.setattr(Leases, "release", no_room)
+    thread = Thread(bus)
+    turn = await thread.say("finish")
+    await thread.stop()
+    await scheduler(nobody)
+    assert (await thread.ended(turn)).outcome == "cancelled"
+    await until(lambda: ends.written)
+    assert ends.begun == 1
 
 
 async def test_a_turn_whose_stop_became_a_dead_letter_ends_all_the_same(

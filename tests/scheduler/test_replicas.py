@@ -1,6 +1,7 @@
 """Several replicas, and schedulers that are killed anywhere: nothing is forgotten, nothing ends twice."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import msgspec
@@ -123,55 +124,63 @@ async def test_what_is_said_while_the_schedulers_own_lease_lingers_opens_a_turn_
     assert (await thread.ended(said)).outcome == "completed"
 
 
+Happens = Callable[[Leases, SessionKey, int], Awaitable[None]]
+
+
+def after_taking(monkeypatch: pytest.MonkeyPatch, happens: Happens) -> list[int]:
+    """Let something happen whenever a scheduler has just taken a lease, by its token; return these, as they come."""
+    taken: list[int] = []
+    take = Leases.take
+
+    async def noted(leases: Leases, key: SessionKey) -> int | None:
+        lease = await take(leases, key)
+        if lease:
+            taken.append(lease)
+            await happens(leases, key, lease)
+        return lease
+
+    monkeypatch.setattr(Leases, "take", noted)
+    return taken
+
+
+async def claims(bus: Bus, thread: Thread) -> list[Claimed]:
+    out = await read(bus, SESSIONS.name, [f"session.{thread.key}.out"])
+    events = (EVENTS.decode(each.data) for each in out)
+    return [event for event in events if isinstance(event, Claimed)]
+
+
 async def test_a_scheduler_that_slept_with_a_lease_claims_nothing_after_the_next_holder(
     bus, scheduler, monkeypatch
 ) -> None:
     """It was stopped for longer than its lease lives just after it had taken it, to end a turn."""
-    taken: list[int] = []
-    take = Leases.take
 
-    async def slept(leases: Leases, key: SessionKey) -> int | None:
-        lease = await take(leases, key)
-        if lease and not taken:
-            taken.append(lease)
+    async def slept(leases: Leases, key: SessionKey, lease: int) -> None:
+        if lease == taken[0]:
             await leases.release(key, lease)
             claim = Claimed(lease=lease + 1, holder="w-awake")
             await bus.publish(Draft(subject=claim.subject(key), message=claim))
-        return lease
 
-    monkeypatch.setattr(Leases, "take", slept)
+    taken = after_taking(monkeypatch, slept)
     await scheduler(max_attempts=1)
     thread = Thread(bus)
     assert (await thread.ended(await thread.say("die 9"))).outcome == "failed"
-    out = await read(bus, SESSIONS.name, [f"session.{thread.key}.out"])
-    claims = [event for event in (EVENTS.decode(each.data) for each in out) if isinstance(event, Claimed)]
-    assert "w-awake" in [claim.holder for claim in claims]
-    assert taken[0] not in [claim.lease for claim in claims]
+    claimed = await claims(bus, thread)
+    assert "w-awake" in [claim.holder for claim in claimed]
+    assert taken[0] not in [claim.lease for claim in claimed]
 
 
 async def test_a_former_holder_that_writes_once_more_keeps_no_scheduler_from_ending_its_turn(
     bus, scheduler, monkeypatch
 ) -> None:
-    taken: list[int] = []
-    take = Leases.take
+    async def overtaken(leases: Leases, key: SessionKey, lease: int) -> None:
+        word = Notice(text="a last word")
+        await bus.publish(Draft(subject=word.subject(key), message=word))
 
-    async def overtaken(leases: Leases, key: SessionKey) -> int | None:
-        lease = await take(leases, key)
-        if lease:
-            taken.append(lease)
-            word = Notice(text="a last word")
-            await bus.publish(Draft(subject=word.subject(key), message=word))
-        return lease
-
-    monkeypatch.setattr(Leases, "take", overtaken)
+    taken = after_taking(monkeypatch, overtaken)
     await scheduler(max_attempts=1)
     thread = Thread(bus)
     assert (await thread.ended(await thread.say("die 9"))).outcome == "failed"
-    out = await read(bus, SESSIONS.name, [f"session.{thread.key}.out"])
-    claims = [
-        event.lease for event in (EVENTS.decode(each.data) for each in out) if isinstance(event, Claimed)
-    ]
-    assert taken == claims[-1:]
+    assert taken == [claim.lease for claim in await claims(bus, thread)][-1:]
     leases = Bucket(bus, LEASES.name, Lease)
 
     async def given_back() -> bool:

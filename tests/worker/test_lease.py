@@ -232,6 +232,23 @@ async def test_a_full_store_is_no_reason_to_lose_the_lease(bus: Bus, monkeypatch
     await cancel(renewing)
 
 
+async def test_what_is_in_the_way_of_giving_a_lease_up_is_nobodys_error(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, delete = await acquire(bus, KEY, "w-1"), Bucket.delete
+    assert held
+    for away in (StreamFull("no room"), Unavailable("no answer")):
+
+        async def refused(*arguments, away: Exception = away) -> None:
+            raise away
+
+        monkeypatch.setattr(Bucket, "delete", refused)
+        await held.release()
+    monkeypatch.setattr(Bucket, "delete", delete)
+    await held.release()
+    assert (await Bucket(bus, LEASES.name, Lease).get(str(KEY))).value is None
+
+
 async def test_a_log_that_is_not_claimed_is_no_proof_that_nobody_else_was_there(bus: Bus) -> None:
     log = SessionLog(bus, KEY)
     assert not await log.unmoved()

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 import pytest
 
 from schemas import events
 from schemas.buckets import Cursor, PartitionOwner
-from schemas.bus import CURSORS, WRITERS
+from schemas.bus import CURSORS, LEASE_LIFE, WRITERS
 from schemas.keys import SessionKey
+from services.ingress.writer import leases
 from services.ingress.writer.app import Writer
 from services.ingress.writer.leases import Leases
 from services.ingress.writer.ledger import Mark, metadata
@@ -72,6 +74,27 @@ async def test_whoever_slept_with_a_partition_leaves_the_place_to_its_next_owner
     owner = Leases(bus, FAST, lambda number, place: pytest.fail("it is somebody else's"), lambda: None)
     await owner._take(int(lease_key(session)[1:]))
     assert (taken, owner.partitions) == (1, {})
+
+
+async def test_a_partition_that_was_taken_too_late_to_be_kept_is_left_to_others_at_once(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker's last word on it came as late as it may expire."""
+    session, put, late = SessionKey("T1", "C1", "1-1"), Bucket.put, 0.0
+
+    async def slow(bucket: Bucket[Any], key: str, value: Any, revision: int, **more: Any) -> int:
+        nonlocal late
+        written = await put(bucket, key, value, revision, **more)
+        late += LEASE_LIFE * bool(revision)  # not the first write, but the one that confirms it
+        return written
+
+    monkeypatch.setattr(Bucket, "put", slow)
+    monkeypatch.setattr(leases, "_now", lambda: time.monotonic() + late)
+    owner = Leases(bus, FAST, lambda number, place: pytest.fail("it may be somebody else's"), lambda: None)
+    number = partition_of(session)
+    await owner._take(number)
+    assert (owner.partitions, late) == ({}, LEASE_LIFE)
+    assert (await Bucket(bus, WRITERS.name, PartitionOwner).get(f"p{number:02d}")).value is None
 
 
 async def test_a_full_store_ends_no_writer(bus: Bus, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from services.ingress.writer.partition import PARTITIONS, Partition
 from services.ingress.writer.settings import WriterSettings
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import Conflict, StreamFull, Unavailable
+from services.runtime.errors import NOT_NOW, Conflict
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Leases:
         while True:
             try:
                 await work()
-            except (Unavailable, StreamFull, Conflict) as e:
+            except (Conflict, *NOT_NOW) as e:
                 log.warning("leases are tried again", error=str(e))
             await asyncio.sleep(seconds)
 
@@ -115,6 +115,7 @@ class Leases:
         except Conflict:
             return
         if _now() > now + LEASE_LIFE - MARGIN:
+            await self._give_back(_key(number), lease)
             return
         place = cursor.value.sequence if cursor.value else 0
         partition = self._make(number, place)
@@ -129,14 +130,16 @@ class Leases:
         async with owned.writing:
             if self._owned.pop(number, None):
                 await owned.partition.close()
-                with contextlib.suppress(Conflict, Unavailable, StreamFull):
-                    await self._writers.delete(_key(number), owned.lease)
+                await self._give_back(_key(number), owned.lease)
 
     async def release_all(self) -> None:
         """Leave everything to others."""
         await asyncio.gather(*(self.release(number) for number in list(self._owned)))
-        with contextlib.suppress(Conflict, Unavailable, StreamFull):
-            await self._writers.delete(self._member, self._member_revision)
+        await self._give_back(self._member, self._member_revision)
+
+    async def _give_back(self, key: str, lease: int) -> None:
+        with contextlib.suppress(Conflict, *NOT_NOW):
+            await self._writers.delete(key, lease)
 
     async def close(self) -> None:
         """Stop writing at once, without a word to anybody."""
@@ -169,7 +172,7 @@ class Leases:
                 owned.renewed = now
             except Conflict:
                 await self._lose(number, "somebody else has it")
-            except (Unavailable, StreamFull):
+            except NOT_NOW:
                 if _now() >= until:
                     await self._lose(number, "it could not be renewed in time")
 
