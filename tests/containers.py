@@ -18,6 +18,7 @@ from testcontainers.core.image import DockerImage
 
 from services.local.broker import START_SECONDS, Broker, nats_server
 from services.local.broker import _config as config_of
+from tests.ports import free_port
 
 DOCKERFILE = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
 
@@ -72,12 +73,6 @@ def await_port(port: int) -> None:
             return
         time.sleep(0.02)
     raise TimeoutError(f"the container does not listen on {port}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ContainerBroker(Broker):

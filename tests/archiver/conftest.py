@@ -9,7 +9,8 @@ import pytest
 from services.archiver import gcs
 from services.archiver.folder import Folder
 from services.archiver.store import Store
-from tests.object_store import emulator, free_port, options_for, program, url_of
+from tests.object_store import emulator, options_for, program, url_of
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

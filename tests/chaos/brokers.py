@@ -13,7 +13,7 @@ from services.local.broker import LIMITS, nats_server
 from services.local.keys import Keys
 from services.runtime.tether import tethered
 from tests.chaos.fleet import Program, eventually
-from tests.containers import free_port
+from tests.ports import free_port
 
 HEALTHY_SECONDS = 60.0
 # The campaign's own eyes and hands, which are nobody's in a deployment.

@@ -22,9 +22,9 @@ from tests.chaos.brokers import CAMPAIGN, Nodes
 from tests.chaos.fleet import Program
 from tests.chaos.line import Line
 from tests.chaos.slack import CLAUDE_CHANNELS
-from tests.containers import free_port
 from tests.messages_api import MessagesApi
 from tests.object_store import options_for, program, url_of
+from tests.ports import free_port
 
 BUCKET = "campaign"
 RECORDING = Path(__file__).with_name("recording.jsonl")

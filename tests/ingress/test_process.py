@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 
 import aiohttp
@@ -12,6 +11,7 @@ from services.local.broker import Broker
 from services.runtime.bus import Bus
 from services.runtime.files import MOST_BYTES
 from tests.ingress.stage import Slack, eventually, stored
+from tests.ports import free_port
 
 
 async def run(environ: dict[str, str]) -> asyncio.subprocess.Process:
@@ -120,9 +120,3 @@ async def listens(port: int) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

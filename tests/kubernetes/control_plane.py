@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.chaos.fleet import eventually, listening
-from tests.containers import free_port
 from tests.kubernetes import assets, flags
 from tests.kubernetes.server import Server
+from tests.ports import free_port
 
 READY_SECONDS = 60.0
 KUBECTL_SECONDS = 120.0

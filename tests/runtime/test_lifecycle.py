@@ -17,15 +17,10 @@ import pytest
 from services.local.broker import Broker
 from services.runtime.health import Readiness
 from services.runtime.service import run_service
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.containers import free_port
 from tests.kubernetes.kubelet.rewriting import Address
 from tests.kubernetes.mirror import Mirror
+from tests.ports import free_port
 
 Object = Mapping[str, Any]
 CHUNK = 2**16
