@@ -66,11 +66,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise MalformedMessage(f"not a {cls.kind()}: {_brief(e)}") from e
 
-    @classmethod
-    def learn(cls) -> None:
-        """Look into the types of its fields ahead, for which the first message to be read would wait."""
-        msgspec.json.Decoder(cls)
-
 
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a kind that this version does not know: kept, passed over, never guessed at."""
@@ -105,11 +100,6 @@ class Family(msgspec.Struct, frozen=True):
             raise MalformedMessage(f"not a message: {_brief(e)}") from e
         member = self.members.get(kind)
         return member.decode(payload) if member else Unknown(kind)
-
-    def learn(self) -> None:
-        """Look into the types of all members ahead."""
-        for member in self.members.values():
-            member.learn()
 
 
 class SessionMessage(Message, frozen=True, kw_only=True):

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from services.runtime.asking import Asking, Stored
+from services.runtime.asking import Asking
 from services.runtime.errors import Unavailable
 from services.runtime.pull import NANOSECONDS
 from services.runtime.tasks import unattended
@@ -66,25 +65,6 @@ def _from(start: Start, after: int) -> dict[str, Any]:
     return {"deliver_policy": start}
 
 
-def around(filters: Sequence[str]) -> str:
-    """Return a wildcard that matches whatever one of `filters` does."""
-    parents = zip(*(each.split(".")[:-1] for each in filters), strict=False)
-    shared = takewhile(lambda level: len(set(level)) == 1, parents)
-    return ".".join([*(level[0] for level in shared), ">"])
-
-
-def matches(subject: str, wildcard: str) -> bool:
-    """Tell whether `subject` matches `wildcard`, as the broker does."""
-    tokens, wanted = subject.split("."), wildcard.split(".")
-    if wanted[-1] == ">" and len(tokens) >= len(wanted):
-        tokens, wanted = tokens[: len(wanted) - 1], wanted[:-1]
-    return len(tokens) == len(wanted) and all(map(_fits, tokens, wanted))
-
-
-def _fits(token: str, wanted: str) -> bool:
-    return wanted in ("*", token)
-
-
 class OwnReaders:
     """Makes them for oneself, each under a name of its own."""
 
@@ -113,18 +93,9 @@ class OwnReaders:
         """Return the sequence of the last message that there is to read, as the stream's leader knows it."""
         if start == "new":
             return 0
-        found = await self._lasts(stream, filters)
+        found = await asyncio.gather(*(self._asking.last(stream, each) for each in filters))
         since = start.astimezone(UTC) if isinstance(start, datetime) else _EVER
         return max((each.sequence for each in found if each and each.stored_at > since), default=0)
-
-    async def _lasts(self, stream: str, filters: Sequence[str]) -> list[Stored | None]:
-        """Return messages of `filters`, the last of all among them."""
-        if len(filters) > 1:
-            # One question for all: what came last around them is most often one of them.
-            newest = await self._asking.last(stream, around(filters))
-            if newest is None or any(matches(newest.subject, each) for each in filters):
-                return [newest]
-        return await asyncio.gather(*(self._asking.last(stream, each) for each in filters))
 
     async def _create(self, stream: str, config: dict[str, Any]) -> dict[str, Any]:
         request = {"stream_name": stream, "config": config, "action": "create"}

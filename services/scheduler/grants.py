@@ -28,8 +28,8 @@ class Grants:
         return granted.session if granted else None
 
     async def allow(self, worker: str, key: SessionKey) -> bool:
-        """Tell whether `worker`, which is there, may hold the lease of `key`."""
-        if self._given.get(worker) == key:  # for as long as it is there
+        """Tell whether `worker`, which is there, may hold the lease of `key`; of one that is gone ask `includes`."""
+        if self._given.get(worker) == key:
             return True
         granted = (await self._bucket.get(worker)).value
         return _is_in(granted, key) if granted else not self._required

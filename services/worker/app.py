@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from schemas.credentials import CREDENTIALS, READERS
-from schemas.inputs import INPUTS
-from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection, open_connection
 from services.runtime.proof import Proof
@@ -44,11 +41,9 @@ async def run(settings: WorkerSettings) -> None:
 
 
 def _load(agent: Kind) -> None:
-    """Import all that a session needs, and learn what its start reads: who could not work on one takes none."""
+    """Import all that a session needs: who could not work on one takes none."""
     importlib.import_module("services.worker.working")
     preload(agent)
-    for kinds in (Assignment, CREDENTIALS, READERS, INPUTS):
-        kinds.learn()
 
 
 async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> None:

@@ -19,10 +19,7 @@ async def test_the_first_turn_begins_a_branch_and_its_work_reaches_the_remote(op
     workspace = await opened("a", bare)
     assert (workspace.branch, workspace.base, workspace.resumed) == (BRANCH, "main", False)
     assert (workspace.path / "src/app.py").read_text() == "print('hi')\n"
-    assert [args[0] for args in git_commands] == [
-        "clone",
-        "checkout",
-    ]  # each costs milliseconds of a person's waiting
+    assert len(git_commands) == 3  # each costs milliseconds of a person's waiting
 
     (workspace.path / "src/app.py").write_text("print('hello')\nprint('there')\n")
     (workspace.path / "trace.log").write_text("ignored")
@@ -139,6 +136,12 @@ async def test_the_same_folder_keeps_what_was_not_saved(opened, bare):
     assert (again.branch, (again.path / "README.md").read_text()) == (BRANCH, "half done")
     commit, push = await save(again)
     assert (commit.files, push.ok) == (1, True)
+
+
+async def test_a_branch_whose_name_looks_like_two_lines_to_python_is_no_obstacle(opened, bare):
+    git(bare, "branch", f"{BRANCH}\u2028y", "main")
+    assert (await opened("a", bare)).branch.startswith(BRANCH)
+    assert (await opened("b", bare)).branch.startswith(BRANCH)
 
 
 async def test_a_folder_of_another_session_or_person_is_refused_and_left_alone(opened, bare, tmp_path):

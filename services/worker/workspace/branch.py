@@ -1,7 +1,5 @@
 """The session's branch: found again here or at the remote, else begun at the remote's default branch."""
 
-from pathlib import Path
-
 import msgspec
 
 from services.worker.workspace.git import Git
@@ -9,8 +7,6 @@ from services.worker.workspace.naming import branch_name, branch_prefix
 from services.worker.workspace.state import State
 
 HEADS, TRACKED = "refs/heads/", "refs/remotes/origin/"
-SYMREF = "ref: "
-MAX_PACKED = 2**20  # bytes of refs that are looked through here
 
 
 class Refs(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,21 +16,6 @@ class Refs(msgspec.Struct, frozen=True, kw_only=True):
     remote: dict[str, str] = {}
     base: str = ""
     base_sha: str = ""
-
-
-def refs_in_clone(git_dir: Path, thread: str) -> Refs | None:
-    """Return the refs that matter to this thread as they lie in a fresh clone, None where git is to be asked."""
-    head, packed = git_dir / TRACKED / "HEAD", git_dir / "packed-refs"
-    if not any((git_dir / name).exists() for name in (packed, TRACKED, "reftable")):
-        return Refs()  # the remote has no commit
-    if not head.is_file() or not packed.is_file() or packed.stat().st_size > MAX_PACKED:
-        return None
-    listed = [line.split(" ", 1) for line in packed.read_text(errors="replace").splitlines()]
-    shas = {name: sha for sha, name in (entry for entry in listed if len(entry) == 2)}
-    default = head.read_text(errors="replace").strip().removeprefix(SYMREF)
-    if default not in shas or any(name.startswith(f"{TRACKED}{branch_prefix(thread)}") for name in shas):
-        return None
-    return Refs(base=default.removeprefix(TRACKED), base_sha=shas[default])
 
 
 async def read_refs(git: Git, thread: str, *, deadline: float) -> Refs:
@@ -55,7 +36,7 @@ async def read_refs(git: Git, thread: str, *, deadline: float) -> Refs:
 def parse_refs(listing: str) -> Refs:
     """Sort out lines of `refname sha [symref]`."""
     local, remote, base, base_sha = {}, {}, "", ""
-    for line in listing.splitlines():
+    for line in filter(None, listing.split("\n")):  # a ref's name may hold what Python takes for a line's end
         name, sha, symref = line.split(" ", 2)
         if name == f"{TRACKED}HEAD":
             base, base_sha = symref.removeprefix(TRACKED), sha
@@ -66,13 +47,13 @@ def parse_refs(listing: str) -> Refs:
     return Refs(local=local, remote=remote, base=base, base_sha=base_sha)
 
 
-async def take(git: Git, state: State, title: str, known: str, *, refs: Refs | None, deadline: float) -> str:
+async def take(git: Git, state: State, title: str, known: str, *, deadline: float) -> str:
     """Bring the workspace onto the session's branch and return its name; `state` learns where it begins.
 
     `known` is the branch that earlier turns had, which nobody may have been able to push; empty for none. Another one that
     lies here gives way to it where no work is on it: a worker died before it told its branch.
     """
-    refs = refs or await read_refs(git, state.thread, deadline=deadline)
+    refs = await read_refs(git, state.thread, deadline=deadline)
     state.base = refs.base or state.base
     ours = known if known.startswith(branch_prefix(state.thread)) else ""
     here = ours if ours in refs.local else next(iter(refs.local), "")

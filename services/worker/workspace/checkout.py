@@ -10,7 +10,6 @@ from pathlib import Path
 
 from services.worker.workspace import branch, state
 from services.worker.workspace.attachments import exclude
-from services.worker.workspace.branch import Refs, refs_in_clone
 from services.worker.workspace.credentials import Credential
 from services.worker.workspace.errors import WorkspaceError
 from services.worker.workspace.git import Git
@@ -27,17 +26,13 @@ VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
 
 @dataclass(kw_only=True)
 class Repository:
-    """The session's repository in its folder `path`, up to date with its remote, on whatever branch it was left on.
-
-    `refs` are known where git need not be asked for them.
-    """
+    """The session's repository in its folder `path`, up to date with its remote, on whatever branch it was left on."""
 
     path: Path
     worker: str
     resumed: bool
     git: Git
     state: State
-    refs: Refs | None
 
     async def on_branch(self, title: str, known: str, *, deadline: float) -> Workspace:
         """Return the workspace on the session's branch: what `close` removes is its own from here on.
@@ -45,7 +40,7 @@ class Repository:
         The branch is `known` where earlier turns had it, else the thread's newest one, else begun and named after `title`.
         Raises `WorkspaceError`.
         """
-        name = await branch.take(self.git, self.state, title, known, refs=self.refs, deadline=deadline)
+        name = await branch.take(self.git, self.state, title, known, deadline=deadline)
         state.store(self.path / ".git", self.state)
         return Workspace(
             path=self.path,
@@ -106,8 +101,7 @@ async def _bring(
         cloning = partial(_clone, git, path, fresh, deadline=deadline, progress=progress)
         found = await until_answered(cloning, deadline=deadline, progress=progress)
         git.bind(path)
-    refs = None if again else refs_in_clone(path / ".git", thread)
-    return Repository(path=path, worker=worker, resumed=again, git=git, state=found, refs=refs)
+    return Repository(path=path, worker=worker, resumed=again, git=git, state=found)
 
 
 def _has_git(path: Path) -> bool:

@@ -8,7 +8,6 @@ import msgspec
 
 from services.worker.workspace.errors import WorkspaceError
 
-# Patterns are made when this is loaded, which a worker does before it has any work.
 TOKEN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 NOREPLY = "users.noreply.threadmill.invalid"
 MAX_SLUG = 40
