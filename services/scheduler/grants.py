@@ -1,7 +1,6 @@
 """Which session each worker was let into: one, for all its life."""
 
 import contextlib
-from collections import OrderedDict
 
 from schemas.buckets import Grant
 from schemas.bus import GRANTS
@@ -9,8 +8,6 @@ from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.errors import Conflict
-
-AT_HAND = 10_000
 
 
 class Grants:
@@ -20,7 +17,6 @@ class Grants:
         """With `required` nobody is in a session without a grant; on a broker that asks nobody who they are, all are."""
         self._bucket = Bucket(bus, GRANTS.name, Grant)
         self._required = required
-        self._given: OrderedDict[str, SessionKey] = OrderedDict()
 
     async def of(self, worker: str) -> str | None:
         """Return the session that `worker` was let into, None where it was let into none."""
@@ -28,9 +24,7 @@ class Grants:
         return granted.session if granted else None
 
     async def allow(self, worker: str, key: SessionKey) -> bool:
-        """Tell whether `worker`, which is there, may hold the lease of `key`; of one that is gone ask `includes`."""
-        if self._given.get(worker) == key:
-            return True
+        """Tell whether `worker` may hold the lease of `key`."""
         granted = (await self._bucket.get(worker)).value
         return _is_in(granted, key) if granted else not self._required
 
@@ -44,9 +38,6 @@ class Grants:
             await self._bucket.create(worker, Grant(session=str(key)))
         except Conflict:
             return (await self._bucket.get(worker)).value == Grant(session=str(key))
-        self._given[worker] = key
-        if len(self._given) > AT_HAND:
-            self._given.popitem(last=False)
         return True
 
     async def keep(self, worker: str, key: SessionKey) -> bool:
@@ -55,7 +46,6 @@ class Grants:
 
     async def end(self, worker: str) -> None:
         """Note that `worker` is gone: whoever has its credential still renews it no more."""
-        self._given.pop(worker, None)
         if session := await self.of(worker):
             await self._put(worker, Grant(session=session), Grant(session=session, ended=True))
 

@@ -2,16 +2,13 @@
 
 from datetime import timedelta
 
-import pytest
-
 from schemas.buckets import Grant, Lease
 from schemas.bus import GRANTS, LEASES
 from services.local.keys import local_keys
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.runtime.issuer import Issuer
-from services.scheduler import core, grants
-from services.scheduler.grants import Grants
+from services.scheduler import core
 from tests.scheduler.test_stop import until_claimed
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -93,37 +90,3 @@ async def test_the_name_of_one_that_is_gone_protects_nobody(bus, scheduler, tmp_
     await hostile.stop()
     assert (await hostile.ended(wanted)).outcome == "cancelled"
     assert replica.launcher.killed == [name]
-
-
-async def test_whom_a_replica_let_in_itself_it_knows_until_it_notes_that_they_are_gone(
-    bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours, theirs = Grants(bus, required=True), Grants(bus, required=True)
-    mine, other = Thread(bus).key, Thread(bus).key
-    assert await ours.give("w-1", mine)
-    looked_up, get = [], Bucket.get
-
-    async def noted(self: Bucket, key: str, *arguments):
-        looked_up.append(key)
-        return await get(self, key, *arguments)
-
-    monkeypatch.setattr(Bucket, "get", noted)
-    assert await ours.allow("w-1", mine)
-    assert not looked_up
-    assert not await ours.allow("w-1", other)
-    assert await theirs.allow("w-1", mine)
-    assert not await theirs.give("w-1", other)
-    assert not await theirs.allow("w-1", other)
-    await ours.end("w-1")
-    assert not await ours.allow("w-1", mine)
-
-
-async def test_only_so_many_are_remembered_and_the_others_looked_up(
-    bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grants, "AT_HAND", 1)
-    ours, key = Grants(bus, required=True), Thread(bus).key
-    for name in ("w-1", "w-2"):
-        assert await ours.give(name, key)
-    assert list(ours._given) == ["w-2"]
-    assert await ours.allow("w-1", key)
