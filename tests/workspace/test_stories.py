@@ -128,6 +128,18 @@ async def test_a_branch_that_is_left_for_one_without_a_commit_stays(opened, bare
     assert git(again.path, "symbolic-ref", "--short", "HEAD").strip() == "anew"
 
 
+async def test_a_branch_on_which_a_merge_is_under_way_stays_though_nothing_is_changed(opened, bare):
+    git(bare, "branch", "other", git(bare, "commit-tree", "main^{tree}", "-p", "main", "-m", "other").strip())
+    untold = await opened("a", bare)
+    git(untold.path, "merge", "-q", "--no-commit", "--no-ff", "origin/other")
+    untold.close()
+    own = await opened("b", bare, title="A better title")
+    await save(own)
+    again = await opened("a", bare, known=own.branch)
+    assert again.branch == untold.branch
+    assert git(again.path, "rev-parse", "MERGE_HEAD") == git(again.path, "rev-parse", "origin/other")
+
+
 async def test_the_same_folder_keeps_what_was_not_saved(opened, bare):
     first = await opened("a", bare)
     (first.path / "README.md").write_text("half done")

@@ -69,12 +69,14 @@ async def take(git: Git, state: State, title: str, known: str, *, deadline: floa
 
 
 async def _has_work(git: Git, *, deadline: float) -> bool:
-    """Tell whether something lies here that the remote does not have: changes, new files, commits on any branch."""
+    """Tell whether something lies here that the remote does not have: changes, new files, a merge, commits on any branch."""
     changed = await git.run("status", "--porcelain", deadline=deadline)
     commits = ["rev-list", "-n1", "HEAD", "--branches", "--not", "--remotes=origin"]
     # A HEAD without a commit is an agent's doing too: git says 128 of it.
     unsaved = await git.run(*commits, deadline=deadline, ok=(0, 128))
-    return bool(changed.out or unsaved.out or unsaved.code)
+    # One that changes nothing shows in no status.
+    merging = await git.run("rev-parse", "-q", "--verify", "MERGE_HEAD", deadline=deadline, ok=(0, 1))
+    return bool(changed.out or unsaved.out or unsaved.code or merging.out)
 
 
 async def _forward(git: Git, state: State, name: str, refs: Refs, *, deadline: float) -> None:
