@@ -158,6 +158,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
 
 
+class Paused(Event, frozen=True, kw_only=True):
+    """A stop that ended no turn lets what was said wait for people: for Continue, or for their next message."""
+
+
 class HandedOver(Event, frozen=True, kw_only=True):
     """The worker saved everything and releases the session in the middle of a turn; the next one goes on.
 
@@ -190,6 +194,7 @@ EVENTS = Family.of(
     CommitPushed,
     Notice,
     Titled,
+    Paused,
     HandedOver,
     TurnFinished,
 )

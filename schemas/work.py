@@ -14,7 +14,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     that its first turn had, as its end tells them. Seconds for `turn_seconds`.
     `instructions` are those of the channel, then those of the person. `owner` began the session: where nothing else
     decides, it works on their repository.
-    `trouble` is a sentence about the worker before, for the thread.
+    `trouble` is a sentence about the worker before, for the thread. No stop up to sequence `opened_after` means the turn.
     """
 
     session: str
@@ -25,6 +25,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     expires_at: Moment
     issued_at: Moment = msgspec.field(default_factory=now)
     input_at: Moment | None = None
+    opened_after: int = 0
     turn_seconds: int = 3600
     max_budget_usd: float | None = None
     repo: str | None = None
@@ -70,11 +71,13 @@ class Admit(Message, frozen=True, kw_only=True):
 class Admission(Message, frozen=True, kw_only=True):
     """The scheduler's word on an `Admit`: `reason` and `retry_at` when it is refused.
 
-    `instructions` are those of the channel, then those of the person whose turn it is.
+    `instructions` are those of the channel, then those of the person whose turn it is. No stop up to sequence `opened_after`
+    means the turn.
     """
 
     admitted: bool
     attempt: int = 1
+    opened_after: int = 0
     reason: str = ""
     retry_at: Moment | None = None
     turn_seconds: int = 3600

@@ -43,5 +43,6 @@ TELL: dict[type, Callable[[Any, str], str]] = {
         f"- commit `{commit.sha[:8]}` on `{commit.branch}`: {commit.title}"
     ),
     events.Notice: lambda notice, _: f"*{notice.text}*",
+    events.Paused: lambda _, __: "*What was said waits for Continue.*",
     TurnEnd: _end,
 }

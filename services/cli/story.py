@@ -83,6 +83,7 @@ TELL: dict[type, Callable[[Any], str]] = {
     ),
     events.CommitPushed: _commit,
     events.Notice: lambda notice: f"[yellow]! {escape(notice.text)}[/yellow]",
+    events.Paused: lambda _: "[dim]what was said waits for Continue[/dim]",
     events.HandedOver: lambda over: f"[dim]handed over: {escape(over.reason)}[/dim]",
     TurnEnd: _end,
 }

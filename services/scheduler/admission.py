@@ -94,6 +94,7 @@ class Desk:
         return Admission(
             admitted=not turn.refusal,
             attempt=turn.attempt,
+            opened_after=turn.opened_after,
             reason=turn.refusal,
             retry_at=turn.retry_at,
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),

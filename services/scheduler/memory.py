@@ -83,6 +83,7 @@ def opened(
         user=first.user,
         input_at=first.at,
         opened_at=at,
+        opened_after=memory.heard,
         deadline=deadline,
         refusal=refusal,
         retry_at=retry_at,

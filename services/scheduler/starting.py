@@ -158,6 +158,7 @@ class Starting:
             user=turn.user,
             expires_at=turn.starting_until,
             input_at=turn.input_at,
+            opened_after=turn.opened_after,
             turn_seconds=max(1, round((turn.deadline - now()).total_seconds())),
             max_budget_usd=self._rules.max_budget_usd,
             instructions=instructions,

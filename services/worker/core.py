@@ -35,10 +35,11 @@ _NOT_IN_NAMES = re.compile(r"[\[\]\x00-\x1f]")
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A message that no turn took yet, with its place in the log."""
+    """A message that no turn took yet, with its place in the log; the turn that it opened came `after` what stands there."""
 
     sequence: int
     said: Said
+    after: int = 0
 
 
 class SessionView:
@@ -55,6 +56,7 @@ class SessionView:
         self.said: dict[int, Said] = {}
         self.people: dict[str, Person] = {}
         self.answers: dict[str, dict[int, Answered]] = {}
+        self._pause_untold = False
         self.paused = False
         self.closed = False
 
@@ -68,8 +70,14 @@ class SessionView:
             self._pressed.append((sequence, message))
         pauses = self._stops.pauses(message)
         if pauses is not None:
-            self.paused = pauses and bool(self._waiting)
+            self._pause(
+                pauses and bool(self._waiting), isinstance(message, Control) and sequence > self._written
+            )
         self._stops = self._stops.after(message)
+
+    def _pause(self, paused: bool, by_stop: bool) -> None:
+        told = self.paused and not self._pause_untold
+        self.paused, self._pause_untold = paused, paused and by_stop and not told
 
     def _take_in(self, sequence: int, message: Message | Unknown) -> None:
         match message:
@@ -100,6 +108,7 @@ class SessionView:
 
     def _end(self, end: TurnEnd) -> None:
         self._ended.add(end.turn)
+        self._pause_untold = False  # whoever shows the end shows what waits behind it
         for taken in (end.turn, *end.inputs):
             self.take(taken)
             self.said.pop(taken, None)
@@ -149,7 +158,16 @@ class SessionView:
         return max(meant, key=lambda control: control.at, default=None)
 
     def _is_behind(self, sequence: int, opener: Waiting) -> bool:
-        return sequence > max(opener.sequence, self._ended_at)
+        return sequence > max(opener.sequence, opener.after, self._ended_at)
+
+    @property
+    def pause_untold(self) -> bool:
+        """Whether messages wait since a stop that came after the last turn's end."""
+        return self._pause_untold and bool(self._waiting)
+
+    def told_pause(self) -> None:
+        """People are told."""
+        self._pause_untold = False
 
     def waiting(self) -> Sequence[Waiting]:
         """Return the messages without a fate, oldest first."""

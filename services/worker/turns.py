@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.base import MalformedMessage
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, Notice, Phases
+from schemas.events import EVENTS, Notice, Paused, Phases
 from schemas.live import Status
 from schemas.work import Admission, Assignment, NotNow
 from services.runtime.bus import Bus
@@ -64,7 +64,7 @@ class Turns:
         )
         if assignment.trouble:
             await self._place.log.event(Notice(turn=turn, level="warning", text=assignment.trouble))
-        opener = Waiting(turn, view.said[turn])
+        opener = Waiting(turn, view.said[turn], assignment.opened_after)
         await self._run_turn(Turn(self._place, opener, limits, assignment.attempt, before), phases)
 
     async def _attempted(self, turn: int) -> Attempted:
@@ -87,12 +87,20 @@ class Turns:
         until = loop.time() + self._idle_seconds
         while not (self.draining or self._view.closed):
             opener = self._view.next_turn()
-            if opener is not None and not self._asker.busy:
-                self._asker.ask(opener)
+            if not self._asker.busy:
+                await self._go_on(opener)
             if not await self._between_turns(until) and not self._asker.busy:
                 return
             if opener is not None:
                 until = loop.time() + self._idle_seconds
+
+    async def _go_on(self, opener: Waiting | None) -> None:
+        """Ask for the next turn, or say that what was said waits: whoever stopped it may not know that there was no turn."""
+        if opener is not None:
+            self._asker.ask(opener)
+        elif self._view.pause_untold:
+            self._view.told_pause()
+            await self._place.log.event(Paused())
 
     async def _between_turns(self, until: float) -> bool:
         """React to the next happening; False when there is none by `until`."""
@@ -122,7 +130,7 @@ class Turns:
             text = "is waiting for the scheduler..."
             self._place.log.live(Status(lease=self._place.log.lease, turn=answer.turn, text=text))
         elif admission.admitted:
-            await self._open(Waiting(answer.turn, said), admission)
+            await self._open(Waiting(answer.turn, said, admission.opened_after), admission)
         else:
             await self._reject(Waiting(answer.turn, said), admission)
 

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.buckets import Preferences
-from schemas.bus import PREFERENCES
+from schemas.buckets import Lease, Preferences
+from schemas.bus import LEASES, PREFERENCES, SESSIONS
 from schemas.ends import TurnEnd
 from schemas.live import LIVES, ResourceSample
+from schemas.work import Admission, Admit, NotNow
 from services.runtime.bucket import Bucket
 from services.runtime.follow import read
+from services.scheduler.admission import Desk
 from tests.e2e.conftest import System, Thread, finals, shown_text, turns_done
 from tests.messages_api import Call, MessagesApi, Say, human_texts
 
@@ -120,6 +122,46 @@ async def test_what_waits_after_a_stop_is_edited_deleted_and_continued(
     await system.say("second", ts)
     await system.until(ts, turns_done(2))
     assert [end.outcome for end in await ended(system, ts)] == ["cancelled", "completed"]
+
+
+@pytest.fixture(params=["the same worker", "another worker"])
+def idles(request: pytest.FixtureRequest, system_settings: dict[str, str]) -> str:
+    system_settings["THREADMILL_IDLE_SECONDS"] = "60" if request.param == "the same worker" else "1"
+    return str(request.param)
+
+
+@pytest.mark.parametrize("by", ["Continue", "words"])
+async def test_what_a_stop_between_two_turns_lets_wait_goes_on_when_its_people_do(
+    idles: str, system: System, model: MessagesApi, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """The worker asks whether the next message may open a turn, and somebody is faster with Stop."""
+    answer, leases = Desk.answer, Bucket(system.bus, LEASES.name, Lease)
+    pressed: list[None] = []
+
+    async def stopped_first(desk: Desk, request: Admit) -> Admission | NotNow:
+        if not pressed:
+            pressed.append(None)
+            await system.post("stop", user="U1", channel="C1", thread_ts=ts)
+            while await system.bus.last(SESSIONS.name, f"session.{request.session}.control") is None:  # noqa: ASYNC110 (the broker tells nobody)
+                await asyncio.sleep(0.01)
+        return await answer(desk, request)
+
+    monkeypatch.setattr(Desk, "answer", stopped_first)
+    ts = await system.say("<@UBOT> begin")
+    await system.until(ts, turns_done(1))
+    await system.say("second", ts)
+    thread = await system.until(ts, lambda thread: buttons(thread, "threadmill.continue"))
+    assert "1 message waits." in shown_text(thread)
+    while idles == "another worker" and (await leases.get(str(system.key(ts)))).value:  # noqa: ASYNC110 (nor of a lease)
+        await asyncio.sleep(0.01)
+    if by == "Continue":
+        await press(system, "U2", *buttons(thread, "threadmill.continue")[0])
+    else:
+        await system.say("and third", ts)
+    await system.until(ts, turns_done(2))
+    ends = await ended(system, ts)
+    assert [end.outcome for end in ends] == ["completed", "completed"]
+    assert len(ends[1].inputs) == (1 if by == "Continue" else 2)
 
 
 async def test_the_repositorys_setup_runs_once_before_the_agent(system: System, model: MessagesApi) -> None:

@@ -20,7 +20,7 @@ from schemas.base import Message, now
 from schemas.credentials import Secrets
 from schemas.ends import TurnEnd
 from schemas.events import EVENTS, Event
-from schemas.inputs import Answered, Said, Stop
+from schemas.inputs import Answered, Continued, Said, Stop
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Admission, Assignment
@@ -75,6 +75,11 @@ class Thread:
     async def answer(self, question: str, choice: str, id_: str = "a-1") -> None:
         answered = Answered(id=id_, user=ADA, question=question, choice=choice)
         await self.bus.publish(Draft(subject=answered.subject(self.key), message=answered, fence=Fence(0)))
+
+    async def go_on(self) -> int:
+        continued = Continued(id="c-1", user=ADA)
+        draft = Draft(subject=continued.subject(self.key), message=continued, fence=Fence(0))
+        return await self.bus.publish(draft)
 
     async def stop(self, at: datetime | None = None) -> None:
         stop = Stop(user=ADA, at=at or now())

@@ -52,6 +52,42 @@ def test_what_waits_at_a_stop_waits_on_until_somebody_speaks_or_continues() -> N
     assert opener.said.id == "b"
 
 
+def test_people_are_told_once_of_what_waits_where_a_stop_ended_no_turn() -> None:
+    seen = view(said("a"), end(1), said("b"))
+    assert not seen.pause_untold
+    seen.apply(4, Stop(user=ADA))
+    assert seen.pause_untold
+    seen.told_pause()
+    seen.apply(5, Stop(user=ADA))
+    assert not seen.pause_untold, "it waits already"
+    seen.apply(6, Continued(id="go", user=ADA))
+    seen.apply(7, Stop(user=ADA, at=now() + timedelta(seconds=1)))
+    assert seen.pause_untold, "it waits again"
+    seen.take(3)
+    assert not seen.pause_untold, "nothing waits any more"
+
+
+def test_of_what_waits_behind_a_stopped_turn_its_end_tells() -> None:
+    seen = view(said("a"), said("b"), Stop(user=ADA))
+    seen.written(4, end(1))
+    assert not seen.pause_untold
+    late = view(said("a"), said("b"))
+    late.written(4, end(1))
+    late.apply(3, Stop(user=ADA))
+    assert late.paused
+    assert not late.pause_untold, "it stands in the log before the end"
+
+
+def test_a_stop_that_was_known_when_the_turn_opened_does_not_mean_it() -> None:
+    stop = Stop(user=ADA, at=now() + timedelta(seconds=1))
+    seen = view(said("a"), end(1), said("b"), stop, said("c"))
+    assert seen.stopped_by(Waiting(3, seen.said[3], after=3)) == stop
+    assert seen.stopped_by(Waiting(3, seen.said[3], after=4)) is None
+    assert not seen.stops(4, stop, Waiting(3, seen.said[3], after=4)), (
+        "nor does a worker that reads it later obey"
+    )
+
+
 def test_a_stop_means_the_turn_that_was_open_at_its_place_and_never_a_later_one() -> None:
     seen = view(said("a"), said("b"))
     seen.apply(4, end(1))
@@ -152,7 +188,8 @@ def test_a_close_that_was_obeyed_before_it_was_logged_still_closes() -> None:
 
 def test_who_presses_continue_before_the_stopped_turn_has_ended_waits_no_longer() -> None:
     first, second, stop = said("a"), said("b"), Stop(user=ADA)
-    seen = view(first, second, stop, Continued(id="go", user=ADA), stopped(1, stop))
+    later = Continued(id="go", user=ADA, at=stop.at + timedelta(seconds=1))
+    seen = view(first, second, stop, later, stopped(1, stop))
     assert seen.next_turn() == Waiting(2, second)
 
 

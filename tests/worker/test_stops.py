@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
 from schemas.base import now
-from schemas.events import CommitPushed, InputTaken, ToolStarted, TurnStarted
+from schemas.events import CommitPushed, InputTaken, Paused, ToolStarted, TurnStarted
 from schemas.inputs import Said, Stop
 from schemas.people import File
+from schemas.work import Admission, NotNow
 from services.runtime.bus import Draft, Fence
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread, prepared_repository, repository
@@ -103,6 +105,36 @@ async def heard_alone(thread: Thread, stop: Stop) -> None:
     await thread.bus.client.publish(
         f"session.{thread.key}.control", stop.encode(), headers={"Nats-Expected-Last-Sequence": "1"}
     )
+
+
+async def test_a_stop_between_two_turns_lets_what_was_said_wait_and_says_so(
+    thread: Thread, model: MessagesApi
+) -> None:
+    """The worker asks whether the next turn may begin, and somebody is faster with Stop."""
+
+    continued: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    asked = 0
+
+    async def stopped_first(request: Msg) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await thread.stop()
+            await request.respond(NotNow().encode())
+        else:
+            await request.respond(Admission(admitted=True, opened_after=await continued).encode())
+
+    await thread.desk.unsubscribe()
+    thread.desk = await thread.bus.client.subscribe("scheduler.admit.>", cb=stopped_first)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    await thread.end_of(turn)
+    later = await thread.say("and this")
+    await thread.until(lambda event: isinstance(event, Paused))
+    continued.set_result(await thread.go_on())
+    assert (await thread.end_of(later)).outcome == "completed"
+    assert sum(isinstance(event, Paused) for event in await thread.events()) == 1
 
 
 async def test_a_stop_that_stood_in_the_log_before_the_worker_came_starts_no_agent(

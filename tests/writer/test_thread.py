@@ -265,6 +265,20 @@ async def test_what_waits_behind_a_turn_that_was_refused_is_offered_to_go_on_too
     assert buttons.CONTINUE in pressable(notice)
 
 
+async def test_what_a_stop_between_two_turns_lets_wait_is_offered_to_go_on(
+    bus: Bus, slack: Slack, writer: Writer
+) -> None:
+    session = await started(bus, slack)
+    await session.end("done")
+    await session.final()
+    await session.reply("and then this")
+    await session.put(Stop(user=ADA))
+    await session.put(events.Paused())
+    [notice] = kinds(await session.until(lambda t: kinds(t, "notice"), "how many messages wait"), "notice")
+    assert "1 message waits." in words(notice)
+    assert buttons.CONTINUE in pressable(notice)
+
+
 async def test_what_was_said_after_a_stop_waits_for_nobody(bus: Bus, slack: Slack, writer: Writer) -> None:
     session = await started(bus, slack)
     pressed = now()

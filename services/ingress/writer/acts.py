@@ -101,7 +101,7 @@ class Finish(Act, frozen=True, kw_only=True):
 
 
 class Wait(Act, frozen=True, kw_only=True):
-    """Messages wait for people behind a turn that has no final message to say so."""
+    """Messages wait for people, where no final message says so: after a refusal, or a stop that ended no turn."""
 
     queued: int
 

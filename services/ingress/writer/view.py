@@ -216,6 +216,9 @@ class View:
         text = f"Pushed {pushed.sha[:7]} to {pushed.branch}: {pushed.title}"
         return [Tell(turn=pushed.turn, text=text, level="info")]
 
+    def _paused_between_turns(self, _: int, __: events.Paused) -> list[Act]:
+        return [Wait(turn=self._ended, queued=len(self.waiting))] if self.paused and not self.turn else []
+
     def _titled(self, _: int, titled: events.Titled) -> list[Act]:
         return [Name(title=titled.title)]
 
@@ -235,6 +238,7 @@ _HANDLERS: dict[type, Any] = {
     events.FileShared: View._shared,  # noqa: SLF001 (its own table)
     events.Notice: View._notice,  # noqa: SLF001 (its own table)
     events.CommitPushed: View._pushed,  # noqa: SLF001 (its own table)
+    events.Paused: View._paused_between_turns,  # noqa: SLF001 (its own table)
     events.Titled: View._titled,  # noqa: SLF001 (its own table)
 }
 
