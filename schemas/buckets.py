@@ -37,8 +37,8 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     `pressed_at` is when the newest stop was pressed that means it. `id` is its input's. `start` counts its starts, the last
     of which may take until `starting_until`. `lease` is the token of the lease under which it runs, `lost` that of the last
-    one that went. No stop up to sequence `opened_after` means it. `refusal` tells people why it may not run, `trouble` what
-    became of its last worker.
+    one that went. No stop up to sequence `opened_after` means it; 0 where that is not known. `refusal` tells people why it may
+    not run, `trouble` what became of its last worker.
     """
 
     turn: int

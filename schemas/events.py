@@ -159,7 +159,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paused(Event, frozen=True, kw_only=True):
-    """A stop that ended no turn lets what was said wait for people: for Continue, or for their next message."""
+    """A stop that ended no turn lets what was said wait for people: for Continue, or for their next message.
+
+    What waits behind a turn that was stopped needs none: its end tells.
+    """
 
 
 class HandedOver(Event, frozen=True, kw_only=True):

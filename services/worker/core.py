@@ -35,11 +35,11 @@ _NOT_IN_NAMES = re.compile(r"[\[\]\x00-\x1f]")
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A message that no turn took yet, with its place in the log; the turn that it opened came `after` what stands there."""
+    """A message that no turn took yet, with its place in the log. No stop up to `opened_after` means its turn."""
 
     sequence: int
     said: Said
-    after: int = 0
+    opened_after: int = 0
 
 
 class SessionView:
@@ -70,14 +70,13 @@ class SessionView:
             self._pressed.append((sequence, message))
         pauses = self._stops.pauses(message)
         if pauses is not None:
-            self._pause(
-                pauses and bool(self._waiting), isinstance(message, Control) and sequence > self._written
-            )
+            between_turns = isinstance(message, Control) and sequence > self._written
+            self._pause(pauses and bool(self._waiting), between_turns)
         self._stops = self._stops.after(message)
 
-    def _pause(self, paused: bool, by_stop: bool) -> None:
+    def _pause(self, paused: bool, between_turns: bool) -> None:
         told = self.paused and not self._pause_untold
-        self.paused, self._pause_untold = paused, paused and by_stop and not told
+        self.paused, self._pause_untold = paused, paused and between_turns and not told
 
     def _take_in(self, sequence: int, message: Message | Unknown) -> None:
         match message:
@@ -137,15 +136,21 @@ class SessionView:
         return turn not in self._waiting and turn not in self._fated
 
     def stops(self, sequence: int, message: Message | Unknown, opener: Waiting) -> bool:
-        """Whether `message` at `sequence` stops the turn of `opener`: by place it comes after it, and it `may_stop` it.
+        """Whether `message` at `sequence` stops the turn of `opener`: by place it comes after it, and it may mean it.
 
         No older turn may have been open at its place.
         """
         behind = self._is_behind(sequence, opener)
-        return behind and isinstance(message, Control) and self.may_stop(message, opener)
+        return behind and isinstance(message, Control) and self._may_mean(message, opener)
 
     def may_stop(self, control: Control, opener: Waiting) -> bool:
-        """Whether `control`, wherever it is heard, is one to stop the turn of `opener`: pressed after it, and not settled."""
+        """Whether `control`, heard ahead of the log, is one to stop the turn of `opener`.
+
+        While all that the turn was opened after is not told yet, it may be among that: the log will tell.
+        """
+        return self._told >= opener.opened_after and self._may_mean(control, opener)
+
+    def _may_mean(self, control: Control, opener: Waiting) -> bool:
         return control.may_mean(opener.said.at) and not self._stops.is_settled(control)
 
     def stopped_by(self, opener: Waiting) -> Control | None:
@@ -158,11 +163,11 @@ class SessionView:
         return max(meant, key=lambda control: control.at, default=None)
 
     def _is_behind(self, sequence: int, opener: Waiting) -> bool:
-        return sequence > max(opener.sequence, opener.after, self._ended_at)
+        return sequence > max(opener.sequence, opener.opened_after, self._ended_at)
 
     @property
     def pause_untold(self) -> bool:
-        """Whether messages wait since a stop that came after the last turn's end."""
+        """Whether messages wait since a stop that came after the last turn's end, and nobody was told."""
         return self._pause_untold and bool(self._waiting)
 
     def told_pause(self) -> None:

@@ -179,6 +179,7 @@ class Session:
         """Save what there is; whether somebody said something meanwhile that this worker may still take."""
         await self._place.station.saving.again(self._place.station.work)
         self._catch_up()
+        await self._turns.tell_pause()
         return self._turns.wanted
 
     def _catch_up(self) -> None:

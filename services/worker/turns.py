@@ -54,6 +54,7 @@ class Turns:
             view.take(sequence)
         if before.finished:
             view.take(turn)
+            view.told_pause()  # by the end that is still to be read
             return
         self._place.station.learn_branch(before.branch)
         limits = TurnLimits(seconds=assignment.turn_seconds, max_budget_usd=assignment.max_budget_usd)
@@ -88,17 +89,21 @@ class Turns:
         while not (self.draining or self._view.closed):
             opener = self._view.next_turn()
             if not self._asker.busy:
-                await self._go_on(opener)
+                await self._ask_or_tell(opener)
             if not await self._between_turns(until) and not self._asker.busy:
                 return
-            if opener is not None:
+            if opener is not None or self._asker.busy:
                 until = loop.time() + self._idle_seconds
 
-    async def _go_on(self, opener: Waiting | None) -> None:
-        """Ask for the next turn, or say that what was said waits: whoever stopped it may not know that there was no turn."""
+    async def _ask_or_tell(self, opener: Waiting | None) -> None:
         if opener is not None:
             self._asker.ask(opener)
-        elif self._view.pause_untold:
+        else:
+            await self.tell_pause()
+
+    async def tell_pause(self) -> None:
+        """Say that what was said waits, where no end says so: whoever stopped it may not know that there was no turn."""
+        if self._view.pause_untold and not self.draining:
             self._view.told_pause()
             await self._place.log.event(Paused())
 
@@ -127,6 +132,8 @@ class Turns:
         if isinstance(admission, NotNow):
             return
         if admission is None:
+            # Only a word tells that no turn is open by now: it is asked for again, whatever was pressed meanwhile.
+            self._asker.ask(Waiting(answer.turn, said))
             text = "is waiting for the scheduler..."
             self._place.log.live(Status(lease=self._place.log.lease, turn=answer.turn, text=text))
         elif admission.admitted:

@@ -81,11 +81,15 @@ def test_of_what_waits_behind_a_stopped_turn_its_end_tells() -> None:
 def test_a_stop_that_was_known_when_the_turn_opened_does_not_mean_it() -> None:
     stop = Stop(user=ADA, at=now() + timedelta(seconds=1))
     seen = view(said("a"), end(1), said("b"), stop, said("c"))
-    assert seen.stopped_by(Waiting(3, seen.said[3], after=3)) == stop
-    assert seen.stopped_by(Waiting(3, seen.said[3], after=4)) is None
-    assert not seen.stops(4, stop, Waiting(3, seen.said[3], after=4)), (
-        "nor does a worker that reads it later obey"
-    )
+    assert seen.stopped_by(Waiting(3, seen.said[3], opened_after=3)) == stop
+    assert seen.stopped_by(Waiting(3, seen.said[3], opened_after=4)) is None
+    behind = view(said("a"), end(1), said("b"))
+    opener = Waiting(3, behind.said[3], opened_after=5)
+    assert not behind.may_stop(stop, opener), "nor a worker that hears it once more before it has read so far"
+    behind.apply(4, stop)
+    assert not behind.stops(4, stop, opener)
+    behind.apply(5, said("c"))
+    assert behind.may_stop(Stop(user=ADA, at=stop.at + timedelta(seconds=1)), opener)
 
 
 def test_a_stop_means_the_turn_that_was_open_at_its_place_and_never_a_later_one() -> None:

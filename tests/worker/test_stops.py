@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 
@@ -14,6 +15,10 @@ from schemas.inputs import Said, Stop
 from schemas.people import File
 from schemas.work import Admission, NotNow
 from services.runtime.bus import Draft, Fence
+from services.worker.happenings import Happening, Logged
+from services.worker.line import Line
+from services.worker.saving import Saving
+from services.worker.workspace import Workspace
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread, prepared_repository, repository
 
@@ -135,6 +140,58 @@ async def test_a_stop_between_two_turns_lets_what_was_said_wait_and_says_so(
     continued.set_result(await thread.go_on())
     assert (await thread.end_of(later)).outcome == "completed"
     assert sum(isinstance(event, Paused) for event in await thread.events()) == 1
+
+
+async def test_a_stop_while_an_idle_worker_saves_its_last_work_is_no_reason_to_wait_in_silence(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, report, read = Saving.again, Line.report, asyncio.Event()
+
+    def noted(line: Line, happening: Happening) -> None:
+        report(line, happening)
+        if isinstance(happening, Logged) and isinstance(happening.message, Stop):
+            read.set()
+
+    async def slow(saving: Saving, workspace: Workspace | None) -> tuple[CommitPushed, ...]:
+        await thread.say("and this")
+        await thread.stop()
+        await read.wait()
+        return await again(saving, workspace)
+
+    monkeypatch.setattr(Line, "report", noted)
+    monkeypatch.setattr(Saving, "again", slow)
+    thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=0.1)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    await thread.until(lambda event: isinstance(event, Paused))
+
+
+async def test_a_worker_that_hears_nothing_from_the_scheduler_asks_on_whoever_presses_stop(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn may have been opened; that the queue waits is told on the scheduler's word alone."""
+    monkeypatch.setattr("services.worker.admission.ADMIT_SECONDS", 0.3)
+    asked = 0
+
+    async def answered_late(request: Msg) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await thread.stop()
+        else:
+            await request.respond(Admission(admitted=True, opened_after=later).encode())
+
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    await thread.end_of(turn)
+    await thread.desk.unsubscribe()
+    thread.desk = await thread.bus.client.subscribe("scheduler.admit.>", cb=answered_late)
+    await thread.bus.client.flush()
+    later = await thread.say("and this")
+    assert (await thread.end_of(later)).outcome == "cancelled"
+    assert not any(isinstance(event, Paused) for event in await thread.events())
 
 
 async def test_a_stop_that_stood_in_the_log_before_the_worker_came_starts_no_agent(

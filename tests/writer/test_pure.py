@@ -1,15 +1,15 @@
 """The pure parts: the view of a log, the outbox of a stream, the ledger of a thread, blocks that Slack takes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import events
-from schemas.base import Unknown
+from schemas.base import Unknown, now
 from schemas.ends import TurnEnd
-from schemas.inputs import Said, Withdrawn
+from schemas.inputs import Continued, Said, Stop, Withdrawn
 from schemas.keys import SessionKey
 from schemas.live import Status, TextDelta
 from schemas.people import Person
@@ -50,6 +50,20 @@ def test_a_turn_ends_once_and_stays_ended() -> None:
     assert view.hear(TextDelta(lease=5, turn=1, block=0, offset=0, text="late")) == []
     assert view.idle
     assert (view.status, view.session_status) == ("", "active")
+
+
+def test_of_what_waits_people_are_told_once_and_only_as_long_as_it_does() -> None:
+    view, pressed = opened(), now()
+    view.fold(4, Said(id="1-2", user=ADA, text="y", at=pressed))
+    stopped = TurnEnd(turn=1, outcome="cancelled", inputs=(1,), user=ADA, pressed_at=pressed)
+    _, finish = view.fold(5, stopped)
+    assert finish.queued == 1
+    assert view.fold(6, events.Paused()) == [], "the end told"
+    view.fold(7, Continued(id="a", user=ADA, at=pressed))
+    assert view.fold(8, events.Paused()) == [], "it goes on"
+    view.fold(9, Stop(user=ADA, at=pressed + timedelta(seconds=1)))
+    assert view.fold(10, events.Paused()) == [acts.Wait(turn=1, queued=1)]
+    assert view.fold(11, events.Paused()) == []
 
 
 def test_of_a_turn_that_waits_the_scheduler_speaks_whoever_had_the_one_before() -> None:

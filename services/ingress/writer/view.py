@@ -50,7 +50,7 @@ class View:
         self.waiting: dict[int, Waiting] = {}
         self.questions: dict[str, tuple[int, events.QuestionAsked]] = {}
         self._stops = Stops()
-        self._paused = False
+        self._paused = self._offered = False
         self._newest = ""
         self._known = False
         self._ended = 0
@@ -109,6 +109,7 @@ class View:
     def _pause(self, message: Message | Unknown) -> None:
         pauses = self._stops.pauses(message)
         self._paused = self._paused if pauses is None else pauses
+        self._offered = self._offered and self._paused
         self._stops = self._stops.after(message)
 
     def hear(self, message: Message | Unknown) -> list[Act]:
@@ -172,6 +173,7 @@ class View:
         lapsed, self.questions = list(self.questions.values()), {}
         self.turn, self._ended, self._busy, self._known = None, end.turn, "", True
         queued = len(self.waiting) if self.paused else 0
+        self._offered = self._offered or queued > 0
         return [
             *(
                 Close(turn=end.turn, asked=asked, question=each, closed=events.QuestionClosed(id=each.id))
@@ -217,7 +219,10 @@ class View:
         return [Tell(turn=pushed.turn, text=text, level="info")]
 
     def _paused_between_turns(self, _: int, __: events.Paused) -> list[Act]:
-        return [Wait(turn=self._ended, queued=len(self.waiting))] if self.paused and not self.turn else []
+        if self._offered or self.turn or not self.paused:
+            return []
+        self._offered = True
+        return [Wait(turn=self._ended, queued=len(self.waiting))]
 
     def _titled(self, _: int, titled: events.Titled) -> list[Act]:
         return [Name(title=titled.title)]

@@ -74,7 +74,7 @@ async def _has_work(git: Git, *, deadline: float) -> bool:
     commits = ["rev-list", "-n1", "HEAD", "--branches", "--not", "--remotes=origin"]
     # A HEAD without a commit is an agent's doing too: git says 128 of it.
     unsaved = await git.run(*commits, deadline=deadline, ok=(0, 128))
-    # One that changes nothing shows in no status.
+    # A merge that changes nothing shows in no status.
     merging = await git.run("rev-parse", "-q", "--verify", "MERGE_HEAD", deadline=deadline, ok=(0, 1))
     return bool(changed.out or unsaved.out or unsaved.code or merging.out)
 
