@@ -165,6 +165,8 @@ async def test_a_stop_while_an_idle_worker_saves_its_last_work_is_no_reason_to_w
     turn = await thread.say("hello")
     await thread.assign(turn)
     await thread.until(lambda event: isinstance(event, Paused))
+    assert thread.worker
+    await thread.worker  # it leaves all the same, and nothing of it stays
 
 
 async def test_a_worker_that_hears_nothing_from_the_scheduler_asks_on_whoever_presses_stop(
