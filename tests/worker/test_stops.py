@@ -1,7 +1,9 @@
 """A stop at a bad time still ends its turn, that turn alone, and costs no work."""
 
 import asyncio
+import itertools
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from services.worker.saving import Saving
 from services.worker.workspace import Workspace
 from tests.messages_api import Call, MessagesApi, Say
 from tests.worker.conftest import ADA, Thread, prepared_repository, repository
+
+Answer = Callable[[Msg], Awaitable[None]]
 
 
 async def test_a_stop_while_a_setup_script_hangs_ends_the_turn_at_once(
@@ -112,25 +116,32 @@ async def heard_alone(thread: Thread, stop: Stop) -> None:
     )
 
 
+async def let_answer(thread: Thread, first: Answer, then: Answer) -> None:
+    """Let `first` answer what the worker asks the scheduler next, and `then` whatever it asks after that."""
+    answers = itertools.chain([first], itertools.repeat(then))
+
+    async def answer(request: Msg) -> None:
+        await next(answers)(request)
+
+    await thread.desk.unsubscribe()
+    thread.desk = await thread.bus.client.subscribe("scheduler.admit.>", cb=answer)
+    await thread.bus.client.flush()
+
+
 async def test_a_stop_between_two_turns_lets_what_was_said_wait_and_says_so(
     thread: Thread, model: MessagesApi
 ) -> None:
     """The worker asks whether the next turn may begin, and somebody is faster with Stop."""
-
     continued: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    asked = 0
 
     async def stopped_first(request: Msg) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            await thread.stop()
-            await request.respond(NotNow().encode())
-        else:
-            await request.respond(Admission(admitted=True, opened_after=await continued).encode())
+        await thread.stop()
+        await request.respond(NotNow().encode())
 
-    await thread.desk.unsubscribe()
-    thread.desk = await thread.bus.client.subscribe("scheduler.admit.>", cb=stopped_first)
+    async def admitted(request: Msg) -> None:
+        await request.respond(Admission(admitted=True, opened_after=await continued).encode())
+
+    await let_answer(thread, stopped_first, admitted)
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
@@ -142,9 +153,11 @@ async def test_a_stop_between_two_turns_lets_what_was_said_wait_and_says_so(
     assert sum(isinstance(event, Paused) for event in await thread.events()) == 1
 
 
-async def test_a_stop_while_an_idle_worker_saves_its_last_work_is_no_reason_to_wait_in_silence(
-    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("drains", [False, True])
+async def test_a_stop_while_a_worker_saves_its_last_work_is_no_reason_to_wait_in_silence(
+    thread: Thread, model: MessagesApi, monkeypatch: pytest.MonkeyPatch, drains: bool
 ) -> None:
+    """Unless it was told to go: nothing follows a hand-over in the log, else it would count as a death."""
     again, report, read = Saving.again, Line.report, asyncio.Event()
 
     def noted(line: Line, happening: Happening) -> None:
@@ -156,17 +169,18 @@ async def test_a_stop_while_an_idle_worker_saves_its_last_work_is_no_reason_to_w
         await thread.say("and this")
         await thread.stop()
         await read.wait()
+        if drains and thread.session:
+            thread.session.drain()
         return await again(saving, workspace)
 
     monkeypatch.setattr(Line, "report", noted)
     monkeypatch.setattr(Saving, "again", slow)
     thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=0.1)
     thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    await thread.until(lambda event: isinstance(event, Paused))
+    await thread.assign(await thread.say("hello"))
     assert thread.worker
-    await thread.worker  # it leaves all the same, and nothing of it stays
+    await thread.worker
+    assert any(isinstance(event, Paused) for event in await thread.events()) is not drains
 
 
 async def test_a_worker_that_hears_nothing_from_the_scheduler_asks_on_whoever_presses_stop(
@@ -174,23 +188,18 @@ async def test_a_worker_that_hears_nothing_from_the_scheduler_asks_on_whoever_pr
 ) -> None:
     """The turn may have been opened; that the queue waits is told on the scheduler's word alone."""
     monkeypatch.setattr("services.worker.admission.ADMIT_SECONDS", 0.3)
-    asked = 0
 
-    async def answered_late(request: Msg) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            await thread.stop()
-        else:
-            await request.respond(Admission(admitted=True, opened_after=later).encode())
+    async def silent(_: Msg) -> None:
+        await thread.stop()
+
+    async def admitted(request: Msg) -> None:
+        await request.respond(Admission(admitted=True, opened_after=later).encode())
 
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
     await thread.end_of(turn)
-    await thread.desk.unsubscribe()
-    thread.desk = await thread.bus.client.subscribe("scheduler.admit.>", cb=answered_late)
-    await thread.bus.client.flush()
+    await let_answer(thread, silent, admitted)
     later = await thread.say("and this")
     assert (await thread.end_of(later)).outcome == "cancelled"
     assert not any(isinstance(event, Paused) for event in await thread.events())
