@@ -107,6 +107,7 @@ class Intake:
             async with asyncio.timeout(DEADLINE):
                 settled = await self._settle.settle(store, bot)
                 if not isinstance(settled, Store):
+                    log.debug("not stored", session=str(store.key), id=store.id, reason=settled.reason)
                     return await self._carry_out(settled, bot)
                 refused = await self._storing.store(settled)
         except StreamFull as e:

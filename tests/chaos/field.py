@@ -148,6 +148,7 @@ async def _built(folder: Path, setup: Setup, model: str, stack: AsyncExitStack) 
     for place in range(setup.replicas):
         own[f"ingress-{place}"] = credentials | {
             "THREADMILL_SLACK_API_URL": f"{told['url']}/api/",
+            "THREADMILL_LOG_LEVEL": "DEBUG",
             "THREADMILL_HTTP_HOST": "127.0.0.1",
             "THREADMILL_HTTP_PORT": str(doors[place]),
         }
