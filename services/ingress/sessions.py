@@ -78,7 +78,8 @@ class Sessions:
         What was said before the mention, and came here behind it, was not said to anybody here. `mentions` tells of a
         message in Slack's thread whether it may begin a session.
         """
-        if not await self.stored(key) and not self._strange.get(key):
+        # One that is announced may have begun long before.
+        if not (await self.begun(key) or self._known.get(key) or self._strange.get(key)):
             since = await self._mentioned(key, mentions)
             if since:
                 self.announce(key, since)

@@ -11,6 +11,7 @@ from schemas.operations import Audited
 from schemas.people import Person, Remark
 from services.ingress import earlier
 from services.ingress.earlier import MOST_CHARACTERS, latest
+from services.local.broker import Broker
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.follow import read
 from services.runtime.topology import apply_map
@@ -96,6 +97,29 @@ async def test_what_was_said_before_the_mention_is_nobodys_even_when_it_comes_be
     async with running(bus, slack) as another:
         assert (await slack.post(another, late))[0] == 200
     assert list(await stored(bus)) == [f"T1.C1.{ts_token(root)}.in.{ts_token(asked)}"]
+
+
+async def test_a_reply_counts_though_a_later_mention_in_its_thread_came_first_and_is_not_stored(
+    bus: Bus, broker: Broker, slack: Slack
+) -> None:
+    async with running(bus, slack):
+        root = await slack.says("@threadmill fix it")
+        await said_in(bus, f"T1.C1.{ts_token(root)}.in.{ts_token(root)}")
+    said = {"type": "message", "channel": "C1", "user": "U1", "thread_ts": root}
+    reply, later = slack.now(), slack.now(0.001)
+    async with running(bus, slack) as another:
+        await broker.kill()
+        mention = slack.event(said | {"text": "<@UBOT> and be quick", "ts": later})
+        assert (await slack.post(another, mention))[0] == 503
+        body = slack.event(said | {"text": "and add a test", "ts": reply})
+        assert (await slack.post(another, body))[0] == 503, "Slack is to bring it again"
+        await broker.start()
+
+        async def taken() -> bool:
+            return (await slack.post(another, body))[0] == 200
+
+        await eventually(taken)
+    assert f"T1.C1.{ts_token(root)}.in.{ts_token(reply)}" in await stored(bus)
 
 
 async def test_a_mention_that_was_refused_makes_no_session_of_the_thread(bus: Bus, slack: Slack) -> None:
