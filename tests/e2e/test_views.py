@@ -37,3 +37,5 @@ def test_all_are_of_one_mind_on_what_waits_for_people(things: list[Happens]) -> 
     for each in things:
         session.happens(each)
         session.check()
+    session.settle()
+    session.check()

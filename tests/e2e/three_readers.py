@@ -72,10 +72,16 @@ class Session:
             self.worker = None
 
     def stop(self, stop: Stop, *, stored: bool) -> None:
-        if self.worker:
-            self.worker.ahead.append(stop)
-        if stored:
-            self.put(stop)
+        worker, turn = self.worker, self.memory.open
+        if worker:
+            worker.ahead.append(stop)
+        if not stored:
+            return
+        strikes = worker and worker.turn and worker.view.stops(len(self.log) + 1, stop, worker.turn)
+        self.put(stop)
+        if worker and worker.turn and len(worker.untold) == 1 and turn and turn.stop is None:
+            assert self.memory.open
+            assert (self.memory.open.stop is not None) is strikes, "both know whom it means"
 
     def work(self) -> None:
         """Whoever has something to do takes the next step."""
@@ -151,6 +157,7 @@ class Session:
                 self.worker.untold.append((sequence, message))
         self.offered = self.offered and not isinstance(message, Said | Continued)
         for act in self.thread.fold(sequence, message):
+            assert not (self.offered and isinstance(act, Wait)), "nobody is told twice"
             self.offered |= isinstance(act, Wait) or (isinstance(act, Finish) and act.queued > 0)
 
     def hear_ahead(self, worker: Worker) -> None:
@@ -168,7 +175,6 @@ class Session:
 
     def tell(self, worker: Worker) -> None:
         if worker.idle and worker.view.next_turn() is None and worker.view.pause_untold:
-            assert not self.offered, "nobody is told twice"
             worker.view.told_pause()
             self.put(Paused())
 
@@ -178,6 +184,15 @@ class Session:
         return self.memory.open is None and (
             self.worker is None or (self.worker.idle and not self.worker.untold)
         )
+
+    def settle(self) -> None:
+        """Let everybody do what is left to do while people say nothing more."""
+        for _ in range(100):
+            self.hear(40)
+            if self.settled and (self.memory.paused or not self.memory.waiting):
+                return
+            self.work()
+        raise AssertionError("it comes to no rest")
 
     def check(self) -> None:
         worker, turn = self.worker, self.memory.open
