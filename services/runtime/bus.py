@@ -1,6 +1,7 @@
 """Publishing: stored with an answer, fenced by expected sequences, in atomic batches, or live."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     fence: Fence | None = None
     ttl: int | None = None
+
+
+# Subjects, and what the sequence of the last message of each has to be.
+Fences = Sequence[tuple[str, int]]
 
 
 class _ServerError(msgspec.Struct):
@@ -101,7 +106,9 @@ class Bus(Asking):
                 return ack.seq
             if ack and ack.error and ack.error.err_code in REFUSED:
                 told = 0 if EXPECT_SUBJECT in headers else _told(ack.error)
-                return await self._ours_or_conflict(subject, headers[HEADER_ID], told, until)
+                fences = _fences_in(subject, headers)
+                if stored := await self._ours_or_conflict(subject, headers[HEADER_ID], told, until, fences):
+                    return stored
             await self._again_unless_due(ack, subject, until)
 
     async def publish_batch(self, drafts: Sequence[Draft], *, deadline: float = DEFAULT_DEADLINE) -> int:
@@ -110,11 +117,13 @@ class Bus(Asking):
         until = time.monotonic() + deadline
         while True:
             ack = await self._attempt_batch(drafts, ids, until)
-            if ack and not ack.error:
+            if ack and not ack.error and await self._is_kept(drafts[-1].subject, ids[-1], until):
                 return ack.seq
             if ack and ack.error and ack.error.err_code in REFUSED:
-                told = _told_of_batch(ack.error, drafts)
-                return await self._ours_or_conflict(drafts[-1].subject, ids[-1], told, until)
+                told, fences = _told_of_batch(ack.error, drafts), _fences_of(drafts)
+                subject = drafts[-1].subject
+                if stored := await self._ours_or_conflict(subject, ids[-1], told, until, fences):
+                    return stored
             await self._again_unless_due(ack, drafts[-1].subject, until)
 
     async def publish_together(self, drafts: Sequence[Draft], *, deadline: float) -> None:
@@ -125,7 +134,7 @@ class Bus(Asking):
         until = time.monotonic() + deadline
         ids = [draft.id or self.new_id() for draft in drafts]
         ack = await self._attempt_batch(drafts, ids, until)
-        if ack and not ack.error:
+        if ack and not ack.error and await self._is_kept(drafts[-1].subject, ids[-1], until):
             return
         if ack and ack.error and ack.error.err_code in REFUSED:
             raise Conflict(f"one of {len(drafts)} is refused")
@@ -163,6 +172,20 @@ class Bus(Asking):
                 return None
         return await self._attempt(*last, until)
 
+    async def _is_kept(self, subject: str, draft_id: str, until: float) -> bool:
+        """Whether a batch that was acknowledged is there, up to its last message `draft_id`.
+
+        A server by itself syncs a batch at its end, and acknowledges it all the same where it closes the stream meanwhile
+        (nats-server 2.15.1). One that answers for the stream after that had not begun to close it; one that was started again
+        knows what it wrote.
+        """
+        if self.replicas > 1:
+            return True
+        with contextlib.suppress(Unavailable):  # then it is sent again, under the same ids
+            last = await self.last(stream_of(subject), subject, deadline=until - time.monotonic())
+            return last is not None and last.headers.get(HEADER_ID) == draft_id
+        return False
+
     def _parts(self, drafts: Sequence[Draft], ids: Sequence[str]) -> list[tuple[str, bytes, dict[str, str]]]:
         batch = self.new_id()
         parts = []
@@ -173,18 +196,33 @@ class Bus(Asking):
             parts.append((draft.subject, draft.message.encode(), headers))
         return parts
 
-    async def _ours_or_conflict(self, subject: str, draft_id: str, told: int, until: float) -> int:
-        # A retry of our own write is refused as well where the first one was stored: its id tells.
+    async def _ours_or_conflict(
+        self, subject: str, draft_id: str, told: int, until: float, fences: Fences
+    ) -> int:
+        """Return where our write was stored; 0 where all its `fences` hold, so that it is to be tried again.
+
+        A retry is refused as well where the first one was stored: its id tells. So is whatever comes to a server that closes
+        the stream: it can look up the last sequence no more.
+        """
         deadline = max(ATTEMPT_SECONDS, until - time.monotonic())
         patience = time.monotonic() + (CAUGHT_UP_SECONDS if self.direct else 0)
         while True:
             last = await self.last(stream_of(subject), subject, deadline=deadline, at_least=told)
             if last and last.headers.get(HEADER_ID) == draft_id:
                 return last.sequence
+            if not told and await self._hold(fences, deadline):
+                return 0
             # Where the server did not tell the last sequence, a replica may not have got so far yet.
             if told or time.monotonic() >= patience:
                 raise Conflict(f"another write to {subject} came first", told)
             await asyncio.sleep(LAG_SECONDS)
+
+    async def _hold(self, fences: Fences, deadline: float) -> bool:
+        for subject, sequence in fences:
+            last = await self.last(stream_of(subject), subject, deadline=deadline)
+            if (last.sequence if last else 0) != sequence:
+                return False
+        return bool(fences)
 
     @staticmethod
     async def _again_unless_due(ack: _Ack | None, subject: str, until: float) -> None:
@@ -195,6 +233,15 @@ class Bus(Asking):
             raise Unavailable(f"{subject} could not be stored: {word}")
         if ack:  # a refusal comes at once, and would again
             await asyncio.sleep(LAG_SECONDS)
+
+
+def _fences_in(subject: str, headers: Mapping[str, str]) -> Fences:
+    expected = headers.get(EXPECT_SEQUENCE)
+    return [] if expected is None else [(headers.get(EXPECT_SUBJECT, subject), int(expected))]
+
+
+def _fences_of(drafts: Sequence[Draft]) -> Fences:
+    return [(each.fence.subject or each.subject, each.fence.sequence) for each in drafts if each.fence]
 
 
 def _told(error: _ServerError) -> int:
