@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.workspace import WorkspaceError, ensure_bare
+from services.worker.workspace.git import Git
 from tests.workspace.people import ANN, THREAD, git, holding, remote_file, save, seed, soon
 
 BRANCH = f"threadmill/{THREAD}-fix-the-login"
@@ -170,10 +171,33 @@ async def test_a_folder_of_another_session_or_person_is_refused_and_left_alone(o
 
 
 async def test_what_an_interrupted_clone_left_is_no_obstacle(opened, bare, tmp_path):
-    (tmp_path / "a/.threadmill-clone/.git/objects").mkdir(parents=True)
+    (tmp_path / "a/.threadmill-clone-1/.git/objects").mkdir(parents=True)
     (tmp_path / "a/lost+found").mkdir()
     workspace = await opened("a", bare)
-    assert not (workspace.path / ".threadmill-clone").exists()
+    assert not list(workspace.path.glob(".threadmill-clone*"))
+    assert (workspace.path / "README.md").exists()
+
+
+async def test_who_lost_the_session_in_the_middle_of_a_clone_removes_nothing_of_who_has_it_now(
+    opened, bare, monkeypatch
+):
+    connect, began, go_on = Git.connect, asyncio.Queue(), asyncio.Event()
+
+    async def slowly(self, *args, **more):
+        output = await connect(self, *args, **more)
+        began.put_nowait(args)
+        await go_on.wait()
+        return output
+
+    monkeypatch.setattr(Git, "connect", slowly)
+    losing = asyncio.create_task(opened("a", bare))
+    await began.get()
+    having = asyncio.create_task(opened("a", bare))
+    await began.get()
+    losing.cancel()
+    await asyncio.wait([losing])
+    go_on.set()
+    workspace = await having
     assert (workspace.path / "README.md").exists()
 
 

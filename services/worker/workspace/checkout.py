@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 from services.worker.workspace import branch, state
 from services.worker.workspace.attachments import exclude
@@ -19,9 +20,9 @@ from services.worker.workspace.retry import until_answered
 from services.worker.workspace.state import State
 from services.worker.workspace.workspace import Workspace
 
-CLONE = ".threadmill-clone"  # holds an unfinished clone alone, never work
+CLONE = ".threadmill-clone"  # what begins with it holds an unfinished clone alone, never work
 PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
-VOLUME = {CLONE, "lost+found"}  # what may lie in an empty folder
+VOLUME = "lost+found"  # may lie in an empty folder
 
 
 @dataclass(kw_only=True)
@@ -135,11 +136,14 @@ def percent(progress: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _room_for_clone(path: Path) -> Path:
+    """Return a folder of our own: whoever lost the session to us may still be about to remove theirs."""
     path.mkdir(parents=True, exist_ok=True)
-    if {entry.name for entry in path.iterdir()} - VOLUME:
+    left = [entry for entry in path.iterdir() if entry.name != VOLUME]
+    if not all(entry.name.startswith(CLONE) for entry in left):
         raise WorkspaceError(state.NOT_OURS)
-    shutil.rmtree(path / CLONE, ignore_errors=True)
-    return path / CLONE
+    for entry in left:
+        shutil.rmtree(entry, ignore_errors=True)
+    return path / f"{CLONE}-{token_hex(4)}"
 
 
 def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
