@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from schemas.base import HEADER_SCHEMA, Message
 from services.runtime.errors import Closed, TooLarge, Unavailable
+from services.runtime.tasks import heeded
 from services.runtime.traceparent import inject
 
 log = structlog.get_logger(__name__)
@@ -177,13 +178,7 @@ class Asking:
     async def _request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float
     ) -> Msg:
-        # The client waits by Python 3.11's `wait_for`, which loses a cancellation that meets the answer.
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        reply = await self.client.request(subject, payload, timeout=timeout, headers=headers)
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return reply
+        return await heeded(self.client.request(subject, payload, timeout=timeout, headers=headers))
 
     async def _directly(self, stream: str, subject: str, until: float) -> Stored | None:
         while True:

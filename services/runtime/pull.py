@@ -15,6 +15,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from services.runtime.tasks import heeded
+
 BATCH = 256
 EXPIRES = 30.0
 HEARTBEAT = 0.5
@@ -140,7 +142,7 @@ class Pull:
             return
         with contextlib.suppress(NatsError, TimeoutError):
             async with asyncio.timeout(DRAIN):
-                await self._subscription.drain()  # type: ignore[no-untyped-call]  # nats-py does not type it
+                await heeded(self._subscription.drain())  # type: ignore[no-untyped-call]  # nats-py does not type it
         while not self._arrived.empty():
             message = self._arrived.get_nowait()
             if message.reply.startswith("$JS.ACK."):

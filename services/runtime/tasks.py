@@ -29,6 +29,19 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
             raise error
 
 
+async def heeded(waiting: Awaitable[T]) -> T:
+    """Await `waiting`, and the cancellation too that meets its end: Python 3.11's `wait_for`, by which nats-py waits, loses it.
+
+    A task of a group is cancelled once, and one that loses that goes on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    result = await waiting
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
+
+
 def unattended(task: asyncio.Task[T]) -> asyncio.Task[T]:
     """Return `task`, whose failure is nobody's news where nobody awaits it."""
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
