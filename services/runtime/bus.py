@@ -201,8 +201,8 @@ class Bus(Asking):
     ) -> int:
         """Return where our write was stored; 0 where all its `fences` hold, so that it is to be tried again.
 
-        A retry is refused as well where the first one was stored: its id tells. So is whatever comes to a server that closes
-        the stream: it can look up the last sequence no more.
+        A retry is refused as well where the first one was stored: its id tells. So is what follows a message on a server that
+        closes the stream: it can look up the last sequence no more.
         """
         deadline = max(ATTEMPT_SECONDS, until - time.monotonic())
         patience = time.monotonic() + (CAUGHT_UP_SECONDS if self.direct else 0)
