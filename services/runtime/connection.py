@@ -20,6 +20,7 @@ from nats.protocol import parser
 from schemas.rights import DEFAULT_INBOX
 from services.runtime.errors import SettingsError, Unavailable
 from services.runtime.proof import Proof
+from services.runtime.tasks import unattended
 
 log = structlog.get_logger(__name__)
 
@@ -85,17 +86,21 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 class _Connecting:
     """What happens to one connection; until it is established, errors that no waiting cures end the attempt."""
 
-    def __init__(self, url: str, on_closed: Callable[[], None], until: float) -> None:
+    def __init__(self, url: str, on_closed: Callable[[], None], until: float, proof: Proof | None) -> None:
         self.client = _Client()
         self.established = False
         self._address = _address(url)
         self._on_closed = on_closed
         self._until = until
+        self._proof = proof
 
     async def failed(self, error: Exception) -> None:
         word = str(error) or type(error).__name__
         if self.established:
             log.warning("bus error", error=word)
+            if self._proof and self._proof.over and _refusal(error):
+                # nats-py would ask for ever. It calls this from the task that closing ends.
+                unattended(asyncio.create_task(close_connection(self.client), name="close"))
             return
         # nats-py tries for ever, but an error raised in here leaves its `connect`.
         if reason := _refusal(error):
@@ -148,13 +153,14 @@ async def open_connection(
 ) -> Client:
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
-    Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when the connection is closed for good. Raises `SettingsError` where no waiting helps: files that
-    cannot be used, a certificate that is not trusted, a user that the broker does not know.
+    Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when
+    the connection is closed for good, as at the first refusal after the time of `proof`. Raises `SettingsError` where no
+    waiting helps: files that cannot be used, a certificate that is not trusted, a user that the broker does not know.
     """
     tls = _tls(settings)
     if proof is None:
         _check_credentials(settings)
-    connecting = _Connecting(settings.url, on_closed, time.monotonic() + patience)
+    connecting = _Connecting(settings.url, on_closed, time.monotonic() + patience, proof)
     client = connecting.client
     try:
         await client.connect(

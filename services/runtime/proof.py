@@ -47,6 +47,11 @@ class Proof:
         its = times(self.jwt)
         return None if its.exp is None else its.exp - its.iat
 
+    @property
+    def over(self) -> bool:
+        """Whether its time has passed: no broker lets in who shows it."""
+        return self.life is not None and time.monotonic() >= self.since + self.life
+
     def shown(self) -> bytes:
         """Return the JWT as it goes to the broker."""
         return self.jwt.encode()

@@ -11,6 +11,7 @@ from schemas.bus import LEASES
 from schemas.credentials import Credential
 from schemas.events import Notice
 from schemas.rights import inbox
+from schemas.worker_rights import pool_rights
 from services.runtime import proof
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
@@ -80,6 +81,24 @@ async def test_a_credential_that_is_not_renewed_ends(
         async with asyncio.timeout(PATIENCE):
             await closed.wait()
         assert client.is_closed
+
+
+async def test_whose_credential_ran_out_while_the_broker_was_away_leaves_at_its_return(
+    guarded: Guarded,
+) -> None:
+    closed = asyncio.Event()
+    guarded.hire(pool_rights("default", "w-1"), seconds=2)
+    shown = Proof.read(guarded.keys.of("w-1"))
+    settings = BusSettings(url=guarded.broker.url)
+    client = await open_connection(settings, "w-1", closed.set, inbox=inbox("w-1"), proof=shown)
+    await guarded.broker.stop()
+    async with asyncio.timeout(PATIENCE):
+        while not shown.over:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.01)
+        assert not closed.is_set()
+        await guarded.broker.start()
+        await closed.wait()
+    assert client.is_closed
 
 
 async def test_a_worker_that_is_gone_is_renewed_no_more(guarded: Guarded, scheduler: Bus) -> None:
