@@ -68,11 +68,15 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns(Message, frozen=True, kw_only=True):
-    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it."""
+    """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it.
+
+    `paused` tells that what waits does so for people, `offered` that they were told.
+    """
 
     waiting: tuple[Waiting, ...] = ()
     open: OpenTurn | None = None
     paused: bool = False
+    offered: bool = False
     heard: int = 0
     closed_at: Moment | None = None
     stops: Stops = Stops()

@@ -24,6 +24,7 @@ from services.scheduler.core import (
     Evict,
     Lost,
     Note,
+    Offer,
     OpenNext,
     Publish,
     Release,
@@ -139,14 +140,16 @@ class Conductor:
 
     async def _changed(self, key: SessionKey, memory: Turns, action: Action) -> Turns:
         match action:
-            case OpenNext():
-                return self._starting.begun(key, await self._starting.admitted(key, memory))
-            case Start():
-                return self._starting.begun(key, memory)
+            case OpenNext() | Start():
+                is_new = isinstance(action, OpenNext)
+                opened = await self._starting.admitted(key, memory) if is_new else memory
+                return self._starting.begun(key, opened)
             case Note(turn, held):
                 return replace(memory, open=transitions.held(turn, held.token, now()))
             case Lost():
                 return await self._lost(key, memory, action)
+            case Offer(after):
+                return replace(memory, offered=await self._ending.offer(key, after))
             case Unclaimed(turn):
                 # It is nobody's failure that all workers are busy, or that a node takes its time to come.
                 blame = self._staff.has_room() and not self._staff.is_held_up()
@@ -173,6 +176,8 @@ class Conductor:
                 return await self._evict(key, action)
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
+            case Offer():
+                return self._is_told_later(key, memory)
             case Unclaimed(turn):
                 self._idlers.suspect(key, turn)
             case Note(turn, held):
@@ -180,11 +185,14 @@ class Conductor:
             case Release(held):
                 await self._dismissal.retire(key, held.holder)
             case Rest(until):
-                self._starting.leave_line(key)
-                self._agenda.at(key, until)
-                if memory.open is None:
-                    self._staff.roster.forget(key)
+                self._rest(key, memory, until)
         return isinstance(action, Release | Rest)
+
+    def _rest(self, key: SessionKey, memory: Turns, until: datetime | None) -> None:
+        self._starting.leave_line(key)
+        self._agenda.at(key, until)
+        if memory.open is None:
+            self._staff.roster.forget(key)
 
     async def _end(self, key: SessionKey, action: End) -> bool:
         self._starting.leave_line(key)
@@ -216,6 +224,12 @@ class Conductor:
             self._agenda.at(key, self._leases.patient_until)
             return True
         return False
+
+    def _is_told_later(self, key: SessionKey, memory: Turns) -> bool:
+        if memory.offered:
+            return False
+        self._agenda.after(key, AGAIN_SECONDS)
+        return True
 
     async def _handed_over(self, key: SessionKey, since: datetime | None) -> bool:
         last = await self._bus.last(SESSIONS.name, f"session.{key}.out")

@@ -126,7 +126,13 @@ class Release(msgspec.Struct, frozen=True):
     held: Held
 
 
-Action = Rest | OpenNext | Start | Publish | Unclaimed | Note | Lost | End | Evict | Release
+class Offer(msgspec.Struct, frozen=True):
+    """What was said waits for people, who may not know. Since the input at `after` nobody spoke."""
+
+    after: int
+
+
+Action = Rest | OpenNext | Start | Publish | Unclaimed | Note | Lost | End | Evict | Release | Offer
 
 
 def decide(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
@@ -147,6 +153,9 @@ def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Actio
             return OpenNext(memory.waiting[0])
         # A worker asks by itself, since it alone knows what the turn before has taken.
         return Rest(view.now + SCHEDULERS_MOMENT) if view.held.ours else Rest()
+    if memory.waiting and not memory.offered and view.held is None:
+        # A holder tells by itself, unless it dies first, or had its last word.
+        return Offer(memory.waiting[-1].sequence)
     if memory.closed_at is None or view.held is None or view.held.ours:
         return Rest()
     due = memory.closed_at + timedelta(seconds=rules.stop_grace)

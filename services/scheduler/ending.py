@@ -1,7 +1,9 @@
-"""Ending a turn that no worker ends: take the lease, claim like anybody, write the end in one batch, release."""
+"""What a holder would write and none is there to: take the lease, claim like anybody, write it, release."""
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -9,7 +11,7 @@ from schemas.base import MalformedMessage, Message, Unknown, now
 from schemas.buckets import OpenTurn
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, Claimed, TurnFinished
+from schemas.events import EVENTS, Claimed, Paused, TurnFinished
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.errors import NOT_NOW, Conflict
@@ -26,7 +28,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class Ending:
-    """Writes the ends that are the scheduler's to write."""
+    """Writes the ends that are the scheduler's to write, and that what was said waits."""
 
     def __init__(self, bus: Bus, leases: Leases, most_attempts: int) -> None:
         self._bus = bus
@@ -35,18 +37,37 @@ class Ending:
 
     async def end(self, key: SessionKey, turn: OpenTurn, verdict: Verdict) -> bool:
         """End `turn`; False when somebody else holds the lease or was faster. Raises `StreamFull`, `Unavailable`."""
+        return await self._holding(key, partial(self._end_as_holder, key, turn, verdict))
+
+    async def offer(self, key: SessionKey, after: int) -> bool:
+        """Have it told that what was said waits, unless it was after sequence `after`; False and raises as `end`."""
+        told = any(isinstance(event, Paused) for event in await self._events(key, after))
+        return told or await self._holding(key, partial(self._offer_as_holder, key))
+
+    async def _holding(self, key: SessionKey, write: Callable[[int, int], Awaitable[bool]]) -> bool:
+        """Call `write` with a lease of ours, and the sequence of the last `out` before it."""
         # Whoever takes the lease from us claims the session after this.
         follows = await self._last_out(key)
         lease = await self._leases.take(key)
         if lease is None:
             return False
         try:
-            return await self._end_as_holder(key, turn, verdict, lease, follows)
+            return await write(lease, follows)
         except Conflict:
             return False
         finally:
             with contextlib.suppress(*NOT_NOW):
                 await self._leases.release(key, lease)
+
+    async def _offer_as_holder(self, key: SessionKey, lease: int, follows: int) -> bool:
+        claim = Claimed(lease=lease, holder=self._leases.name)
+        claimed = await self._claim(key, claim, follows)
+        paused = Paused()
+        await self._bus.publish(
+            Draft(subject=paused.subject(key), message=paused, session=str(key), fence=Fence(claimed))
+        )
+        log.info("told by the scheduler that what was said waits", session=str(key))
+        return True
 
     async def _end_as_holder(
         self, key: SessionKey, turn: OpenTurn, verdict: Verdict, lease: int, follows: int
@@ -55,7 +76,7 @@ class Ending:
             return False
         claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
         claimed = await self._claim(key, claim, follows)
-        known = known_of(turn.turn, await self._events(key, turn.turn, claimed))
+        known = known_of(turn.turn, await self._events(key, turn.turn, through=claimed))
         finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
         end = fitting(self._written(turn, verdict, known))
         await self._bus.publish_batch(
@@ -86,10 +107,14 @@ class Ending:
         last = await self._bus.last(SESSIONS.name, f"session.{key}.out")
         return last.sequence if last else 0
 
-    async def _events(self, key: SessionKey, turn: int, claimed: int) -> list[Message | Unknown]:
-        out = f"session.{key}.out"
+    async def _events(self, key: SessionKey, after: int, *, through: int = 0) -> list[Message | Unknown]:
         deliveries = await read(
-            self._bus, SESSIONS.name, [out], after=turn, through=claimed, patience=PATIENCE_SECONDS
+            self._bus,
+            SESSIONS.name,
+            [f"session.{key}.out"],
+            after=after,
+            through=through,
+            patience=PATIENCE_SECONDS,
         )
         events: list[Message | Unknown] = []
         for delivery in deliveries:

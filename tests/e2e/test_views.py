@@ -28,10 +28,15 @@ def _late(what: str, *, ahead: bool = False) -> Happens:
 # Stopped between two turns and gone on with, of which a worker hears when it is at the next turn: by the stop, ahead of the log.
 LATE_STOP = [_now(each) for each in ("say", "work", "work", "work", "say", "work")]
 LATE_STOP += [_late("stop"), _late("go on"), _late("work", ahead=True)]
+# Stopped between two turns, of which the worker never hears: it dies, or leaves.
+UNHEARD_STOP = [_now(each) for each in ("say", "work", "work", "work")]
+UNHEARD_STOP += [_late("say"), _late("stop")]
 
 
 @given(st.lists(THINGS, max_size=40))
 @example(LATE_STOP)
+@example([*UNHEARD_STOP, _late("die")])
+@example([*UNHEARD_STOP, _late("leave")])
 def test_all_are_of_one_mind_on_what_waits_for_people(things: list[Happens]) -> None:
     session = Session()
     for each in things:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from schemas.base import Message
 from schemas.buckets import OpenTurn, Turns
 from schemas.ends import TurnEnd
@@ -12,12 +14,15 @@ from schemas.keys import SessionKey
 from schemas.people import Person
 from services.ingress.writer.acts import Finish, Wait
 from services.ingress.writer.view import View
+from services.scheduler import core
 from services.scheduler.memory import fold, opened
+from services.scheduler.settings import SchedulerSettings
 from services.worker.core import Waiting
 from tests.e2e.lagging_worker import Worker
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Person(id="U1")
+RULES = SchedulerSettings()
 
 
 class Happens(NamedTuple):
@@ -62,13 +67,12 @@ class Session:
                 self.stop(self.stops[happens.seconds % len(self.stops)], stored=happens.stored)
             case "work":
                 self.work()
-            case "die" if self.worker and self.worker.turn:
+            case "die":
                 self.worker = None
         if self.worker and happens.ahead:
             self.hear_ahead(self.worker)
         self.hear(happens.told)
-        # It leaves once it has heard all: a stop that comes later than its last word is told by nobody.
-        if happens.what == "leave" and (worker := self.worker) and worker.idle and not worker.untold:
+        if happens.what == "leave" and self.worker and self.worker.idle:
             self.worker = None
 
     def stop(self, stop: Stop, *, stored: bool) -> None:
@@ -100,11 +104,16 @@ class Session:
             worker.asked = worker.view.next_turn()
 
     def schedule(self) -> None:
-        """The scheduler opens what waits, and ends what is stopped before anybody works on it."""
-        if self.memory.open is None and self.memory.waiting and not self.memory.paused:
-            self.memory = opened(self.memory, self.at, self.at)
-        elif (turn := self.memory.open) and turn.stop:
-            self.put(self.cancelled(turn.turn, turn.pressed_at))
+        """The scheduler does what it decides on where nobody holds the session."""
+        match self.decided:
+            case core.OpenNext():
+                self.memory = opened(self.memory, self.at, self.at)
+            case core.End(turn):
+                self.put(self.cancelled(turn.turn, turn.pressed_at))
+            case core.Offer(after):
+                if not any(isinstance(message, Paused) for message in self.log[after:]):
+                    self.put(Paused())
+                self.memory = replace(self.memory, offered=True)
 
     def answer(self, worker: Worker, asked: Waiting) -> None:
         """The scheduler lets `asked` open a turn, unless another one does, or it waits for people."""
@@ -179,10 +188,15 @@ class Session:
             self.put(Paused())
 
     @property
+    def decided(self) -> core.Action:
+        return core.decide(self.memory, core.View(now=self.at), RULES)
+
+    @property
     def settled(self) -> bool:
-        """Whether all has been heard, no turn is open and nobody is asked."""
+        """Whether all has been heard and told, no turn is open and nobody is asked."""
+        worker = self.worker
         return self.memory.open is None and (
-            self.worker is None or (self.worker.idle and not self.worker.untold)
+            worker.idle and not worker.untold if worker else not isinstance(self.decided, core.Offer)
         )
 
     def settle(self) -> None:

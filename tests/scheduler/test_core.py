@@ -24,6 +24,7 @@ from services.scheduler.core import (
     Held,
     Lost,
     Note,
+    Offer,
     OpenNext,
     Publish,
     Release,
@@ -56,6 +57,10 @@ def after(*messages: Message | Unknown, attended: bool = False) -> Turns:
 
 def said(number: int) -> Said:
     return Said(id=f"m{number}", user=WHO, text="x")
+
+
+def cancelled(turn: int) -> TurnEnd:
+    return TurnEnd(turn=turn, outcome="cancelled", inputs=(turn,), user=WHO, pressed_at=now())
 
 
 def open_turn(**changes) -> Turns:
@@ -108,13 +113,25 @@ def test_a_stop_means_the_input_that_is_about_to_open_a_turn() -> None:
     decided = action(memory)
     assert isinstance(decided, End)
     assert decided.verdict.outcome == "cancelled"
-    assert isinstance(action(replace(memory, open=None)), Rest)
+    ended = fold(memory, 4, cancelled(1), AT, attended=False)
+    assert ended.paused
+    assert isinstance(action(ended), Rest), "the end tells that another one waits"
 
 
 def test_with_a_holder_a_stop_between_turns_lets_the_queue_wait() -> None:
     memory = after(said(1), Stop(user=WHO), attended=True)
     assert (memory.open, memory.paused) == (None, True)
     assert not fold(memory, 3, Continued(id="a", user=WHO), AT, attended=True).paused
+
+
+def test_that_the_queue_waits_is_told_by_the_holder_or_once_it_is_gone() -> None:
+    memory = after(said(1), said(2), Stop(user=WHO), attended=True)
+    assert action(memory, held=held()) == Rest()
+    assert action(memory) == Offer(2)
+    told = replace(memory, offered=True)
+    assert action(told) == Rest()
+    again = fold(fold(told, 4, said(4), AT, attended=True), 5, Stop(user=WHO), AT, attended=True)
+    assert action(again) == Offer(4), "another stop lets more wait"
 
 
 def test_a_stop_that_a_worker_obeyed_before_it_was_logged_ends_no_second_turn() -> None:

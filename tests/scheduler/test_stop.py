@@ -3,9 +3,12 @@
 import asyncio
 import time
 
+import pytest
+
 from schemas.base import now
-from schemas.buckets import Lease, Summary
-from schemas.bus import LEASES, SUMMARIES
+from schemas.buckets import Lease, Summary, Turns
+from schemas.bus import LEASES, SUMMARIES, TURNS
+from schemas.events import Paused
 from services.runtime.bucket import Bucket
 from tests.scheduler.thread import Thread
 from tests.scheduler.until import until
@@ -23,6 +26,15 @@ async def until_started(thread: Thread, starts: int = 1) -> None:
         return await thread.starts() >= starts
 
     await until(started)
+
+
+async def is_free(thread: Thread) -> bool:
+    return (await Bucket(thread.bus, LEASES.name, Lease).get(str(thread.key))).value is None
+
+
+async def is_paused(thread: Thread, *, offered: bool = False) -> bool:
+    memory = (await Bucket(thread.bus, TURNS.name, Turns).get(str(thread.key))).value
+    return memory is not None and (memory.paused, memory.offered) == (True, offered)
 
 
 async def nothing_more_ends(thread: Thread, ends: int) -> None:
@@ -134,6 +146,29 @@ async def test_a_stop_never_touches_a_later_turn(bus, scheduler) -> None:
     assert (await thread.ended(await thread.say("finish"))).outcome == "completed"
 
 
+@pytest.mark.parametrize("told", [False, True])
+async def test_people_are_told_once_that_their_words_wait_though_the_worker_left_or_died_meanwhile(
+    bus, scheduler, told: bool
+) -> None:
+    """A worker holds the session between two turns, and leaves before or after it `told` them."""
+    await scheduler()
+    thread, leases = Thread(bus), Bucket(bus, LEASES.name, Lease)
+    await thread.ended(await thread.say("finish"))
+    await until(lambda: is_free(thread))
+    lease = await leases.create(str(thread.key), Lease(holder="w-9"))
+    second = await thread.say("finish")
+    await thread.stop()
+    await until(lambda: is_paused(thread))
+    if told:
+        await thread.put(Paused())
+    await leases.delete(str(thread.key), lease)
+    await until(lambda: is_paused(thread, offered=True))
+    assert await thread.pauses() == 1
+    await nothing_more_ends(thread, 1)
+    await thread.go_on()
+    assert (await thread.ended(second)).outcome == "completed"
+
+
 async def test_a_deleted_message_that_waits_is_never_started(bus, scheduler) -> None:
     await scheduler()
     thread = Thread(bus)
@@ -164,16 +199,12 @@ async def test_close_sends_an_idle_worker_away(bus, scheduler) -> None:
     thread = Thread(bus)
     await thread.ended(await thread.say("idle"))
     await thread.close()
-    leases = Bucket(bus, LEASES.name, Lease)
     summaries = Bucket(bus, SUMMARIES.name, Summary)
-
-    async def released() -> bool:
-        return (await leases.get(str(thread.key))).value is None
 
     async def closed() -> bool:
         summary = (await summaries.get(str(thread.key))).value
         return summary is not None and summary.status == "closed"
 
-    await until(released)
+    await until(lambda: is_free(thread))
     await until(closed)
     assert len(replica.launcher.retired) == 1

@@ -8,6 +8,7 @@ from datetime import datetime
 from schemas.base import now
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
+from schemas.events import Event
 from schemas.inputs import Close, Continued, Said, Stop, Withdrawn
 from schemas.keys import SessionKey
 from schemas.people import Person
@@ -44,6 +45,9 @@ class Thread:
         close = Close(user=self.user)
         return await self.bus.publish(Draft(subject=close.subject(self.key), message=close))
 
+    async def put(self, event: Event) -> int:
+        return await self.bus.publish(Draft(subject=event.subject(self.key), message=event))
+
     async def _put(self, message) -> int:
         return await self.bus.publish(
             Draft(subject=message.subject(self.key), message=message, session=str(self.key), fence=Fence(0))
@@ -66,6 +70,9 @@ class Thread:
 
     async def starts(self) -> int:
         return await self._count("turn-started")
+
+    async def pauses(self) -> int:
+        return await self._count("paused")
 
     async def has(self, words: str) -> bool:
         last = await self.bus.last(SESSIONS.name, f"session.{self.key}.out")
