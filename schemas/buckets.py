@@ -7,6 +7,9 @@ from schemas.keys import token
 from schemas.people import Person
 from schemas.stops import Stops
 
+# How the holders' names of schedulers begin.
+SCHEDULERS = "scheduler-"
+
 
 class Lease(Message, frozen=True, kw_only=True):
     """Who works on the session. The entry's creation revision is the fencing token, kept in `token` once it is known."""
@@ -14,6 +17,11 @@ class Lease(Message, frozen=True, kw_only=True):
     holder: str
     since: Moment = msgspec.field(default_factory=now)
     token: int = 0
+
+    @property
+    def is_schedulers(self) -> bool:
+        """Whether a scheduler holds it: for a moment, to write what no worker does."""
+        return self.holder.startswith(SCHEDULERS)
 
 
 class Grant(Message, frozen=True, kw_only=True):
@@ -70,13 +78,13 @@ class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
 class Turns(Message, frozen=True, kw_only=True):
     """The scheduler's memory of one session: the fold over its log up to sequence `heard`, and what was decided on it.
 
-    `paused` tells that what waits does so for people, `offered` that they were told.
+    `paused` tells that what waits does so for people. They may not know since the stop at `untold_since`; 0 where they do.
     """
 
     waiting: tuple[Waiting, ...] = ()
     open: OpenTurn | None = None
     paused: bool = False
-    offered: bool = False
+    untold_since: int = 0
     heard: int = 0
     closed_at: Moment | None = None
     stops: Stops = Stops()

@@ -93,14 +93,15 @@ class _Connecting:
         self._on_closed = on_closed
         self._until = until
         self._proof = proof
+        self._closing: asyncio.Task[None] | None = None
 
     async def failed(self, error: Exception) -> None:
         word = str(error) or type(error).__name__
         if self.established:
             log.warning("bus error", error=word)
-            if self._proof and self._proof.over and _refusal(error):
+            if self._proof and self._proof.over and _is_unknown(error) and not self._closing:
                 # nats-py would ask for ever. It calls this from the task that closing ends.
-                unattended(asyncio.create_task(close_connection(self.client), name="close"))
+                self._closing = unattended(asyncio.create_task(self._close(), name="close"))
             return
         # nats-py tries for ever, but an error raised in here leaves its `connect`.
         if reason := _refusal(error):
@@ -111,8 +112,15 @@ class _Connecting:
             ) from error
         log.warning("no broker yet", url=self._address, error=word)
 
+    async def _close(self) -> None:
+        try:
+            await close_connection(self.client)
+        finally:
+            # Where what was not sent yet cannot be, nats-py tells nobody that it has closed.
+            self._on_closed()
+
     async def closed(self) -> None:
-        if self.established:
+        if self.established and not self._closing:
             self._on_closed()
 
     async def lost(self) -> None:
@@ -137,9 +145,13 @@ def _refusal(error: Exception) -> str | None:
         return (
             f"refuses the TLS connection ({error.reason}): nats.ca, nats.tls_cert and nats.tls_key say how to"
         )
-    if isinstance(error, AuthorizationError) or "Authorization Violation" in str(error):
+    if _is_unknown(error):
         return "refuses who we say we are: nats.creds or nats.nkey_seed must hold a user that it knows"
     return None
+
+
+def _is_unknown(error: Exception) -> bool:
+    return isinstance(error, AuthorizationError) or "Authorization Violation" in str(error)
 
 
 async def open_connection(
@@ -154,7 +166,7 @@ async def open_connection(
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
     Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when
-    the connection is closed for good, as at the first refusal after the time of `proof`. Raises `SettingsError` where no
+    the connection is closed for good, as at the first refusal of who we are after the time of `proof`. Raises `SettingsError` where no
     waiting helps: files that cannot be used, a certificate that is not trusted, a user that the broker does not know.
     """
     tls = _tls(settings)

@@ -49,7 +49,7 @@ class Proof:
 
     @property
     def over(self) -> bool:
-        """Whether its time has passed: no broker lets in who shows it."""
+        """Whether its time has passed, by our clock."""
         return self.life is not None and time.monotonic() >= self.since + self.life
 
     def shown(self) -> bytes:

@@ -30,16 +30,17 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def heeded(waiting: Awaitable[T]) -> T:
-    """Await `waiting`, and the cancellation too that meets its end: Python 3.11's `wait_for`, by which nats-py waits, loses it.
+    """Await `waiting`, and the cancellation too that meets its end, good or bad.
 
-    A task of a group is cancelled once, and one that loses that goes on for ever.
+    Python 3.11's `wait_for`, by which nats-py waits, loses it. A task of a group is cancelled once, and one that loses that goes on for ever.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
-    result = await waiting
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return result
+    try:
+        return await waiting
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def unattended(task: asyncio.Task[T]) -> asyncio.Task[T]:

@@ -41,6 +41,7 @@ from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
 from services.scheduler.stuck import Seen, stuck
 from services.scheduler.summaries import Summaries
+from services.scheduler.telling import Telling
 
 
 class Scheduler:
@@ -97,6 +98,7 @@ class Scheduler:
             recall=recall,
             starting=self._starting,
             ending=Ending(bus, self._leases, settings.max_attempts),
+            telling=Telling(bus, self._leases, self._memories),
             staff=self._staff,
             idlers=self._idlers,
             dismissal=dismissal,

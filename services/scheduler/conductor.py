@@ -24,12 +24,12 @@ from services.scheduler.core import (
     Evict,
     Lost,
     Note,
-    Offer,
     OpenNext,
     Publish,
     Release,
     Rest,
     Start,
+    Tell,
     Unclaimed,
     View,
     decide,
@@ -46,6 +46,7 @@ from services.scheduler.showing import Showing
 from services.scheduler.staff import Staff
 from services.scheduler.starting import Starting
 from services.scheduler.subjects import Heard
+from services.scheduler.telling import Telling
 
 
 class Conductor:
@@ -62,6 +63,7 @@ class Conductor:
         recall: Recall,
         starting: Starting,
         ending: Ending,
+        telling: Telling,
         staff: Staff,
         idlers: Idlers,
         dismissal: Dismissal,
@@ -75,6 +77,7 @@ class Conductor:
         self._recall = recall
         self._starting = starting
         self._ending = ending
+        self._telling = telling
         self._staff = staff
         self._idlers = idlers
         self._dismissal = dismissal
@@ -140,16 +143,14 @@ class Conductor:
 
     async def _changed(self, key: SessionKey, memory: Turns, action: Action) -> Turns:
         match action:
-            case OpenNext() | Start():
-                is_new = isinstance(action, OpenNext)
-                opened = await self._starting.admitted(key, memory) if is_new else memory
-                return self._starting.begun(key, opened)
+            case OpenNext():
+                return self._starting.begun(key, await self._starting.admitted(key, memory))
+            case Start():
+                return self._starting.begun(key, memory)
             case Note(turn, held):
                 return replace(memory, open=transitions.held(turn, held.token, now()))
             case Lost():
                 return await self._lost(key, memory, action)
-            case Offer(after):
-                return replace(memory, offered=await self._ending.offer(key, after))
             case Unclaimed(turn):
                 # It is nobody's failure that all workers are busy, or that a node takes its time to come.
                 blame = self._staff.has_room() and not self._staff.is_held_up()
@@ -174,10 +175,10 @@ class Conductor:
                 return await self._end(key, action)
             case Evict():
                 return await self._evict(key, action)
+            case Tell(since):
+                return await self._tell(key, since)
             case Lost(_, token, _):
                 return self._is_patient(key, memory, token)
-            case Offer():
-                return self._is_told_later(key, memory)
             case Unclaimed(turn):
                 self._idlers.suspect(key, turn)
             case Note(turn, held):
@@ -206,6 +207,15 @@ class Conductor:
         self._agenda.after(key, 1.0)
         return True
 
+    async def _tell(self, key: SessionKey, since: int) -> bool:
+        if not await self._telling.tell(key, since):
+            self._agenda.after(key, AGAIN_SECONDS)
+            return True
+        known, revision = await self._memories.get(key)
+        if known.untold_since == since:
+            await self._memories.put(key, replace(known, untold_since=0), revision)
+        return False
+
     async def _lost(self, key: SessionKey, known: Turns, action: Lost) -> Turns:
         # Whoever ends a turn and leaves may be heard to have left first: it is not to be worked on again.
         memory = await self._recall.to_the_end(key, known)
@@ -224,12 +234,6 @@ class Conductor:
             self._agenda.at(key, self._leases.patient_until)
             return True
         return False
-
-    def _is_told_later(self, key: SessionKey, memory: Turns) -> bool:
-        if memory.offered:
-            return False
-        self._agenda.after(key, AGAIN_SECONDS)
-        return True
 
     async def _handed_over(self, key: SessionKey, since: datetime | None) -> bool:
         last = await self._bus.last(SESSIONS.name, f"session.{key}.out")

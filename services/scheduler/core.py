@@ -16,7 +16,7 @@ MAX_STARTS = 20
 PUBLISH_AFTER = timedelta(seconds=2)
 # A worker that our launcher does not know is left to the replica that started it for so long.
 REVOKE_AFTER = timedelta(seconds=3)
-# A scheduler ends a turn within its lease's life; whoever holds one for longer has only taken the name.
+# A scheduler writes what it has to within its lease's life; whoever holds one for longer has only taken the name.
 LONGEST_ENDING = timedelta(seconds=2 * LEASE_LIFE)
 # A scheduler's lease stands for a moment; its going may be news to nobody.
 SCHEDULERS_MOMENT = timedelta(seconds=1)
@@ -25,7 +25,7 @@ REFUSAL_GRACE = timedelta(seconds=10)
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease that stands. `ours` tells that a scheduler holds it, to end the turn; by its name, first seen at `seen`."""
+    """A lease that stands. `ours` tells that a scheduler holds it, for a moment; by its name, first seen at `seen`."""
 
     token: int
     holder: str
@@ -126,13 +126,13 @@ class Release(msgspec.Struct, frozen=True):
     held: Held
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """What was said waits for people, who may not know. Since the input at `after` nobody spoke."""
+class Tell(msgspec.Struct, frozen=True):
+    """What was said waits for people since the stop at `since`, of which nobody may have told them."""
 
-    after: int
+    since: int
 
 
-Action = Rest | OpenNext | Start | Publish | Unclaimed | Note | Lost | End | Evict | Release | Offer
+Action = Rest | OpenNext | Start | Publish | Unclaimed | Note | Lost | End | Evict | Release | Tell
 
 
 def decide(memory: Turns, view: View, rules: SchedulerSettings) -> Action:
@@ -153,9 +153,9 @@ def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Actio
             return OpenNext(memory.waiting[0])
         # A worker asks by itself, since it alone knows what the turn before has taken.
         return Rest(view.now + SCHEDULERS_MOMENT) if view.held.ours else Rest()
-    if memory.waiting and not memory.offered and view.held is None:
+    if memory.waiting and memory.untold_since and view.held is None:
         # A holder tells by itself, unless it dies first, or had its last word.
-        return Offer(memory.waiting[-1].sequence)
+        return Tell(memory.untold_since)
     if memory.closed_at is None or view.held is None or view.held.ours:
         return Rest()
     due = memory.closed_at + timedelta(seconds=rules.stop_grace)

@@ -1,34 +1,30 @@
-"""What a holder would write and none is there to: take the lease, claim like anybody, write it, release."""
+"""Ending a turn that no worker ends: as its holder for a moment, the end in one batch."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
 
 import structlog
 
-from schemas.base import MalformedMessage, Message, Unknown, now
+from schemas.base import now
 from schemas.buckets import OpenTurn
 from schemas.bus import SESSIONS
 from schemas.ends import TurnEnd
-from schemas.events import EVENTS, Claimed, Paused, TurnFinished
+from schemas.events import TurnFinished
 from schemas.keys import SessionKey
 from services.runtime.bus import Bus, Draft, Fence
-from services.runtime.errors import NOT_NOW, Conflict
+from services.runtime.errors import Conflict
 from services.runtime.fit import fitting
-from services.runtime.follow import read
 from services.scheduler.core import Verdict
+from services.scheduler.holding import Holding, holding
 from services.scheduler.known import Known, known_of
 from services.scheduler.leases import Leases
+from services.scheduler.log import events
 
 log = structlog.get_logger(__name__)
 
-# Less than the lease's life that it is read under.
-PATIENCE_SECONDS = 10.0
-
 
 class Ending:
-    """Writes the ends that are the scheduler's to write, and that what was said waits."""
+    """Writes the ends that are the scheduler's to write."""
 
     def __init__(self, bus: Bus, leases: Leases, most_attempts: int) -> None:
         self._bus = bus
@@ -37,46 +33,17 @@ class Ending:
 
     async def end(self, key: SessionKey, turn: OpenTurn, verdict: Verdict) -> bool:
         """End `turn`; False when somebody else holds the lease or was faster. Raises `StreamFull`, `Unavailable`."""
-        return await self._holding(key, partial(self._end_as_holder, key, turn, verdict))
+        with contextlib.suppress(Conflict):
+            async with holding(self._bus, self._leases, key) as held:
+                return held is not None and await self._end_as_holder(held, turn, verdict)
+        return False
 
-    async def offer(self, key: SessionKey, after: int) -> bool:
-        """Have it told that what was said waits, unless it was after sequence `after`; False and raises as `end`."""
-        told = any(isinstance(event, Paused) for event in await self._events(key, after))
-        return told or await self._holding(key, partial(self._offer_as_holder, key))
-
-    async def _holding(self, key: SessionKey, write: Callable[[int, int], Awaitable[bool]]) -> bool:
-        """Call `write` with a lease of ours, and the sequence of the last `out` before it."""
-        # Whoever takes the lease from us claims the session after this.
-        follows = await self._last_out(key)
-        lease = await self._leases.take(key)
-        if lease is None:
-            return False
-        try:
-            return await write(lease, follows)
-        except Conflict:
-            return False
-        finally:
-            with contextlib.suppress(*NOT_NOW):
-                await self._leases.release(key, lease)
-
-    async def _offer_as_holder(self, key: SessionKey, lease: int, follows: int) -> bool:
-        claim = Claimed(lease=lease, holder=self._leases.name)
-        claimed = await self._claim(key, claim, follows)
-        paused = Paused()
-        await self._bus.publish(
-            Draft(subject=paused.subject(key), message=paused, session=str(key), fence=Fence(claimed))
-        )
-        log.info("told by the scheduler that what was said waits", session=str(key))
-        return True
-
-    async def _end_as_holder(
-        self, key: SessionKey, turn: OpenTurn, verdict: Verdict, lease: int, follows: int
-    ) -> bool:
+    async def _end_as_holder(self, held: Holding, turn: OpenTurn, verdict: Verdict) -> bool:
+        key = held.key
         if await self._bus.last(SESSIONS.name, f"session.{key}.end.{turn.turn}"):
             return False
-        claim = Claimed(turn=turn.turn, lease=lease, holder=self._leases.name, attempt=self._attempt(turn))
-        claimed = await self._claim(key, claim, follows)
-        known = known_of(turn.turn, await self._events(key, turn.turn, through=claimed))
+        claimed = await held.claim(turn=turn.turn, attempt=self._attempt(turn))
+        known = known_of(turn.turn, await events(self._bus, key, turn.turn, through=claimed))
         finished = TurnFinished(turn=turn.turn, outcome=verdict.outcome)
         end = fitting(self._written(turn, verdict, known))
         await self._bus.publish_batch(
@@ -92,35 +59,6 @@ class Ending:
         )
         log.info("turn ended by the scheduler", session=str(key), turn=turn.turn, outcome=verdict.outcome)
         return True
-
-    async def _claim(self, key: SessionKey, claim: Claimed, follows: int) -> int:
-        while True:
-            draft = Draft(subject=claim.subject(key), message=claim, session=str(key), fence=Fence(follows))
-            try:
-                return await self._bus.publish(draft)
-            except Conflict:
-                follows = await self._last_out(key)
-                # Whoever held the lease before wrote once more; where it is not ours any more, somebody else did.
-                await self._leases.confirm(key, claim.lease)
-
-    async def _last_out(self, key: SessionKey) -> int:
-        last = await self._bus.last(SESSIONS.name, f"session.{key}.out")
-        return last.sequence if last else 0
-
-    async def _events(self, key: SessionKey, after: int, *, through: int = 0) -> list[Message | Unknown]:
-        deliveries = await read(
-            self._bus,
-            SESSIONS.name,
-            [f"session.{key}.out"],
-            after=after,
-            through=through,
-            patience=PATIENCE_SECONDS,
-        )
-        events: list[Message | Unknown] = []
-        for delivery in deliveries:
-            with contextlib.suppress(MalformedMessage):
-                events.append(EVENTS.decode(delivery.data))
-        return events
 
     def _attempt(self, turn: OpenTurn) -> int:
         return min(turn.attempt, self._most_attempts)

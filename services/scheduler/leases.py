@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from schemas.base import now
-from schemas.buckets import Lease
+from schemas.buckets import SCHEDULERS, Lease
 from schemas.bus import LEASE_LIFE, LEASES
 from schemas.keys import InvalidKey, SessionKey, token
 from services.runtime.bucket import Bucket, Entry
@@ -14,7 +14,6 @@ from services.runtime.bus import Bus
 from services.runtime.errors import Conflict, Unavailable
 from services.scheduler.core import Departed, Held
 
-HOLDER = "scheduler-"
 LOOK_SECONDS = 0.25
 SILENT = "it gave no sign of life any more"
 # How many departures are remembered; each is needed for a moment only.
@@ -27,7 +26,7 @@ class Leases:
     def __init__(self, bus: Bus, name: str, on_change: Callable[[SessionKey], None]) -> None:
         self._bus = bus
         self._bucket = Bucket(bus, LEASES.name, Lease)
-        self._name = HOLDER + name
+        self._name = SCHEDULERS + name
         self._on_change = on_change
         self._held: dict[SessionKey, Held] = {}
         self._due: dict[SessionKey, datetime] = {}
@@ -175,7 +174,7 @@ class Leases:
 def _held(entry: Entry[Lease], known: Held | None = None) -> Held:
     """Return the lease in `entry`, which follows the `known` one."""
     assert entry.value is not None
-    token, ours = entry.value.token or entry.revision, entry.value.holder.startswith(HOLDER)
+    token, ours = entry.value.token or entry.revision, entry.value.is_schedulers
     # One scheduler deletes its lease before the next one takes it: the name without a break is one holder's.
     goes_on = known is not None and (known.token == token or (known.ours and ours))
     return Held(

@@ -1,14 +1,20 @@
-"""Reading a session's log: what the scheduler has not heard yet, in order."""
+"""Reading a session's log: what the scheduler has not heard yet, in order, and what holders wrote."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
-from schemas.base import MalformedMessage, Unknown
+from schemas.base import MalformedMessage, Message, Unknown
 from schemas.bus import SESSIONS
+from schemas.events import EVENTS
 from schemas.keys import SessionKey
 from services.runtime.asking import Stored
 from services.runtime.bus import Bus
+from services.runtime.follow import read
 from services.scheduler.subjects import Heard, decode
+
+# Less than the lease's life that holders' words are read under.
+PATIENCE_SECONDS = 10.0
 
 
 class SessionLog:
@@ -67,3 +73,14 @@ def _heard(stored: Stored) -> Heard:
     except MalformedMessage:
         # Its own delivery makes a dead letter of it; the fold passes over it.
         return Heard(stored.sequence, Unknown("malformed"))
+
+
+async def events(bus: Bus, key: SessionKey, after: int, *, through: int = 0) -> list[Message | Unknown]:
+    """Return what holders wrote after the sequence `after`; see `Follow` for `through`. Raises `Unavailable`."""
+    out = f"session.{key}.out"
+    stored = await read(bus, SESSIONS.name, [out], after=after, through=through, patience=PATIENCE_SECONDS)
+    found: list[Message | Unknown] = []
+    for delivery in stored:
+        with contextlib.suppress(MalformedMessage):
+            found.append(EVENTS.decode(delivery.data))
+    return found

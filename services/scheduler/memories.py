@@ -49,6 +49,11 @@ class Memories:
         memory = (await self._bucket.get(str(key))).value
         return memory is None or memory.idle
 
+    async def untold_since(self, key: SessionKey) -> int:
+        """Return that of the memory as it is stored. Raises `Unavailable`."""
+        memory = (await self._bucket.get(str(key))).value
+        return memory.untold_since if memory else 0
+
     def active(self) -> Iterator[tuple[SessionKey, Turns]]:
         """Yield the sessions that have something open or waiting."""
         for key, entry in list(self._entries.items()):

@@ -32,9 +32,10 @@ def fold(memory: Turns, sequence: int, message: Message | Unknown, at: datetime,
             memory = _ended(memory, message)
     pauses = stops.pauses(message)
     paused = memory.paused if pauses is None else pauses and not memory.idle
-    # Whoever shows an end shows what waits behind it.
-    offered = paused and (memory.offered or isinstance(message, TurnEnd))
-    return replace(memory, heard=sequence, paused=paused, offered=offered, stops=stops.after(message))
+    untold = memory.untold_since if memory.paused else sequence
+    if not paused or isinstance(message, TurnEnd):  # whoever shows an end shows what waits behind it
+        untold = 0
+    return replace(memory, heard=sequence, paused=paused, untold_since=untold, stops=stops.after(message))
 
 
 def _withdrawn(memory: Turns, message: Withdrawn, sequence: int, at: datetime) -> Turns:

@@ -31,12 +31,17 @@ LATE_STOP += [_late("stop"), _late("go on"), _late("work", ahead=True)]
 # Stopped between two turns, of which the worker never hears: it dies, or leaves.
 UNHEARD_STOP = [_now(each) for each in ("say", "work", "work", "work")]
 UNHEARD_STOP += [_late("say"), _late("stop")]
+# Of a stop, people were told, or spoke before they were; of the next one the worker never hears.
+GOES_ON = [*UNHEARD_STOP[:4], _late("say"), _now("stop"), _late("go on"), _late("stop"), _late("die")]
+SPEAKS = [*UNHEARD_STOP, Happens("say", 1, stored=True, ahead=False, told=2), _late("stop"), _late("die")]
 
 
 @given(st.lists(THINGS, max_size=40))
 @example(LATE_STOP)
 @example([*UNHEARD_STOP, _late("die")])
 @example([*UNHEARD_STOP, _late("leave")])
+@example(GOES_ON)
+@example(SPEAKS)
 def test_all_are_of_one_mind_on_what_waits_for_people(things: list[Happens]) -> None:
     session = Session()
     for each in things:

@@ -110,10 +110,10 @@ class Session:
                 self.memory = opened(self.memory, self.at, self.at)
             case core.End(turn):
                 self.put(self.cancelled(turn.turn, turn.pressed_at))
-            case core.Offer(after):
-                if not any(isinstance(message, Paused) for message in self.log[after:]):
+            case core.Tell(since):
+                if not any(isinstance(message, Paused) for message in self.log[since:]):
                     self.put(Paused())
-                self.memory = replace(self.memory, offered=True)
+                self.memory = replace(self.memory, untold_since=0)
 
     def answer(self, worker: Worker, asked: Waiting) -> None:
         """The scheduler lets `asked` open a turn, unless another one does, or it waits for people."""
@@ -196,7 +196,7 @@ class Session:
         """Whether all has been heard and told, no turn is open and nobody is asked."""
         worker = self.worker
         return self.memory.open is None and (
-            worker.idle and not worker.untold if worker else not isinstance(self.decided, core.Offer)
+            worker.idle and not worker.untold if worker else not isinstance(self.decided, core.Tell)
         )
 
     def settle(self) -> None:

@@ -87,14 +87,17 @@ async def test_whose_credential_ran_out_while_the_broker_was_away_leaves_at_its_
     guarded: Guarded,
 ) -> None:
     closed = asyncio.Event()
-    guarded.hire(pool_rights("default", "w-1"), seconds=2)
+    guarded.hire(pool_rights("default", "w-1"), seconds=4)
     shown = Proof.read(guarded.keys.of("w-1"))
     settings = BusSettings(url=guarded.broker.url)
     client = await open_connection(settings, "w-1", closed.set, inbox=inbox("w-1"), proof=shown)
     await guarded.broker.stop()
-    async with asyncio.timeout(PATIENCE):
+    await client.publish("scheduler.enter.w-1", b"what waits for the broker")
+    async with asyncio.timeout(2 * PATIENCE):
         while not shown.over:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.01)
+        # In the second in which it ends, a broker still lets it in.
+        await asyncio.sleep(1.1)
         assert not closed.is_set()
         await guarded.broker.start()
         await closed.wait()

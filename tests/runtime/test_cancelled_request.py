@@ -1,6 +1,7 @@
 """A task that waits for the bus ends when it is cancelled, at whatever moment."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from schemas.bus import SCHEDULER
@@ -28,6 +29,13 @@ async def _ends_whenever_it_is_cancelled(bus: Bus, wait: Callable[[], Awaitable[
 async def test_a_cancellation_that_meets_an_answer_is_not_lost(bus: Bus) -> None:
     async def ask() -> None:
         await bus.api("INFO", None)
+
+    await _ends_whenever_it_is_cancelled(bus, ask)
+
+
+async def test_nor_is_one_that_meets_the_word_that_nobody_is_there_to_answer(bus: Bus) -> None:
+    async def ask() -> None:
+        await bus.ask("nobody.there", b"", None, time.monotonic() + 1)
 
     await _ends_whenever_it_is_cancelled(bus, ask)
 

@@ -24,12 +24,12 @@ from services.scheduler.core import (
     Held,
     Lost,
     Note,
-    Offer,
     OpenNext,
     Publish,
     Release,
     Rest,
     Start,
+    Tell,
     Unclaimed,
     View,
     decide,
@@ -125,13 +125,13 @@ def test_with_a_holder_a_stop_between_turns_lets_the_queue_wait() -> None:
 
 
 def test_that_the_queue_waits_is_told_by_the_holder_or_once_it_is_gone() -> None:
-    memory = after(said(1), said(2), Stop(user=WHO), attended=True)
+    memory = after(said(1), said(2), Stop(user=WHO), Stop(user=WHO), attended=True)
     assert action(memory, held=held()) == Rest()
-    assert action(memory) == Offer(2)
-    told = replace(memory, offered=True)
-    assert action(told) == Rest()
-    again = fold(fold(told, 4, said(4), AT, attended=True), 5, Stop(user=WHO), AT, attended=True)
-    assert action(again) == Offer(4), "another stop lets more wait"
+    assert action(memory) == Tell(3)
+    assert action(replace(memory, untold_since=0)) == Rest()
+    going_on = fold(memory, 5, Continued(id="a", user=WHO), AT, attended=True)
+    again = fold(going_on, 6, Stop(user=WHO), AT, attended=True)
+    assert action(again) == Tell(6), "another stop lets it wait anew"
 
 
 def test_a_stop_that_a_worker_obeyed_before_it_was_logged_ends_no_second_turn() -> None:

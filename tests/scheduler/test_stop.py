@@ -32,9 +32,14 @@ async def is_free(thread: Thread) -> bool:
     return (await Bucket(thread.bus, LEASES.name, Lease).get(str(thread.key))).value is None
 
 
-async def is_paused(thread: Thread, *, offered: bool = False) -> bool:
+async def know_holder(replicas: list, thread: Thread, holder: str) -> bool:
+    held = [replica.service._leases.held(thread.key) for replica in replicas]
+    return all(each and each.holder == holder for each in held)
+
+
+async def is_paused(thread: Thread, *, told: bool) -> bool:
     memory = (await Bucket(thread.bus, TURNS.name, Turns).get(str(thread.key))).value
-    return memory is not None and (memory.paused, memory.offered) == (True, offered)
+    return memory is not None and memory.paused and (memory.untold_since == 0) is told
 
 
 async def nothing_more_ends(thread: Thread, ends: int) -> None:
@@ -151,19 +156,21 @@ async def test_people_are_told_once_that_their_words_wait_though_the_worker_left
     bus, scheduler, told: bool
 ) -> None:
     """A worker holds the session between two turns, and leaves before or after it `told` them."""
-    await scheduler()
+    replicas = [await scheduler(), await scheduler()]
     thread, leases = Thread(bus), Bucket(bus, LEASES.name, Lease)
     await thread.ended(await thread.say("finish"))
     await until(lambda: is_free(thread))
     lease = await leases.create(str(thread.key), Lease(holder="w-9"))
-    second = await thread.say("finish")
+    await until(lambda: know_holder(replicas, thread, "w-9"))
+    claims, second = await thread.claims(), await thread.say("finish")
     await thread.stop()
-    await until(lambda: is_paused(thread))
+    await until(lambda: is_paused(thread, told=False))
     if told:
         await thread.put(Paused())
     await leases.delete(str(thread.key), lease)
-    await until(lambda: is_paused(thread, offered=True))
+    await until(lambda: is_paused(thread, told=True))
     assert await thread.pauses() == 1
+    assert (await thread.claims() > claims) is not told
     await nothing_more_ends(thread, 1)
     await thread.go_on()
     assert (await thread.ended(second)).outcome == "completed"

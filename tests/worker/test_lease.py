@@ -23,6 +23,7 @@ from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.follow import read
 from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
+from services.worker import lease
 from services.worker.assignment import take
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, acquire
 from services.worker.session_log import SessionLog
@@ -254,3 +255,23 @@ async def test_a_log_that_is_not_claimed_is_no_proof_that_nobody_else_was_there(
     assert not await log.unmoved()
     await log.claim(Held("w-1", 1), 1)
     assert await log.unmoved()
+
+
+async def test_a_schedulers_lease_is_waited_for_since_it_holds_a_session_for_a_moment(bus: Bus) -> None:
+    leases = Bucket(bus, LEASES.name, Lease)
+    theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
+    taking = asyncio.create_task(acquire(bus, KEY, "w-1"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(taking), 0.3)
+    await leases.delete(str(KEY), theirs)
+    held = await asyncio.wait_for(taking, 5)
+    assert held
+    assert held.token > theirs
+
+
+async def test_a_schedulers_lease_that_stays_is_like_anybodys(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
+    await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
+    assert await acquire(bus, KEY, "w-1") is None
