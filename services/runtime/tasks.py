@@ -37,10 +37,14 @@ async def heeded(waiting: Awaitable[T]) -> T:
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
     try:
-        return await waiting
-    finally:
+        result = await waiting
+    except Exception as e:
         if task and task.cancelling() > before:
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError from e
+        raise
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 def unattended(task: asyncio.Task[T]) -> asyncio.Task[T]:

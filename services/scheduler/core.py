@@ -153,9 +153,9 @@ def _between_turns(memory: Turns, view: View, rules: SchedulerSettings) -> Actio
             return OpenNext(memory.waiting[0])
         # A worker asks by itself, since it alone knows what the turn before has taken.
         return Rest(view.now + SCHEDULERS_MOMENT) if view.held.ours else Rest()
-    if memory.waiting and memory.untold_since and view.held is None:
-        # A holder tells by itself, unless it dies first, or had its last word.
-        return Tell(memory.untold_since)
+    if memory.waiting and memory.untold_since and (view.held is None or view.held.ours):
+        # A worker tells by itself, unless it dies first, or had its last word.
+        return Rest(view.now + SCHEDULERS_MOMENT) if view.held else Tell(memory.untold_since)
     if memory.closed_at is None or view.held is None or view.held.ours:
         return Rest()
     due = memory.closed_at + timedelta(seconds=rules.stop_grace)

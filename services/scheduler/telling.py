@@ -32,14 +32,17 @@ class Telling:
         if await self._is_told(key, since):
             return True
         # It may have been decided long ago: a turn that starts by now must find nobody in its way.
-        if await self._memories.untold_since(key) != since:
+        if not await self._is_due(key, since):
             return False
         with contextlib.suppress(Conflict):
             async with holding(self._bus, self._leases, key) as held:
-                if held:
+                if held and await self._is_due(key, since):
                     await self._tell(key, since, await held.claim())
                     return True
         return False
+
+    async def _is_due(self, key: SessionKey, since: int) -> bool:
+        return await self._memories.untold_since(key) == since
 
     async def _tell(self, key: SessionKey, since: int, claimed: int) -> None:
         if await self._is_told(key, since, through=claimed):

@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
-# A scheduler holds a session for a moment, and nobody else would be given the assignment that we gave up for it.
+# A scheduler holds a session for a moment; who gives an assignment up for it, has it given to nobody else.
 SCHEDULERS_SECONDS, SCHEDULERS_AGAIN_SECONDS = 2.0, 0.05
 
 
@@ -146,12 +146,12 @@ async def last_out(bus: Bus, key: SessionKey, told: int = 0) -> int:
 
 
 async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) -> HeldLease | None:
-    """Take the lease of `key`; None when somebody else holds it. Raises `Unavailable` and `StreamFull`.
+    """Take the lease of `key`; None when another worker holds it. Raises `Unavailable` and `StreamFull`.
 
     In a session that is most likely `new` nobody looks first: where something is there, the broker refuses the claim.
     """
     bucket, follows = Bucket(bus, LEASES.name, Lease), 0 if new else await last_out(bus, key)
-    patience = time.monotonic() + SCHEDULERS_SECONDS
+    patience: float | None = None
     while True:
         # Its life may have begun any time from here on: an answer can be lost, and come late.
         taken = time.monotonic()
@@ -159,8 +159,11 @@ async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) 
             token = await bucket.create(str(key), Lease(holder=holder))
         except Conflict as e:
             entry = await bucket.get(str(key), e.last)
-            if not (entry.value and entry.value.is_schedulers and taken < patience):
+            if not (entry.value and entry.value.is_schedulers):
                 return await _ours(bucket, key, holder, follows, entry)
+            patience = patience or taken + SCHEDULERS_SECONDS
+            if taken >= patience:
+                raise Unavailable(f"a scheduler holds {key}") from e
             await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
         else:
             return HeldLease(bucket, key, holder, token, taken, follows=follows)

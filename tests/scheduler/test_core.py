@@ -128,6 +128,8 @@ def test_that_the_queue_waits_is_told_by_the_holder_or_once_it_is_gone() -> None
     memory = after(said(1), said(2), Stop(user=WHO), Stop(user=WHO), attended=True)
     assert action(memory, held=held()) == Rest()
     assert action(memory) == Tell(3)
+    named = held(8, "scheduler-x", ours=True)
+    assert action(memory, held=named) == Rest(AT + SECOND), "its going may go unheard"
     assert action(replace(memory, untold_since=0)) == Rest()
     going_on = fold(memory, 5, Continued(id="a", user=WHO), AT, attended=True)
     again = fold(going_on, 6, Stop(user=WHO), AT, attended=True)

@@ -174,6 +174,7 @@ async def test_people_are_told_once_that_their_words_wait_though_the_worker_left
     await nothing_more_ends(thread, 1)
     await thread.go_on()
     assert (await thread.ended(second)).outcome == "completed"
+    assert await thread.pauses() == 1
 
 
 async def test_a_deleted_message_that_waits_is_never_started(bus, scheduler) -> None:

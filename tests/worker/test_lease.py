@@ -257,21 +257,28 @@ async def test_a_log_that_is_not_claimed_is_no_proof_that_nobody_else_was_there(
     assert await log.unmoved()
 
 
-async def test_a_schedulers_lease_is_waited_for_since_it_holds_a_session_for_a_moment(bus: Bus) -> None:
-    leases = Bucket(bus, LEASES.name, Lease)
+async def test_a_schedulers_lease_is_waited_for_since_it_holds_a_session_for_a_moment(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 10.0)
+    leases, claimed = Bucket(bus, LEASES.name, Lease), Claimed(lease=1, holder="scheduler-1")
     theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
     taking = asyncio.create_task(acquire(bus, KEY, "w-1"))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(taking), 0.3)
+    done, _ = await asyncio.wait({taking}, timeout=0.3)
+    assert not done
+    await bus.publish(Draft(subject=claimed.subject(KEY), message=claimed))
     await leases.delete(str(KEY), theirs)
     held = await asyncio.wait_for(taking, 5)
     assert held
-    assert held.token > theirs
+    await SessionLog(bus, KEY).claim(held, 1)
+    claims = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
+    assert [each.holder for each in claims if isinstance(each, Claimed)] == ["scheduler-1", "w-1"]
 
 
-async def test_a_schedulers_lease_that_stays_is_like_anybodys(
+async def test_for_a_schedulers_lease_that_stays_an_assignment_is_given_back_not_done(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
     await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
-    assert await acquire(bus, KEY, "w-1") is None
+    with pytest.raises(Unavailable, match="a scheduler holds"):
+        await acquire(bus, KEY, "w-1")
