@@ -166,8 +166,10 @@ async def open_connection(
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
     Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when
-    the connection is closed for good, as at the first refusal of who we are after the time of `proof`. Raises `SettingsError` where no
-    waiting helps: files that cannot be used, a certificate that is not trusted, a user that the broker does not know.
+    the connection is closed for good, as it is when the broker refuses us after the time of `proof`.
+
+    Raises `SettingsError` where no waiting helps: files that cannot be used, a certificate that is not trusted, a user that
+    the broker does not know.
     """
     tls = _tls(settings)
     if proof is None:

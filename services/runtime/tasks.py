@@ -32,7 +32,8 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 async def heeded(waiting: Awaitable[T]) -> T:
     """Await `waiting`, and the cancellation too that meets its end, good or bad.
 
-    Python 3.11's `wait_for`, by which nats-py waits, loses it. A task of a group is cancelled once, and one that loses that goes on for ever.
+    Python 3.11's `wait_for`, by which nats-py waits, loses it. A task of a group is cancelled once, and one that loses that
+    goes on for ever.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
