@@ -22,7 +22,10 @@ class Holding:
         self._follows = follows
 
     async def claim(self, *, turn: int = 0, attempt: int = 1) -> int:
-        """Claim the session; return where. Raises `Conflict` where somebody else has the lease, and `Unavailable`."""
+        """Claim the session; return where.
+
+        Raises `Conflict` where somebody else has the lease, `StreamFull` and `Unavailable`.
+        """
         claim = Claimed(turn=turn, lease=self._lease, holder=self._leases.name, attempt=attempt)
         while True:
             draft = Draft(
@@ -41,7 +44,7 @@ class Holding:
 
 @contextlib.asynccontextmanager
 async def holding(bus: Bus, leases: Leases, key: SessionKey) -> AsyncIterator[Holding | None]:
-    """Hold `key` for the body; None where somebody else does. Raises `Unavailable`."""
+    """Hold `key` for the body; None where somebody else does. Raises `StreamFull` and `Unavailable`."""
     follows = await last_out(bus, key)
     lease = await leases.take(key)
     if lease is None:

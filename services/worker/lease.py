@@ -159,11 +159,12 @@ async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) 
             token = await bucket.create(str(key), Lease(holder=holder))
         except Conflict as e:
             entry = await bucket.get(str(key), e.last)
-            if not (entry.value and entry.value.is_schedulers):
+            # Whoever held it may be gone by the time we look: a scheduler often is.
+            if entry.value and not entry.value.is_schedulers:
                 return await _ours(bucket, key, holder, follows, entry)
             patience = patience or taken + SCHEDULERS_SECONDS
             if taken >= patience:
-                raise Unavailable(f"a scheduler holds {key}") from e
+                raise Unavailable(f"schedulers hold {key}") from e
             await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
         else:
             return HeldLease(bucket, key, holder, token, taken, follows=follows)

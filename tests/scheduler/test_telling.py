@@ -1,11 +1,13 @@
 """Who waits after a stop is told so once, and only while that is so."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from schemas.buckets import Lease, Turns
 from schemas.bus import LEASES, TURNS
+from schemas.keys import SessionKey
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 from services.scheduler.leases import Leases
@@ -28,8 +30,19 @@ async def thread(bus: Bus) -> Thread:
     return await stopped(bus)
 
 
-def telling(bus: Bus, name: str = "a") -> Telling:
-    return Telling(bus, Leases(bus, name, lambda _: None), Memories(bus, lambda _: None))
+def telling(bus: Bus, name: str = "a", kind: type[Leases] = Leases) -> Telling:
+    return Telling(bus, kind(bus, name, lambda _: None), Memories(bus, lambda _: None))
+
+
+def slow(meanwhile: Callable[[], Awaitable[object]]) -> type[Leases]:
+    """The leases of a scheduler that looks, sleeps while `meanwhile` happens, and takes one."""
+
+    class Slow(Leases):
+        async def take(self, key: SessionKey) -> int | None:
+            await meanwhile()
+            return await super().take(key)
+
+    return Slow
 
 
 async def test_two_schedulers_at_once_tell_once(bus: Bus) -> None:
@@ -51,6 +64,20 @@ async def test_a_scheduler_that_decided_long_ago_is_in_nobodys_way(bus: Bus, thr
     assert (await thread.pauses(), await thread.claims()) == (0, 0)
     lease = await Bucket(bus, LEASES.name, Lease).get(str(thread.key))
     assert lease.revision == 0
+
+
+async def test_what_another_one_told_meanwhile_is_not_told_again(bus: Bus, thread: Thread) -> None:
+    late = slow(lambda: telling(bus, "b").tell(thread.key, SINCE))
+    assert await telling(bus, kind=late).tell(thread.key, SINCE)
+    assert await thread.pauses() == 1
+
+
+async def test_nor_is_anything_where_somebody_spoke_meanwhile(bus: Bus, thread: Thread) -> None:
+    memories = Bucket(bus, TURNS.name, Turns)
+    revision = (await memories.get(str(thread.key))).revision
+    late = slow(lambda: memories.put(str(thread.key), Turns(), revision))
+    assert not await telling(bus, kind=late).tell(thread.key, SINCE)
+    assert (await thread.pauses(), await thread.claims()) == (0, 0)
 
 
 async def test_where_a_worker_holds_the_session_it_is_tried_again_later(bus: Bus, thread: Thread) -> None:

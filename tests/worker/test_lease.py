@@ -19,7 +19,7 @@ from services.runtime.asking import ATTEMPT_SECONDS
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
-from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.follow import read
 from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
@@ -275,10 +275,27 @@ async def test_a_schedulers_lease_is_waited_for_since_it_holds_a_session_for_a_m
     assert [each.holder for each in claims if isinstance(each, Claimed)] == ["scheduler-1", "w-1"]
 
 
+async def test_a_lease_that_goes_while_it_is_looked_at_is_taken(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases, create = Bucket(bus, LEASES.name, Lease), Bucket.create
+    theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
+
+    async def refused_and_gone(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
+        try:
+            return await create(bucket, key, lease)
+        except Conflict:
+            await leases.delete(key, theirs)
+            raise
+
+    monkeypatch.setattr(Bucket, "create", refused_and_gone)
+    assert await acquire(bus, KEY, "w-1")
+
+
 async def test_for_a_schedulers_lease_that_stays_an_assignment_is_given_back_not_done(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
     await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
-    with pytest.raises(Unavailable, match="a scheduler holds"):
+    with pytest.raises(Unavailable, match="schedulers hold"):
         await acquire(bus, KEY, "w-1")
