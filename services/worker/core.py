@@ -43,7 +43,10 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class SessionView:
-    """The session as its log tells it: fed with every `in`, `control` and `end` in order."""
+    """The session as its log tells it: fed with every `in`, `control` and `end` in order.
+
+    `branch` is the one that its first turn with one ended on, empty before.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[int, Said] = {}
@@ -59,6 +62,7 @@ class SessionView:
         self._pause_untold = False
         self.paused = False
         self.closed = False
+        self.branch = ""
 
     def apply(self, sequence: int, message: Message | Unknown) -> None:
         """Take in the message at `sequence`; a repeated one changes nothing."""
@@ -107,6 +111,7 @@ class SessionView:
 
     def _end(self, end: TurnEnd) -> None:
         self._ended.add(end.turn)
+        self.branch = self.branch or end.branch
         self._pause_untold = False  # whoever shows the end shows what waits behind it
         for taken in (end.turn, *end.inputs):
             self.take(taken)

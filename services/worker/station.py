@@ -75,7 +75,7 @@ class Station:
         return self.workspace.branch if self.workspace else ""
 
     def learn_branch(self, name: str) -> None:
-        """Take `name`, which an earlier attempt told, for the session's branch where no turn has ended on one; may be empty."""
+        """Take `name`, which the log tells, for the session's branch where the assignment has none; may be empty."""
         self._opening.branch = self._opening.branch or name
 
     @property

@@ -56,7 +56,6 @@ class Turns:
             view.take(turn)
             view.told_pause()  # by the end that is still to be read
             return
-        self._place.station.learn_branch(before.branch)
         limits = TurnLimits(seconds=assignment.turn_seconds, max_budget_usd=assignment.max_budget_usd)
         since = assignment.input_at or assignment.issued_at
         phases = Phases(
@@ -66,7 +65,7 @@ class Turns:
         if assignment.trouble:
             await self._place.log.event(Notice(turn=turn, level="warning", text=assignment.trouble))
         opener = Waiting(turn, view.said[turn], assignment.opened_after)
-        await self._run_turn(Turn(self._place, opener, limits, assignment.attempt, before), phases)
+        await self._run(Turn(self._place, opener, limits, assignment.attempt, before), phases, before.branch)
 
     async def _attempted(self, turn: int) -> Attempted:
         attempted = Attempted()
@@ -79,7 +78,9 @@ class Turns:
                 attempted = attempted.after(EVENTS.decode(delivery.data), turn)
         return attempted
 
-    async def _run_turn(self, turn: Turn, phases: Phases) -> None:
+    async def _run(self, turn: Turn, phases: Phases, told: str = "") -> None:
+        """Run `turn` on the branch of the turns before it, else on the one that its earlier attempts `told` of."""
+        self._place.station.learn_branch(self._view.branch or told)
         await turn.run(phases)
 
     async def others(self) -> None:
@@ -145,7 +146,7 @@ class Turns:
         limits = TurnLimits(seconds=admission.turn_seconds, max_budget_usd=admission.max_budget_usd)
         self._place.warm = True
         self._place.station.instructions = admission.instructions
-        await self._run_turn(Turn(self._place, opener, limits, admission.attempt, Attempted()), Phases())
+        await self._run(Turn(self._place, opener, limits, admission.attempt, Attempted()), Phases())
 
     async def _reject(self, opener: Waiting, admission: Admission) -> None:
         end = TurnEnd(

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 
 from schemas.base import now
-from schemas.events import HandedOver, TurnStarted, Usage
+from schemas.ends import TurnEnd
+from schemas.events import Claimed, HandedOver, TurnFinished, TurnStarted, Usage
 from services.runtime.bus import Draft
 from services.worker.workspace.naming import branch_prefix
 from tests.messages_api import Call, MessagesApi, Say
-from tests.worker.conftest import Thread
+from tests.worker.conftest import ADA, Thread
 
 
 @pytest.fixture
@@ -74,3 +75,19 @@ async def test_it_goes_on_on_the_branch_that_was_told(thread: Thread, model: Mes
     await thread.assign(turn)
     end = await thread.end_of(turn)
     assert (end.outcome, end.branch) == ("completed", branch_prefix(thread.key.thread) + "start")
+
+
+async def test_where_the_scheduler_ended_it_first_the_next_turn_goes_on_on_its_branch(
+    thread: Thread, model: MessagesApi, turn: int
+) -> None:
+    branch = branch_prefix(thread.key.thread) + "start"
+    end = TurnEnd(turn=turn, outcome="cancelled", inputs=(turn,), user=ADA, branch=branch)
+    for message in (
+        Claimed(turn=turn, lease=1, holder="scheduler-1"),
+        TurnFinished(turn=turn, outcome="cancelled"),
+        end,
+    ):
+        await thread.bus.publish(Draft(subject=message.subject(thread.key), message=message))
+    await thread.assign(turn, attempt=2)
+    another = await thread.end_of(await thread.say("something else"))
+    assert (another.outcome, another.branch) == ("completed", branch)

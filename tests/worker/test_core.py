@@ -52,6 +52,15 @@ def test_what_waits_at_a_stop_waits_on_until_somebody_speaks_or_continues() -> N
     assert opener.said.id == "b"
 
 
+def test_a_session_keeps_the_branch_of_its_first_turn_that_ended_on_one() -> None:
+    on = [
+        msgspec.structs.replace(end(turn), branch=name)
+        for turn, name in ((1, ""), (2, "first"), (3, "second"))
+    ]
+    seen = view(said("a"), said("b"), said("c"), *on)
+    assert seen.branch == "first"
+
+
 def test_people_are_told_once_of_what_waits_where_a_stop_ended_no_turn() -> None:
     seen = view(said("a"), end(1), said("b"))
     assert not seen.pause_untold
