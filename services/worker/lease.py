@@ -22,6 +22,8 @@ RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
+# A scheduler holds a session for a moment; who gives an assignment up for it, has it given to nobody else.
+SCHEDULERS_SECONDS, SCHEDULERS_AGAIN_SECONDS = 2.0, 0.05
 
 
 Unmoved = Callable[[], Awaitable[bool]]
@@ -144,25 +146,34 @@ async def last_out(bus: Bus, key: SessionKey, told: int = 0) -> int:
 
 
 async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) -> HeldLease | None:
-    """Take the lease of `key`; None when somebody else holds it. Raises `Unavailable` and `StreamFull`.
+    """Take the lease of `key`; None when another worker holds it. Raises `Unavailable` and `StreamFull`.
 
     In a session that is most likely `new` nobody looks first: where something is there, the broker refuses the claim.
     """
     bucket, follows = Bucket(bus, LEASES.name, Lease), 0 if new else await last_out(bus, key)
-    # Its life may have begun any time from here on: an answer can be lost, and come late.
-    taken = time.monotonic()
-    try:
-        token = await bucket.create(str(key), Lease(holder=holder))
-    except Conflict as e:
-        return await _ours(bucket, key, holder, follows, e.last)
-    return HeldLease(bucket, key, holder, token, taken, follows=follows)
+    patience: float | None = None
+    while True:
+        # Its life may have begun any time from here on: an answer can be lost, and come late.
+        taken = time.monotonic()
+        try:
+            token = await bucket.create(str(key), Lease(holder=holder))
+        except Conflict as e:
+            entry = await bucket.get(str(key), e.last)
+            # Whoever held it may be gone by the time we look: a scheduler often is.
+            if entry.value and not entry.value.is_schedulers:
+                return await _ours(bucket, key, holder, follows, entry)
+            patience = patience or taken + SCHEDULERS_SECONDS
+            if taken >= patience:
+                raise Unavailable(f"schedulers hold {key}") from e
+            await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
+        else:
+            return HeldLease(bucket, key, holder, token, taken, follows=follows)
 
 
 async def _ours(
-    bucket: Bucket[Lease], key: SessionKey, holder: str, follows: int, told: int
+    bucket: Bucket[Lease], key: SessionKey, holder: str, follows: int, entry: Entry[Lease]
 ) -> HeldLease | None:
     """Return the lease that we took though no answer came; None where it is somebody else's."""
-    entry = await bucket.get(str(key), told)
     if entry.value is None or entry.value.holder != holder:
         return None
     taken, lease = time.monotonic(), Lease(holder=holder, token=entry.value.token or entry.revision)

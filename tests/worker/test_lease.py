@@ -19,10 +19,11 @@ from services.runtime.asking import ATTEMPT_SECONDS
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
 from services.runtime.connection import BusSettings, open_connection
-from services.runtime.errors import StreamFull, Unavailable
+from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.follow import read
 from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
+from services.worker import lease
 from services.worker.assignment import take
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, acquire
 from services.worker.session_log import SessionLog
@@ -254,3 +255,47 @@ async def test_a_log_that_is_not_claimed_is_no_proof_that_nobody_else_was_there(
     assert not await log.unmoved()
     await log.claim(Held("w-1", 1), 1)
     assert await log.unmoved()
+
+
+async def test_a_schedulers_lease_is_waited_for_since_it_holds_a_session_for_a_moment(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 10.0)
+    leases, claimed = Bucket(bus, LEASES.name, Lease), Claimed(lease=1, holder="scheduler-1")
+    theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
+    taking = asyncio.create_task(acquire(bus, KEY, "w-1"))
+    done, _ = await asyncio.wait({taking}, timeout=0.3)
+    assert not done
+    await bus.publish(Draft(subject=claimed.subject(KEY), message=claimed))
+    await leases.delete(str(KEY), theirs)
+    held = await asyncio.wait_for(taking, 5)
+    assert held
+    await SessionLog(bus, KEY).claim(held, 1)
+    claims = [EVENTS.decode(each.data) for each in await read(bus, "SESSIONS", [f"session.{KEY}.out"])]
+    assert [each.holder for each in claims if isinstance(each, Claimed)] == ["scheduler-1", "w-1"]
+
+
+async def test_a_lease_that_goes_while_it_is_looked_at_is_taken(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases, create = Bucket(bus, LEASES.name, Lease), Bucket.create
+    theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
+
+    async def refused_and_gone(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
+        try:
+            return await create(bucket, key, lease)
+        except Conflict:
+            await leases.delete(key, theirs)
+            raise
+
+    monkeypatch.setattr(Bucket, "create", refused_and_gone)
+    assert await acquire(bus, KEY, "w-1")
+
+
+async def test_for_a_schedulers_lease_that_stays_an_assignment_is_given_back_not_done(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
+    await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
+    with pytest.raises(Unavailable, match="schedulers hold"):
+        await acquire(bus, KEY, "w-1")
