@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from schemas.archive import LogPage, ReadLog
-from services.archiver import reading, unpacked
+from schemas.keys import SessionKey
+from services.archiver import app, reading, unpacked
 from services.archiver.backend import Corrupt, StoreError, Unavailable
 from services.archiver.folder import Folder
 from services.archiver.listings import Listings
@@ -198,3 +199,31 @@ async def test_a_silent_store_keeps_threads_for_what_is_written(
         assert await store.create("v1/T1/C1/2-0/00000001.jsonl.gz", b"", {}, "application/gzip")
     backend.speaks.set()
     await store.close()
+
+
+async def test_eight_sessions_that_the_store_keeps_waiting_keep_nobody_from_one_that_is_at_hand(
+    bus, folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 20.0)
+    others = [SessionKey("T1", "C2", f"1712345678-{number:06}") for number in range(8)]
+    async with archiver(bus, folder, flush_seconds=0.05):
+        for key in (KEY, *others):
+            await reaches(folder, await end(bus, 1, key), key)
+    backend = Moody(folder)
+    monkeypatch.setattr(app, "backend_of", lambda settings: backend)
+
+    async def asked(key: SessionKey) -> LogPage:
+        return LogPage.decode(await bus.request(f"archiver.read.{key}", ReadLog(session=str(key))))
+
+    async def all_looked_for() -> bool:
+        return backend.listed >= before + len(others)
+
+    async with archiver(bus, folder):
+        assert len((await asked(KEY)).records) == 1
+        before, backend.silent = backend.listed, frozenset(await names(Moody(folder)))
+        waiting = [asyncio.create_task(asked(key)) for key in others]
+        await until(all_looked_for)
+        assert len((await asked(KEY)).records) == 1
+        assert not any(task.done() for task in waiting)
+        backend.speaks.set()
+        assert [len(page.records) for page in await asyncio.gather(*waiting)] == [1] * len(others)
