@@ -71,8 +71,8 @@ class Station:
 
     @property
     def branch(self) -> str:
-        """The session's branch, empty before the workspace is open."""
-        return self.workspace.branch if self.workspace else ""
+        """The session's branch; before the workspace is open the one that others told, empty where nobody did."""
+        return self.workspace.branch if self.workspace else self._opening.branch
 
     def learn_branch(self, name: str) -> None:
         """Take `name`, which the log tells, for the session's branch where the assignment has none; may be empty."""

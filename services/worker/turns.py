@@ -50,6 +50,7 @@ class Turns:
         if not view.is_open(turn):
             return
         before = await self._attempted(turn) if self._place.log.follows > turn else Attempted()
+        self._place.station.learn_branch(view.branch or before.branch)
         for sequence in before.taken:
             view.take(sequence)
         if before.finished:
@@ -65,7 +66,7 @@ class Turns:
         if assignment.trouble:
             await self._place.log.event(Notice(turn=turn, level="warning", text=assignment.trouble))
         opener = Waiting(turn, view.said[turn], assignment.opened_after)
-        await self._run(Turn(self._place, opener, limits, assignment.attempt, before), phases, before.branch)
+        await Turn(self._place, opener, limits, assignment.attempt, before).run(phases)
 
     async def _attempted(self, turn: int) -> Attempted:
         attempted = Attempted()
@@ -77,11 +78,6 @@ class Turns:
             ):  # what cannot be read now could not be read by anybody
                 attempted = attempted.after(EVENTS.decode(delivery.data), turn)
         return attempted
-
-    async def _run(self, turn: Turn, phases: Phases, told: str = "") -> None:
-        """Run `turn` on the branch of the turns before it, else on the one that its earlier attempts `told` of."""
-        self._place.station.learn_branch(self._view.branch or told)
-        await turn.run(phases)
 
     async def others(self) -> None:
         """Work on what is said from now on, until the session is idle, closed, or has to go."""
@@ -146,7 +142,8 @@ class Turns:
         limits = TurnLimits(seconds=admission.turn_seconds, max_budget_usd=admission.max_budget_usd)
         self._place.warm = True
         self._place.station.instructions = admission.instructions
-        await self._run(Turn(self._place, opener, limits, admission.attempt, Attempted()), Phases())
+        self._place.station.learn_branch(self._view.branch)
+        await Turn(self._place, opener, limits, admission.attempt, Attempted()).run(Phases())
 
     async def _reject(self, opener: Waiting, admission: Admission) -> None:
         end = TurnEnd(

@@ -91,3 +91,24 @@ async def test_where_the_scheduler_ended_it_first_the_next_turn_goes_on_on_its_b
     await thread.assign(turn, attempt=2)
     another = await thread.end_of(await thread.say("something else"))
     assert (another.outcome, another.branch) == ("completed", branch)
+
+
+async def test_its_end_keeps_the_branch_though_nobody_opened_a_workspace(
+    thread: Thread, model: MessagesApi, turn: int
+) -> None:
+    await thread.assign(turn, max_budget_usd=0.02)
+    end = await thread.end_of(turn)
+    assert (end.stop_reason, end.branch) == ("max_budget", branch_prefix(thread.key.thread) + "start")
+
+
+async def test_where_it_is_finished_and_its_end_not_told_yet_the_next_turn_goes_on_on_its_branch(
+    thread: Thread, model: MessagesApi, turn: int
+) -> None:
+    finished = TurnFinished(turn=turn, outcome="cancelled")
+    await thread.bus.publish(Draft(subject=finished.subject(thread.key), message=finished))
+    await thread.assign(turn, attempt=2)
+    another = await thread.end_of(await thread.say("something else"))
+    assert (another.outcome, another.branch) == (
+        "completed",
+        branch_prefix(thread.key.thread) + "start",
+    )

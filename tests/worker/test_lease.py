@@ -292,7 +292,7 @@ async def test_a_lease_that_goes_while_it_is_looked_at_is_taken(
     assert await acquire(bus, KEY, "w-1")
 
 
-async def test_for_a_schedulers_lease_that_stays_an_assignment_is_given_back_not_done(
+async def test_a_schedulers_lease_that_stays_is_not_taken_for_another_workers(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
