@@ -19,16 +19,16 @@ from services.runtime.connection import close_connection
 from services.runtime.dead_letters import bury
 from services.runtime.errors import NOT_NOW
 from services.runtime.pull import Delivery, Pull, Silent
-from services.worker.lease import HeldLease, acquire
+from services.worker.lease import HeldLease, Occupied, acquire
 from services.worker.renewal import Renewal
 
 log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 0.1
-# What we are not let into, another worker may be.
-DENIED_SECONDS = 0.5
+# What we cannot take, another worker may, or we ourselves a moment later.
+BACK_SECONDS = 0.5
 # What may go well at another time.
-LATER = Silent, *NOT_NOW, NatsError
+LATER = Silent, Occupied, *NOT_NOW, NatsError
 
 
 # Lets the worker into the session of an assignment: the bus to work on, None where it may not.
@@ -76,7 +76,7 @@ async def _until_renewal(
         bus.client, consumer.stream, consumer.name, batch=1, ahead=False, gives_back=True
     ) as pull:
         while delivery := await _next(pull, renewal.left() if renewal else None):
-            taken = await _to_its_end(_consider(bus, delivery, worker, enter))
+            taken = await _to_its_end(_answer(bus, delivery, worker, enter))
             if taken:
                 return taken
     return None
@@ -102,6 +102,15 @@ async def _next(pull: Pull, within: float | None) -> Delivery | None:
     return None
 
 
+async def _answer(bus: Bus, delivery: Delivery, worker: str, enter: Enter | None) -> Taken | None:
+    """Take what `delivery` assigns, or give it back, so that nobody has to wait out the consumer's ack wait."""
+    try:
+        return await _consider(bus, delivery, worker, enter)
+    except LATER:
+        await delivery.retry(BACK_SECONDS)
+        raise
+
+
 async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | None) -> Taken | None:
     try:
         assignment = Assignment.decode(delivery.data)
@@ -113,9 +122,13 @@ async def _consider(bus: Bus, delivery: Delivery, worker: str, enter: Enter | No
     if assignment.expires_at <= datetime.now(UTC):
         await delivery.ack()
         return None
-    session = await enter(assignment, delivery) if enter else bus
+    try:
+        session = await enter(assignment, delivery) if enter else bus
+    except Spent:
+        await delivery.retry(0)  # to a worker that was let into no session yet
+        raise
     if session is None:
-        await delivery.retry(DENIED_SECONDS)
+        await delivery.retry(BACK_SECONDS)
         return None
     try:
         lease = await acquire(session, key, worker, new=assignment.new)

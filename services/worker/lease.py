@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
-# A scheduler holds a session for a moment; who gives an assignment up for it, has it given to nobody else.
+# A scheduler holds a session for a moment: whoever has an assignment in hand looks again this often, for this long.
 SCHEDULERS_SECONDS, SCHEDULERS_AGAIN_SECONDS = 2.0, 0.05
 
 
@@ -31,6 +31,10 @@ Unmoved = Callable[[], Awaitable[bool]]
 
 class LeaseLost(Exception):
     """Somebody else works on the session now, or will, since our connection is closed; everything here ends silently."""
+
+
+class Occupied(Exception):
+    """A scheduler holds the session, and has for longer than it takes one to write: it may have died."""
 
 
 class HeldLease:
@@ -146,40 +150,36 @@ async def last_out(bus: Bus, key: SessionKey, told: int = 0) -> int:
 
 
 async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) -> HeldLease | None:
-    """Take the lease of `key`; None when another worker holds it. Raises `Unavailable` and `StreamFull`.
+    """Take the lease of `key`; None when another worker holds it. Raises `Occupied`, `Unavailable` and `StreamFull`.
 
     In a session that is most likely `new` nobody looks first: where something is there, the broker refuses the claim.
     """
     bucket, follows = Bucket(bus, LEASES.name, Lease), 0 if new else await last_out(bus, key)
-    patience: float | None = None
+    last_try = time.monotonic() + SCHEDULERS_SECONDS
     while True:
         # Its life may have begun any time from here on: an answer can be lost, and come late.
         taken = time.monotonic()
         try:
             token = await bucket.create(str(key), Lease(holder=holder))
+            return HeldLease(bucket, key, holder, token, taken, follows=follows)
         except Conflict as e:
             entry = await bucket.get(str(key), e.last)
-            # Whoever held it may be gone by the time we look: a scheduler often is.
-            if entry.value and not entry.value.is_schedulers:
-                return await _ours(bucket, key, holder, follows, entry)
-            patience = patience or taken + SCHEDULERS_SECONDS
-            if taken >= patience:
-                raise Unavailable(f"schedulers hold {key}") from e
-            await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
-        else:
-            return HeldLease(bucket, key, holder, token, taken, follows=follows)
+        # Whoever held it may be gone by the time we look: a scheduler often is.
+        if (held := entry.value) and not held.is_schedulers:
+            return await _ours(bucket, key, held, entry.revision, follows) if held.holder == holder else None
+        if taken >= last_try:
+            raise Occupied(f"schedulers hold {key}")
+        await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
 
 
 async def _ours(
-    bucket: Bucket[Lease], key: SessionKey, holder: str, follows: int, entry: Entry[Lease]
+    bucket: Bucket[Lease], key: SessionKey, held: Lease, revision: int, follows: int
 ) -> HeldLease | None:
-    """Return the lease that we took though no answer came; None where it is somebody else's."""
-    if entry.value is None or entry.value.holder != holder:
-        return None
-    taken, lease = time.monotonic(), Lease(holder=holder, token=entry.value.token or entry.revision)
+    """Return the lease that we took though no answer came; None where it is gone meanwhile."""
+    taken, lease = time.monotonic(), Lease(holder=held.holder, token=held.token or revision)
     try:
         # Nobody knows how much of its life is left.
-        revision = await bucket.put(str(key), lease, entry.revision)
+        renewed = await bucket.put(str(key), lease, revision)
     except Conflict:
         return None
-    return HeldLease(bucket, key, holder, lease.token, taken, revision=revision, follows=follows)
+    return HeldLease(bucket, key, held.holder, lease.token, taken, revision=renewed, follows=follows)

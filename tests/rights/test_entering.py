@@ -5,11 +5,14 @@ import contextlib
 
 import pytest
 
+from schemas.buckets import Lease
+from schemas.bus import LEASES, pool_consumer
 from schemas.credentials import CREDENTIALS, READERS, Credential, Denied, Enter, OpenReader, Reader, Renew
 from schemas.events import Notice
 from schemas.inputs import Said, Stop
 from schemas.work import Assignment
 from schemas.worker_rights import NEXT, reader, session_rights
+from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import close_connection
 from services.runtime.errors import Conflict, Unavailable
@@ -17,6 +20,7 @@ from services.runtime.follow import Follow, read
 from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
 from services.runtime.tasks import cancel
+from services.worker import lease
 from services.worker.assignment import Enter as Entering
 from services.worker.assignment import Spent, Taken, take
 from services.worker.entering import Pool
@@ -24,6 +28,9 @@ from services.worker.happenings import Happening, StopHeard
 from services.worker.hearing import Hearing
 from tests.rights.conftest import PATIENCE, Guarded
 from tests.rights.entering import ADA, MINE, OTHER, assign, done, enter, pool, took, working
+
+# What nobody should have to wait out.
+ACK_WAIT = pool_consumer("default").ack_wait
 
 
 async def test_a_worker_comes_into_its_session_and_writes_its_log(guarded: Guarded, scheduler: Bus) -> None:
@@ -118,6 +125,46 @@ async def test_a_worker_is_let_into_one_session_alone(guarded: Guarded, schedule
             await waiting.enter(Assignment.decode(other.data), other)
         with pytest.raises(Unavailable):
             await waiting.bus.request(Enter.subject("w-2"), Enter(user="", ack=""), deadline=0.3)
+
+
+async def test_what_came_to_a_worker_of_another_session_goes_to_the_next_one_at_once(
+    guarded: Guarded, scheduler: Bus
+) -> None:
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as spent, pool(guarded, "w-2") as fresh, asyncio.timeout(ACK_WAIT / 2):
+        mine = await took(spent.bus.client)
+        assert isinstance(await enter(spent, "w-1", mine.reply), Credential)
+        await mine.terminate()
+        await assign(scheduler, OTHER)
+        with pytest.raises(Spent):
+            await take(spent.bus, "default", "w-1", spent.enter)
+        taken = await take(fresh.bus, "default", "w-2", fresh.enter)
+        assert taken.assignment.key == OTHER
+        await close_connection(taken.bus.client)
+
+
+async def test_a_worker_that_gave_up_on_a_schedulers_lease_is_given_its_session_again(
+    guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.0)
+    leases = Bucket(scheduler, LEASES.name, Lease)
+    theirs = await leases.create(str(MINE), Lease(holder="scheduler-1"))
+    await assign(scheduler, MINE)
+    async with pool(guarded, "w-1") as waiting, asyncio.timeout(ACK_WAIT / 2):
+        deliveries = 0
+
+        async def entered(assignment: Assignment, delivery: Delivery) -> Bus | None:
+            nonlocal deliveries
+            deliveries = delivery.deliveries
+            if deliveries == 2:
+                await leases.delete(str(MINE), theirs)
+            assert waiting.enter
+            return await waiting.enter(assignment, delivery)
+
+        taken = await take(waiting.bus, "default", "w-1", entered)
+        assert (taken.assignment.key, deliveries) == (MINE, 2)
+        await done(scheduler)
+        await close_connection(taken.bus.client)
 
 
 async def test_an_assignment_that_is_done_lets_nobody_in(guarded: Guarded, scheduler: Bus) -> None:

@@ -25,7 +25,7 @@ from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
 from services.worker import lease
 from services.worker.assignment import take
-from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, acquire
+from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, Occupied, acquire
 from services.worker.session_log import SessionLog
 from tests.worker.conftest import Held
 
@@ -297,5 +297,5 @@ async def test_a_schedulers_lease_that_stays_is_not_taken_for_another_workers(
 ) -> None:
     monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.2)
     await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
-    with pytest.raises(Unavailable, match="schedulers hold"):
+    with pytest.raises(Occupied, match="schedulers hold"):
         await acquire(bus, KEY, "w-1")
