@@ -41,7 +41,12 @@ parser.HMSG_RE = re.compile(rb"\AHMSG +%b +%b +(%b +)?(\d+) +(\d+)\r\n" % ((_WOR
 
 
 class _Client(Client):
-    """Reads on where nats-py stops for ever and says it is connected: after a message that is no text, a late answer."""
+    """Reads on where nats-py stops for ever and says it is connected: after a message that is no text, a late answer.
+
+    `left` says that it was closed by us.
+    """
+
+    left = False
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -120,7 +125,7 @@ class _Connecting:
             self._on_closed()
 
     async def closed(self) -> None:
-        if self.established and not self._closing:
+        if self.established and not self.client.left:
             self._on_closed()
 
     async def lost(self) -> None:
@@ -166,7 +171,7 @@ async def open_connection(
     """Return a connected client; waits `patience` seconds for a broker that is away, then raises `Unavailable`.
 
     Answers come to subjects under `inbox`; `proof` says who we are in place of the settings' files. `on_closed` hears when
-    the connection is closed for good, as it is when the broker refuses us after the time of `proof`.
+    the connection is lost for good, as it is when the broker refuses us after the time of `proof`; not of `close_connection`.
 
     Raises `SettingsError` where no waiting helps: files that cannot be used, a certificate that is not trusted, a user that
     the broker does not know.
@@ -252,6 +257,8 @@ def _contents(setting: str, path: Path) -> bytes:
 
 async def close_connection(client: Client) -> None:
     """Send what is buffered and close; a broker that is away is no error any more."""
+    if isinstance(client, _Client):
+        client.left = True
     with contextlib.suppress(OSError, NatsError, TimeoutError):
         if client.is_connected:
             await client.flush(timeout=CLOSE_SECONDS)

@@ -13,7 +13,8 @@ from services.runtime.connection import close_connection, open_connection
 from services.runtime.proof import Proof
 from services.runtime.tasks import cancel
 from services.worker.agents.factory import Kind, preload
-from services.worker.assignment import Spent, Taken, take
+from services.worker.assignment import take
+from services.worker.considering import Spent, Taken
 from services.worker.entering import Pool
 from services.worker.knocking import let_in
 from services.worker.sealing import seal
@@ -58,7 +59,7 @@ async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -
             warm = taken.assignment.issued_at > ready_at
             await work(taken, settings, leaving, pool.leave, warm=warm)
     except Spent as e:
-        log.info("another worker was faster", session=str(e))
+        log.info("of no use any more", session=str(e))
     finally:
         await pool.leave()
         await close_connection(taken.bus.client if taken else pool.bus.client)

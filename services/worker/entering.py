@@ -31,8 +31,8 @@ from services.runtime.proof import Proof
 from services.runtime.pull import Delivery
 from services.runtime.readers import Made, Start
 from services.runtime.tasks import unattended
-from services.worker.assignment import Enter as Entering
-from services.worker.assignment import Spent
+from services.worker.considering import Enter as Entering
+from services.worker.considering import Spent
 from services.worker.renewal import Renewal
 from services.worker.settings import WorkerSettings
 
@@ -118,17 +118,11 @@ class Pool:
     @classmethod
     async def guarded(cls, settings: WorkerSettings, proof: Proof, on_closed: Callable[[], None]) -> Self:
         """Wait with the proof of the pool alone; `on_closed` hears that this connection or the session's is lost."""
-
-        def closed() -> None:
-            if not pool._leaving:
-                on_closed()
-
         name = settings.worker
-        client = await open_connection(settings.nats, name, closed, inbox=inbox(name), proof=proof)
+        client = await open_connection(settings.nats, name, on_closed, inbox=inbox(name), proof=proof)
         bus = Bus(client)
         renewal = Renewal(bus, proof, Renew.in_pool(settings.pool, name))
-        pool = cls(bus, Entrance(bus, settings, on_closed).enter, renewal)
-        return pool
+        return cls(bus, Entrance(bus, settings, on_closed).enter, renewal)
 
     async def leave(self) -> None:
         """Drop what the pool needed, where the session has a connection of its own; done when any call of it returns."""

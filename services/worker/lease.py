@@ -22,11 +22,12 @@ RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
-# A scheduler holds a session for a moment: whoever has an assignment in hand looks again this often, for this long.
-SCHEDULERS_SECONDS, SCHEDULERS_AGAIN_SECONDS = 2.0, 0.05
+# How soon one looks again at a session that a scheduler holds: it does for a moment, to write what no worker does.
+LOOK_AGAIN_SECONDS = 0.05
 
 
 Unmoved = Callable[[], Awaitable[bool]]
+Patient = Callable[[], bool]
 
 
 class LeaseLost(Exception):
@@ -34,7 +35,7 @@ class LeaseLost(Exception):
 
 
 class Occupied(Exception):
-    """A scheduler holds the session, and has for longer than it takes one to write: it may have died."""
+    """A scheduler holds the session, for longer than could be waited."""
 
 
 class HeldLease:
@@ -149,13 +150,15 @@ async def last_out(bus: Bus, key: SessionKey, told: int = 0) -> int:
     return last.sequence if last else 0
 
 
-async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) -> HeldLease | None:
-    """Take the lease of `key`; None when another worker holds it. Raises `Occupied`, `Unavailable` and `StreamFull`.
+async def acquire(
+    bus: Bus, key: SessionKey, holder: str, patient: Patient = lambda: True, *, new: bool = False
+) -> HeldLease | None:
+    """Take the lease of `key`; None when another worker holds it. Raises `Unavailable` and `StreamFull`.
 
-    In a session that is most likely `new` nobody looks first: where something is there, the broker refuses the claim.
+    While a scheduler holds it, waits as long as we are `patient`, then raises `Occupied`. In a session that is most likely `new`
+    nobody looks first: where something is there, the broker refuses the claim.
     """
     bucket, follows = Bucket(bus, LEASES.name, Lease), 0 if new else await last_out(bus, key)
-    last_try = time.monotonic() + SCHEDULERS_SECONDS
     while True:
         # Its life may have begun any time from here on: an answer can be lost, and come late.
         taken = time.monotonic()
@@ -165,21 +168,22 @@ async def acquire(bus: Bus, key: SessionKey, holder: str, *, new: bool = False) 
         except Conflict as e:
             entry = await bucket.get(str(key), e.last)
         # Whoever held it may be gone by the time we look: a scheduler often is.
-        if (held := entry.value) and not held.is_schedulers:
-            return await _ours(bucket, key, held, entry.revision, follows) if held.holder == holder else None
-        if taken >= last_try:
-            raise Occupied(f"schedulers hold {key}")
-        await asyncio.sleep(SCHEDULERS_AGAIN_SECONDS)
+        held = entry.value
+        if held and held.holder == holder:
+            with contextlib.suppress(Conflict):  # it ran out
+                return await _ours(bucket, key, held, entry.revision, follows)
+        elif held and not held.is_schedulers:
+            return None
+        if not patient():
+            raise Occupied(str(key))
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def _ours(
     bucket: Bucket[Lease], key: SessionKey, held: Lease, revision: int, follows: int
-) -> HeldLease | None:
-    """Return the lease that we took though no answer came; None where it is gone meanwhile."""
+) -> HeldLease:
+    """Return the lease that we took though no answer came. Raises `Conflict` where it is gone meanwhile."""
     taken, lease = time.monotonic(), Lease(holder=held.holder, token=held.token or revision)
-    try:
-        # Nobody knows how much of its life is left.
-        renewed = await bucket.put(str(key), lease, revision)
-    except Conflict:
-        return None
+    # Nobody knows how much of its life is left.
+    renewed = await bucket.put(str(key), lease, revision)
     return HeldLease(bucket, key, held.holder, lease.token, taken, revision=renewed, follows=follows)

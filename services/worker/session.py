@@ -12,7 +12,7 @@ from services.runtime.redact import Redaction
 from services.runtime.tasks import cancel
 from services.worker.about import about
 from services.worker.access import Access
-from services.worker.assignment import Taken
+from services.worker.considering import Taken
 from services.worker.core import SessionView
 from services.worker.happenings import DrainAsked, Logged
 from services.worker.hearing import Hearing

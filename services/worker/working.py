@@ -13,7 +13,7 @@ from services.runtime.redact import Redaction, secrets_in
 from services.runtime.tasks import cancel
 from services.runtime.traceparent import within
 from services.worker.access import Access
-from services.worker.assignment import Taken
+from services.worker.considering import Taken
 from services.worker.entering import SessionBus
 from services.worker.lease import LeaseLost
 from services.worker.session import Session

@@ -91,7 +91,7 @@ def sequences(answer: LogPage) -> list[int]:
 async def test_what_comes_before_an_object_that_is_waited_for_is_given(
     session, moody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 6.0)
     backend, reads = moody
     backend.silent = frozenset({(await names(backend))[10]})
     first = await page(reads)

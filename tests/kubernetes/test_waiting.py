@@ -116,7 +116,7 @@ async def test_a_quota_that_is_used_up_is_told_until_a_pod_comes(waiting, cluste
 
 async def test_a_full_place_is_tried_now_and_then(waiting, monkeypatch) -> None:
     assert waiting.may_try()
-    monkeypatch.setattr(waitings, "FULL_SECONDS", 0.05)
+    monkeypatch.setattr(waitings, "FULL_SECONDS", 0.5)
     waiting.filled()
     assert not waiting.may_try()
     await until(waiting.may_try)
@@ -218,7 +218,7 @@ async def test_a_worker_that_has_not_come_for_long_is_not_on_its_way(waiting, mo
 async def test_an_api_server_that_is_away_only_needs_time_and_is_not_told_for_ever(
     waiting, told, monkeypatch
 ) -> None:
-    monkeypatch.setattr(waitings, "UNMADE_SECONDS", 0.05)
+    monkeypatch.setattr(waitings, "UNMADE_SECONDS", 0.5)
     waiting.not_made("")
     assert waiting.is_coming()
     await until(lambda: told == [AWAY])

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from services.runtime.connection import BusSettings, close_connection
 from services.runtime.issuer import Issuer
 from services.runtime.nkey import NKey
 from services.runtime.proof import Proof
-from services.runtime.pull import Delivery, Pull
+from services.runtime.pull import Delivery, Pull, Silent
 from services.scheduler import credentials
-from services.worker.assignment import Taken, take
+from services.worker.assignment import take
+from services.worker.considering import Taken
 from services.worker.entering import Pool
 from services.worker.settings import WorkerSettings
 from tests.rights.conftest import PATIENCE, Guarded
@@ -38,12 +39,14 @@ async def assign(bus: Bus, key: SessionKey, turn: int = 1) -> int:
 
 
 @contextlib.asynccontextmanager
-async def pool(guarded: Guarded, worker: str) -> AsyncIterator[Pool]:
+async def pool(
+    guarded: Guarded, worker: str, on_closed: Callable[[], None] = lambda: None
+) -> AsyncIterator[Pool]:
     """A worker that waits in its pool with what its launcher gave it."""
     issuer = Issuer.read(guarded.keys.workers)
     guarded.keys.of(worker).write_text(credentials.boot_creds(issuer, "default", worker))
     settings = WorkerSettings(worker=worker, data=Path("/nowhere"), nats=BusSettings(url=guarded.broker.url))
-    waiting = await Pool.guarded(settings, Proof.read(guarded.keys.of(worker)), lambda: None)
+    waiting = await Pool.guarded(settings, Proof.read(guarded.keys.of(worker)), on_closed)
     try:
         yield waiting
     finally:
@@ -65,10 +68,11 @@ async def working(guarded: Guarded, scheduler: Bus, worker: str = "w-1") -> Asyn
 async def took(client: Client) -> Delivery:
     """Take the next assignment from the pool, and no step more."""
     consumer = pool_consumer("default")
-    async with Pull(client, consumer.stream, consumer.name, batch=1, ahead=False) as pull:
-        async for delivery in pull:
-            return delivery
-    raise AssertionError("pulling never ends")
+    while True:
+        with contextlib.suppress(Silent):
+            async with Pull(client, consumer.stream, consumer.name, batch=1, ahead=False) as pull:
+                async for delivery in pull:
+                    return delivery
 
 
 async def done(bus: Bus) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from schemas.buckets import Lease
-from schemas.bus import LEASES, pool_consumer
+from schemas.bus import pool_consumer
 from schemas.credentials import CREDENTIALS, READERS, Credential, Denied, Enter, OpenReader, Reader, Renew
 from schemas.events import Notice
 from schemas.inputs import Said, Stop
@@ -20,9 +20,9 @@ from services.runtime.follow import Follow, read
 from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
 from services.runtime.tasks import cancel
-from services.worker import lease
-from services.worker.assignment import Enter as Entering
-from services.worker.assignment import Spent, Taken, take
+from services.worker.assignment import take
+from services.worker.considering import Enter as Entering
+from services.worker.considering import Spent, Taken
 from services.worker.entering import Pool
 from services.worker.happenings import Happening, StopHeard
 from services.worker.hearing import Hearing
@@ -143,28 +143,30 @@ async def test_what_came_to_a_worker_of_another_session_goes_to_the_next_one_at_
         await close_connection(taken.bus.client)
 
 
-async def test_a_worker_that_gave_up_on_a_schedulers_lease_is_given_its_session_again(
+async def test_a_worker_whose_session_is_not_to_be_had_now_leaves_it_and_is_given_it_again(
     guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "SCHEDULERS_SECONDS", 0.0)
-    leases = Bucket(scheduler, LEASES.name, Lease)
-    theirs = await leases.create(str(MINE), Lease(holder="scheduler-1"))
+    lost, create, deliveries = asyncio.Event(), Bucket.create, list[int]()
+
+    async def refused_once(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
+        if key == str(MINE) and len(deliveries) == 1:
+            raise Unavailable("no answer in time")
+        return await create(bucket, key, lease)
+
+    monkeypatch.setattr(Bucket, "create", refused_once)
     await assign(scheduler, MINE)
-    async with pool(guarded, "w-1") as waiting, asyncio.timeout(ACK_WAIT / 2):
-        deliveries = 0
+    async with pool(guarded, "w-1", lost.set) as waiting, asyncio.timeout(ACK_WAIT / 2):
 
         async def entered(assignment: Assignment, delivery: Delivery) -> Bus | None:
-            nonlocal deliveries
-            deliveries = delivery.deliveries
-            if deliveries == 2:
-                await leases.delete(str(MINE), theirs)
+            deliveries.append(delivery.deliveries)
             assert waiting.enter
             return await waiting.enter(assignment, delivery)
 
         taken = await take(waiting.bus, "default", "w-1", entered)
-        assert (taken.assignment.key, deliveries) == (MINE, 2)
+        assert (taken.assignment.key, deliveries) == (MINE, [1, 2])
         await done(scheduler)
         await close_connection(taken.bus.client)
+    assert not lost.is_set(), "it is no loss of the bus, at which a worker ends, to leave a session oneself"
 
 
 async def test_an_assignment_that_is_done_lets_nobody_in(guarded: Guarded, scheduler: Bus) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from schemas.rights import inbox
 from schemas.worker_rights import DOOR, KNOCK_BYTES, pool_rights, session_rights
 from services.local.broker import running_broker
 from services.local.keys import made
+from services.runtime import seldom
 from services.runtime.bus import Bus
 from services.runtime.connection import BusSettings, close_connection, open_connection
 from services.runtime.errors import SettingsError, Unavailable
@@ -26,7 +28,8 @@ from services.runtime.proof import Proof
 from services.runtime.tasks import cancel
 from services.scheduler.credentials import Credentials
 from services.scheduler.grants import Grants
-from services.worker.assignment import Spent, take
+from services.worker.assignment import take
+from services.worker.considering import Spent
 from services.worker.entering import Entrance, Pool, SessionBus
 from services.worker.knocking import let_in
 from services.worker.settings import WorkerSettings
@@ -278,13 +281,15 @@ async def test_ten_thousand_knocks_of_nobody_keep_no_worker_out_for_long_and_do_
     guarded, scheduler, tmp_path
 ) -> None:
     knock = Knock(user=NKey.generate("user").public, token="forged").encode()
+    began = time.monotonic()
     with structlog.testing.capture_logs() as logged:
         async with at_the_door(guarded) as client, asyncio.timeout(3 * PATIENCE):
             for number in range(10_000):
                 await client.publish(f"scheduler.knock.default.x-{number}", knock, reply="_INBOX_door.flood")
             await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
+    took = time.monotonic() - began
     refused = [each for each in logged if each["event"] == "a knock is refused"]
-    assert 0 < len(refused) < PATIENCE
+    assert 0 < len(refused) <= 1 + took / seldom.SECONDS
     assert all(each["others"] < 10_000 for each in refused)
 
 
@@ -350,7 +355,7 @@ async def test_whoever_stands_at_the_door_a_thousand_times_keeps_no_worker_from_
         # Where the broker hangs up before its word is read, the last try fails by another one.
         with pytest.raises(Unavailable), structlog.testing.capture_logs() as logged:
             await open_connection(
-                settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=mine, patience=0.5
+                settings, "x", lambda: None, inbox=inbox(DOOR.name), proof=mine, patience=3.0
             )
         assert "maximum account active connections" in str(logged)
         guarded.hire(session_rights(MINE, "w-1"))

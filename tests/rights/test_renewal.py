@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.buckets import Lease
-from schemas.bus import LEASES
+from schemas.bus import LEASES, pool_consumer
 from schemas.credentials import Credential
 from schemas.events import Notice
 from schemas.rights import inbox
@@ -64,7 +64,7 @@ async def test_a_credential_that_is_not_renewed_ends(
     guarded: Guarded, scheduler: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = asyncio.Event()
-    monkeypatch.setattr(credentials, "LIFE_SECONDS", 2.0)
+    monkeypatch.setattr(credentials, "LIFE_SECONDS", 6.0)
     await assign(scheduler, MINE)
     async with pool(guarded, "w-1") as waiting:
         delivery = await took(waiting.bus.client)
@@ -78,7 +78,7 @@ async def test_a_credential_that_is_not_renewed_ends(
             inbox=inbox("w-1"),
             proof=Proof(key, word.jwt),
         )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(2 * PATIENCE):
             await closed.wait()
         assert client.is_closed
 
@@ -87,7 +87,7 @@ async def test_whose_credential_ran_out_while_the_broker_was_away_leaves_at_its_
     guarded: Guarded,
 ) -> None:
     closed = asyncio.Event()
-    guarded.hire(pool_rights("default", "w-1"), seconds=4)
+    guarded.hire(pool_rights("default", "w-1"), seconds=8)
     shown = Proof.read(guarded.keys.of("w-1"))
     settings = BusSettings(url=guarded.broker.url)
     client = await open_connection(settings, "w-1", closed.set, inbox=inbox("w-1"), proof=shown)
@@ -120,19 +120,19 @@ async def test_a_renewal_in_the_pool_costs_the_next_assignment_nothing(
     clock = SimpleNamespace(time=lambda: time.time() + ahead, monotonic=time.monotonic)
     for module in (proof, renewal):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(credentials, "POOL_SECONDS", 4.0)
+    monkeypatch.setattr(credentials, "POOL_SECONDS", 8.0)
     monkeypatch.setattr(renewal, "AGAIN_SECONDS", 1.0)
     async with pool(guarded, "w-1") as waiting:
         assert waiting.renewal
         before = waiting.renewal.proof.jwt
         taking = asyncio.create_task(take(waiting.bus, "default", "w-1", waiting.enter, waiting.renewal))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(2 * PATIENCE):
             while waiting.renewal.proof.jwt == before:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)
         await assign(scheduler, MINE)
         began = time.monotonic()
         taken = await asyncio.wait_for(taking, PATIENCE)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < pool_consumer("default").ack_wait / 2
         await close_connection(taken.bus.client)
 
 

@@ -170,7 +170,7 @@ async def test_what_is_told_live_and_lost_is_no_news_to_who_does_not_wait(bus: B
 
 async def test_once_the_connection_is_closed_for_good_nobody_waits_for_an_answer(bus: Bus) -> None:
     await bus.client.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(8):
         for asking in (
             bus.publish(out(Notice(text="?"), 0)),
             bus.publish_batch([out(Notice(text="?"), 0), end_of(1, "completed")]),

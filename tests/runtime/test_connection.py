@@ -34,3 +34,12 @@ async def test_a_broker_that_stands_still_with_words_on_their_way_to_it_is_left_
             assert psutil.CONN_ESTABLISHED not in connected_to(broker.port)
         finally:
             os.kill(broker.pid, signal.SIGCONT)
+
+
+async def test_who_closes_a_connection_does_not_hear_that_it_is_lost(tmp_path: Path) -> None:
+    lost: list[str] = []
+    async with running_broker(tmp_path / "broker") as broker:
+        client = await open_connection(BusSettings(url=broker.url), "test", lambda: lost.append("it is"))
+        await close_connection(client)
+        assert client.is_closed
+    assert not lost

@@ -295,14 +295,14 @@ async def test_a_cancelled_service_gives_back_at_once_what_it_had_begun(bus: Bus
 
 
 async def test_long_work_keeps_its_message_and_those_that_wait_behind_it(bus: Bus) -> None:
-    impatient = msgspec.structs.replace(CONSUMER, ack_wait=0.6)
+    impatient = msgspec.structs.replace(CONSUMER, ack_wait=3.0)
     await ensure_consumer(bus, impatient)
     seen: list[tuple[str, int]] = []
 
     async def handle(delivery: Delivery) -> None:
         seen.append((text(delivery), delivery.deliveries))
         if text(delivery) == "long":
-            await asyncio.sleep(3 * impatient.ack_wait)
+            await asyncio.sleep(1.5 * impatient.ack_wait)
 
     work = Work(bus, handle, impatient)
     await say(bus, "a", "long")

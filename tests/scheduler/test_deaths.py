@@ -19,9 +19,9 @@ async def test_a_dead_worker_is_replaced_at_once(bus, scheduler) -> None:
     await scheduler()
     thread = Thread(bus)
     before = time.monotonic()
-    end = await thread.ended(await thread.say("die 1"))
+    end = await thread.ended(await thread.say("die 1"), within=20)
     assert (end.outcome, end.attempt) == ("completed", 2)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < LEASE_LIFE - 5
 
 
 async def test_the_third_death_fails_the_turn_and_costs_no_quota(bus, scheduler) -> None:
@@ -60,9 +60,9 @@ async def test_what_a_dead_worker_had_taken_is_in_the_end_that_the_scheduler_wri
 
 
 async def test_a_turn_without_end_is_ended_at_its_deadline(bus, scheduler) -> None:
-    replica = await scheduler(turn_seconds=1, deadline_grace=0.5)
+    replica = await scheduler(turn_seconds=5, deadline_grace=0.5)
     thread = Thread(bus)
-    end = await thread.ended(await thread.say("hang"))
+    end = await thread.ended(await thread.say("hang"), within=30)
     assert end.outcome == "timed_out"
     assert replica.launcher.killed
 
@@ -91,7 +91,7 @@ async def test_a_lease_that_nobody_renews_is_noticed_though_nobody_says_so(bus, 
     replica = await scheduler()
     thread = Thread(bus)
     turn = await thread.say("freeze 1")
-    end = await thread.ended(turn, within=LEASE_LIFE + 5)
+    end = await thread.ended(turn, within=LEASE_LIFE + 20)
     assert (end.outcome, end.attempt) == ("completed", 2)
     assert not replica.launcher.killed
 

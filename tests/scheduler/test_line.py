@@ -218,7 +218,7 @@ async def test_a_place_that_is_full_has_turns_stand_in_line_and_costs_no_attempt
 
 
 async def test_a_thread_is_told_why_its_worker_does_not_come(bus, scheduler) -> None:
-    replica = await scheduler(max_attempts=1, launch_timeout=2, warm=0)
+    replica = await scheduler(max_attempts=1, launch_timeout=6, warm=0)
     replica.launcher.away = True
     thread = Thread(bus)
     texts = await heard_statuses(bus, thread)
@@ -226,7 +226,7 @@ async def test_a_thread_is_told_why_its_worker_does_not_come(bus, scheduler) -> 
     await until(lambda: "is starting a worker..." in texts)
     replica.launcher.trouble.put_nowait("its image cannot be pulled")
     await until(lambda: "is starting a worker: its image cannot be pulled" in texts)
-    end = await thread.ended(turn)
+    end = await thread.ended(turn, within=30)
     assert end.outcome == "failed"
     assert end.reason.endswith("No worker came in time: its image cannot be pulled.")
 
@@ -268,7 +268,7 @@ async def test_a_worker_that_takes_its_time_to_come_costs_no_attempt(bus, schedu
         return memory is not None and memory.open is not None and memory.open.start >= 3
 
     await until(started_again)
-    replica.launcher.away = replica.launcher.patient = False
+    replica.launcher.away = False
     await replica.launcher.launch("default")
     end = await thread.ended(turn)
     assert (end.outcome, end.attempt) == ("completed", 1)

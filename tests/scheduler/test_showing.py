@@ -92,7 +92,7 @@ class Glances(Summaries):
 async def test_what_a_session_does_is_shown_once_it_has_been_at_work_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(showing, "MOMENT_SECONDS", 0.05)
+    monkeypatch.setattr(showing, "MOMENT_SECONDS", 0.5)
     glances, agenda, key = Glances(), Agenda(), SessionKey("T1", "C1", "1-1")
     who = Person(id="U1")
     at_work = Turns(open=OpenTurn(turn=1, user=who, opened_at=now(), deadline=now()))

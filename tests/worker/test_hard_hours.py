@@ -281,13 +281,13 @@ async def test_an_agent_that_died_between_turns_is_started_again_for_the_next(
 async def test_what_appears_while_idle_is_saved_before_the_release(
     thread: Thread, model: MessagesApi
 ) -> None:
-    thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=1)
+    thread.settings = msgspec.structs.replace(thread.settings, idle_seconds=5)
     thread.start_worker()
     turn = await thread.say("hello")
     await thread.assign(turn)
     await thread.end_of(turn)
     (thread.settings.data / "workspaces" / str(thread.key) / "late.txt").write_text("late")
     assert thread.worker is not None
-    await asyncio.wait_for(thread.worker, 20)
+    await asyncio.wait_for(thread.worker, 40)
     pushed: list[Message] = [event for event in await thread.events() if isinstance(event, CommitPushed)]
     assert len(pushed) == 1

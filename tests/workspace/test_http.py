@@ -208,7 +208,7 @@ async def test_a_repository_that_is_not_there_is_a_sentence(opened, server):
 async def test_the_deadline_ends_git_and_all_that_it_started(opened, server, tmp_path):
     server.hang = True
     opening = asyncio.create_task(
-        opened("a", f"{server.url}/origin.git", credential=credential, deadline=soon(3.0))
+        opened("a", f"{server.url}/origin.git", credential=credential, deadline=soon(8.0))
     )
     await server.asked.wait()
     started = [child for child in psutil.Process().children(recursive=True) if "git" in child.name()]

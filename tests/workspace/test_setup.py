@@ -66,7 +66,7 @@ async def test_its_deadline_ends_it_with_all_its_children(with_setup):
     begun = asyncio.Event()
     before = set(psutil.Process().children(recursive=True))
     running = asyncio.create_task(
-        workspace.run_setup(ENV, deadline=soon(2.0), progress=lambda _: begun.set())
+        workspace.run_setup(ENV, deadline=soon(8.0), progress=lambda _: begun.set())
     )
     await begun.wait()
     started = set(psutil.Process().children(recursive=True)) - before

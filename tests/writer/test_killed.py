@@ -1,6 +1,7 @@
 """Writers are killed as processes, and the broker under them: every turn still ends in one final message."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -83,12 +84,19 @@ async def test_a_writer_killed_at_any_call_is_followed_by_one_that_doubles_nothi
     assert len(kinds(seen, "question")) == 1
 
 
+async def shown(session, word: str) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
+    """Wait until the thread shows `word`, or the writer seems to be dead."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await session.until(lambda thread: any(word in each["text"] for each in ours(thread)))
+
+
 async def play(session) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
     """A turn with live text, a question and an end, at a pace at which each can be interrupted."""
     await session.start()
     for word in ("One ", "two ", "three "):
-        await asyncio.sleep(0.1)
         await session.delta(word)
+        await shown(session, word)
     await session.put(
         events.QuestionAsked(turn=session.turn, id="q", about="choice", title="A?", choices=("A",))
     )

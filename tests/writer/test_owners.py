@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from schemas import events
 from schemas.buckets import Cursor, PartitionOwner
@@ -308,14 +309,14 @@ async def test_a_frozen_predecessors_double_is_deleted(bus: Bus, other_bus: Bus,
     await expire(bus)
     end = await session.end("Once.")
 
-    async with writing(bus, slack) as writer:
+    late = replace(FAST, sweep_after=(2.0, 5.0, 9.0, 14.0))
+    async with writing(bus, slack, late) as writer:
         await session.final()
         await writer._reader._bus.client.flush()
         double = metadata(session.key, session.turn, Mark("turn", end))
         again = {"text": "Once.", "thread_ts": session.key.thread_ts, "metadata": double}
-        await writer._pen.slack.call("chat.postMessage", channel="C1", **again)
-        assert len(finals(await session.thread(), session.turn)) == 2
-
+        posted = await writer._pen.slack.call("chat.postMessage", channel="C1", **again)
+        await slack.until_called("chat.delete", lambda call: call["args"]["ts"] == posted["ts"])
         seen = await session.until(lambda t: len(finals(t, session.turn)) == 1)
 
     assert finals(seen, session.turn)[0]["blocks"]

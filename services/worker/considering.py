@@ -1,0 +1,143 @@
+"""One assignment of the pool, considered: taken with its session's lease, or answered so that nobody waits for it."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+from nats.errors import Error as NatsError
+
+from schemas.base import MalformedMessage
+from schemas.keys import InvalidKey
+from schemas.work import Assignment
+from services.runtime.bus import Bus
+from services.runtime.connection import close_connection
+from services.runtime.dead_letters import bury
+from services.runtime.errors import NOT_NOW, SettingsError
+from services.runtime.pull import Delivery, Silent
+from services.runtime.tasks import cancel
+from services.worker.lease import HeldLease, Occupied, acquire
+
+# After which what we cannot take is given to somebody else, or to us again.
+GIVEN_BACK_SECONDS = 0.5
+# What may go well at another time.
+LATER = Silent, Occupied, *NOT_NOW, NatsError
+
+
+# Lets the worker into the session of an assignment: the bus to work on, None where it may not.
+Enter = Callable[[Assignment, Delivery], Awaitable[Bus | None]]
+
+
+class Spent(Exception):
+    """The only session that this worker may work on is somebody else's now: it is of no use any more."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """An assignment whose lease is ours, with the `headers` that it came with; `bus` is the session's."""
+
+    assignment: Assignment
+    headers: Mapping[str, str]
+    lease: HeldLease
+    bus: Bus
+
+
+class Considering:
+    """Considers `delivery` for `worker`. Until it is answered it is ours, though its consumer waits `ack_wait` seconds only."""
+
+    def __init__(
+        self, bus: Bus, worker: str, delivery: Delivery, enter: Enter | None, *, ack_wait: float
+    ) -> None:
+        self._bus = bus
+        self._worker = worker
+        self._delivery = delivery
+        self._enter = enter
+        self._ack_wait = ack_wait
+        self._leaving = False
+
+    async def to_its_end(self) -> Taken | None:
+        """Return the assignment where it is ours now, even when cancelled meanwhile: a lease half taken would count as a death.
+
+        Raises `Spent`, `SettingsError` and what is `LATER`; none of them leaves the assignment with us.
+        """
+        task = asyncio.create_task(self._answered(), name="consider")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._leaving = True
+            with contextlib.suppress(*LATER):  # there is no later for who has to go
+                if taken := await task:
+                    return taken
+            raise
+
+    async def _answered(self) -> Taken | None:
+        keeping = asyncio.create_task(self._keep(), name="keep assignment")
+        try:
+            return await self._considered()
+        except (SettingsError, *LATER):
+            await self._give_back(GIVEN_BACK_SECONDS)
+            raise
+        finally:
+            await cancel(keeping)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / 3)
+            await self._delivery.working()
+
+    async def _give_back(self, after: float) -> None:
+        # What is said at the reconnection is said of an assignment that somebody else has by then.
+        if self._bus.connected:
+            await self._delivery.retry(after)
+
+    async def _considered(self) -> Taken | None:
+        try:
+            assignment = Assignment.decode(self._delivery.data)
+            _ = assignment.key  # one that is none is found out here
+        except (MalformedMessage, InvalidKey) as e:
+            await bury(self._bus, "worker", self._delivery, str(e))
+            await self._delivery.terminate()
+            return None
+        if _is_over(assignment):
+            await self._delivery.ack()
+            return None
+        session = await self._entered(assignment)
+        if session is None:
+            await self._give_back(GIVEN_BACK_SECONDS)
+            return None
+        return await self._leased(assignment, session)
+
+    async def _entered(self, assignment: Assignment) -> Bus | None:
+        if self._enter is None:
+            return self._bus
+        try:
+            return await self._enter(assignment, self._delivery)
+        except Spent:
+            await self._give_back(0)  # whoever was let into no session yet may have it
+            raise
+
+    async def _leased(self, assignment: Assignment, session: Bus) -> Taken | None:
+        def patient() -> bool:
+            return not (self._leaving or _is_over(assignment))
+
+        try:
+            lease = await acquire(session, assignment.key, self._worker, patient, new=assignment.new)
+        except BaseException:
+            await self._leave(session)
+            raise
+        # If we die from here on, the lease tells: nobody needs the assignment any more.
+        await self._delivery.ack()
+        if lease:
+            return Taken(assignment, self._delivery.headers, lease, session)
+        await self._leave(session)
+        if session is self._bus:
+            return None
+        raise Spent(str(assignment.key))
+
+    async def _leave(self, session: Bus) -> None:
+        if session is not self._bus:
+            await close_connection(session.client)
+
+
+def _is_over(assignment: Assignment) -> bool:
+    return assignment.expires_at <= datetime.now(UTC)
