@@ -43,7 +43,7 @@ parser.HMSG_RE = re.compile(rb"\AHMSG +%b +%b +(%b +)?(\d+) +(\d+)\r\n" % ((_WOR
 class _Client(Client):
     """Reads on where nats-py stops for ever and says it is connected: after a message that is no text, a late answer.
 
-    `left` says that it was closed by us.
+    `left` says that we close it, or did.
     """
 
     left = False
@@ -104,7 +104,12 @@ class _Connecting:
         word = str(error) or type(error).__name__
         if self.established:
             log.warning("bus error", error=word)
-            if self._proof and self._proof.over and _is_unknown(error) and not self._closing:
+            if (
+                self._proof
+                and self._proof.over
+                and _is_unknown(error)
+                and not (self._closing or self.client.left)
+            ):
                 # nats-py would ask for ever. It calls this from the task that closing ends.
                 self._closing = unattended(asyncio.create_task(self._close(), name="close"))
             return

@@ -59,7 +59,7 @@ async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -
             warm = taken.assignment.issued_at > ready_at
             await work(taken, settings, leaving, pool.leave, warm=warm)
     except Spent as e:
-        log.info("of no use any more", session=str(e))
+        log.info("of no use any more: it cannot have this session", session=str(e))
     finally:
         await pool.leave()
         await close_connection(taken.bus.client if taken else pool.bus.client)

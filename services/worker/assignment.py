@@ -40,14 +40,19 @@ async def _until_renewal(
 ) -> Taken | None:
     """Wait for work; None when the credential is due: nothing may be on its way to a connection that is replaced."""
     consumer = pool_consumer(pool)
-    async with Pull(
-        bus.client, consumer.stream, consumer.name, batch=1, ahead=False, gives_back=True
-    ) as pull:
-        while delivery := await _next(pull, renewal.left() if renewal else None):
-            considering = Considering(bus, worker, delivery, enter, ack_wait=consumer.ack_wait)
-            if taken := await considering.to_its_end():
-                return taken
-    return None
+    taken: Taken | None = None
+    try:
+        async with Pull(
+            bus.client, consumer.stream, consumer.name, batch=1, ahead=False, gives_back=True
+        ) as pull:
+            while delivery := await _next(pull, renewal.left() if renewal else None):
+                considering = Considering(bus, worker, delivery, enter, ack_wait=consumer.ack_wait)
+                if taken := await considering.to_its_end():
+                    break
+    except asyncio.CancelledError:
+        if taken is None:  # else it is to be handed over
+            raise
+    return taken
 
 
 async def _next(pull: Pull, within: float | None) -> Delivery | None:

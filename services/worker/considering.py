@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
@@ -14,10 +15,10 @@ from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.connection import close_connection
 from services.runtime.dead_letters import bury
-from services.runtime.errors import NOT_NOW, SettingsError
+from services.runtime.errors import NOT_NOW, Closed, SettingsError, Unavailable
 from services.runtime.pull import Delivery, Silent
 from services.runtime.tasks import cancel
-from services.worker.lease import HeldLease, Occupied, acquire
+from services.worker.lease import LOOK_AGAIN_SECONDS, HeldLease, Occupied, acquire
 
 # After which what we cannot take is given to somebody else, or to us again.
 GIVEN_BACK_SECONDS = 0.5
@@ -30,7 +31,7 @@ Enter = Callable[[Assignment, Delivery], Awaitable[Bus | None]]
 
 
 class Spent(Exception):
-    """The only session that this worker may work on is somebody else's now: it is of no use any more."""
+    """This worker was let into a session, and cannot have this one: it is of no use any more."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -53,22 +54,26 @@ class Considering:
         self._delivery = delivery
         self._enter = enter
         self._ack_wait = ack_wait
+        self._ours_until = time.monotonic() + ack_wait
         self._leaving = False
 
     async def to_its_end(self) -> Taken | None:
         """Return the assignment where it is ours now, even when cancelled meanwhile: a lease half taken would count as a death.
 
-        Raises `Spent`, `SettingsError` and what is `LATER`; none of them leaves the assignment with us.
+        Raises `Spent`, `SettingsError` and what is `LATER`, with the assignment given back where that can be said.
         """
         task = asyncio.create_task(self._answered(), name="consider")
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._leaving = True
-            with contextlib.suppress(*LATER):  # there is no later for who has to go
-                if taken := await task:
-                    return taken
-            raise
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                self._leaving = True
+        if not self._leaving:
+            return task.result()
+        with contextlib.suppress(SettingsError, *LATER):  # there is no later for who has to go
+            if taken := task.result():
+                return taken
+        raise asyncio.CancelledError
 
     async def _answered(self) -> Taken | None:
         keeping = asyncio.create_task(self._keep(), name="keep assignment")
@@ -81,14 +86,19 @@ class Considering:
             await cancel(keeping)
 
     async def _keep(self) -> None:
-        while True:
+        while self._is_ours():
             await asyncio.sleep(self._ack_wait / 3)
-            await self._delivery.working()
+            if self._is_ours():
+                await self._delivery.working()
+                self._ours_until = time.monotonic() + self._ack_wait
 
     async def _give_back(self, after: float) -> None:
-        # What is said at the reconnection is said of an assignment that somebody else has by then.
-        if self._bus.connected:
+        if self._is_ours():
             await self._delivery.retry(after)
+
+    def _is_ours(self) -> bool:
+        # What waits for a reconnection may be said of an assignment that somebody else has by then.
+        return self._bus.connected and time.monotonic() < self._ours_until
 
     async def _considered(self) -> Taken | None:
         try:
@@ -117,11 +127,8 @@ class Considering:
             raise
 
     async def _leased(self, assignment: Assignment, session: Bus) -> Taken | None:
-        def patient() -> bool:
-            return not (self._leaving or _is_over(assignment))
-
         try:
-            lease = await acquire(session, assignment.key, self._worker, patient, new=assignment.new)
+            lease = await self._lease(assignment, session)
         except BaseException:
             await self._leave(session)
             raise
@@ -133,6 +140,19 @@ class Considering:
         if session is self._bus:
             return None
         raise Spent(str(assignment.key))
+
+    async def _lease(self, assignment: Assignment, session: Bus) -> HeldLease | None:
+        def patient() -> bool:
+            return not (self._leaving or _is_over(assignment))
+
+        while True:
+            try:
+                return await acquire(session, assignment.key, self._worker, patient, new=assignment.new)
+            except Unavailable as e:
+                # It may be ours, unheard: whoever else looks at it takes it for that of somebody at work.
+                if isinstance(e, Closed) or not patient():
+                    raise
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _leave(self, session: Bus) -> None:
         if session is not self._bus:

@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
 # Past this age of the last renewal nothing is pushed any more: the lease may be somebody else's soon.
 FRESH_SECONDS = 10.0
-# How soon one looks again at a session that a scheduler holds: it does for a moment, to write what no worker does.
+# How soon one looks again at a session that a scheduler holds: it does for a moment, unless it has died.
 LOOK_AGAIN_SECONDS = 0.05
 
 
@@ -174,9 +174,17 @@ async def acquire(
                 return await _ours(bucket, key, held, entry.revision, follows)
         elif held and not held.is_schedulers:
             return None
+        else:
+            await _left_by_schedulers(bucket, key, patient)
+
+
+async def _left_by_schedulers(bucket: Bucket[Lease], key: SessionKey, patient: Patient) -> None:
+    pause = LOOK_AGAIN_SECONDS
+    while (held := (await bucket.get(str(key))).value) and held.is_schedulers:
         if not patient():
-            raise Occupied(str(key))
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            raise Occupied(f"{held.holder} holds {key}")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RETRY_SECONDS)
 
 
 async def _ours(

@@ -15,7 +15,7 @@ from schemas.worker_rights import NEXT, reader, session_rights
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft, Fence
 from services.runtime.connection import close_connection
-from services.runtime.errors import Conflict, Unavailable
+from services.runtime.errors import Conflict, StreamFull, Unavailable
 from services.runtime.follow import Follow, read
 from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
@@ -150,7 +150,7 @@ async def test_a_worker_whose_session_is_not_to_be_had_now_leaves_it_and_is_give
 
     async def refused_once(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
         if key == str(MINE) and len(deliveries) == 1:
-            raise Unavailable("no answer in time")
+            raise StreamFull("no room")
         return await create(bucket, key, lease)
 
     monkeypatch.setattr(Bucket, "create", refused_once)

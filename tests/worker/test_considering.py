@@ -1,7 +1,8 @@
-"""A worker with an assignment in hand whose session a scheduler holds: it waits, and nobody else is given it meanwhile."""
+"""A worker with an assignment in hand: nobody else is given it meanwhile, and it is taken, or given back."""
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,8 @@ from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus, Draft
+from services.runtime.errors import Unavailable
+from services.runtime.pull import Delivery, Pull
 from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
 from services.worker.assignment import take
@@ -87,3 +90,72 @@ async def test_an_assignment_that_is_over_is_waited_for_no_longer(bus: Bus) -> N
             await asyncio.sleep(0.01)
     assert not taking.done()
     await cancel(taking)
+
+
+async def test_a_lease_whose_answer_was_lost_is_asked_for_again_and_given_to_nobody_else(bus: Bus) -> None:
+    class Deaf(Bus):
+        """Stores the first message, and does not hear of it."""
+
+        deaf = True
+
+        async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
+            sequence = await super().publish(draft, deadline=deadline)
+            if self.deaf:
+                self.deaf = False
+                raise Unavailable("no answer in time")
+            return sequence
+
+    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+        deliveries.append(delivery.deliveries)
+        return session
+
+    deliveries, session = list[int](), Deaf(bus.client)
+    await assign(bus)
+    taken = await asyncio.wait_for(take(bus, "default", "w-1", enter), PATIENCE)
+    assert deliveries == [1]
+    entry = await Bucket(bus, LEASES.name, Lease).get(str(KEY))
+    assert entry.value
+    assert (entry.value.holder, entry.value.token) == ("w-1", taken.lease.token)
+    assert await in_hand(bus) == (0, 0)
+
+
+async def test_who_is_told_to_go_twice_while_its_lease_is_written_has_the_session_to_hand_over(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, written, heard = Bucket.create, asyncio.Event(), asyncio.Event()
+
+    async def slowly(bucket: Bucket[Lease], key: str, lease: Lease) -> int:
+        revision = await create(bucket, key, lease)
+        written.set()
+        await heard.wait()
+        return revision
+
+    monkeypatch.setattr(Bucket, "create", slowly)
+    await assign(bus)
+    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    async with asyncio.timeout(PATIENCE):
+        await written.wait()
+        for _ in range(2):
+            taking.cancel()
+            await asyncio.sleep(0.01)
+        heard.set()
+        assert (await taking).assignment.key == KEY
+
+
+async def test_who_is_told_to_go_while_it_leaves_the_pool_has_the_session_to_hand_over(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = Pull.__aexit__
+
+    async def told_to_go(pull: Pull, *error: Any) -> None:
+        taking.cancel()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            await leave(pull, *error)
+
+    monkeypatch.setattr(Pull, "__aexit__", told_to_go)
+    await assign(bus)
+    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    async with asyncio.timeout(PATIENCE):
+        assert (await taking).assignment.key == KEY
