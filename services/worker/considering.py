@@ -128,7 +128,7 @@ class Considering:
 
     async def _leased(self, assignment: Assignment, session: Bus) -> Taken | None:
         try:
-            lease = await self._lease(assignment, session)
+            lease = await self._acquired(assignment, session)
         except BaseException:
             await self._leave(session)
             raise
@@ -141,7 +141,7 @@ class Considering:
             return None
         raise Spent(str(assignment.key))
 
-    async def _lease(self, assignment: Assignment, session: Bus) -> HeldLease | None:
+    async def _acquired(self, assignment: Assignment, session: Bus) -> HeldLease | None:
         def patient() -> bool:
             return not (self._leaving or _is_over(assignment))
 

@@ -32,8 +32,8 @@ OTHER = SessionKey("T1", "C1", "2-2")
 ADA = Person(id="U1")
 
 
-async def assign(bus: Bus, key: SessionKey, turn: int = 1) -> int:
-    expires = now() + timedelta(seconds=60)
+async def assign(bus: Bus, key: SessionKey, turn: int = 1, *, seconds: float = 60) -> int:
+    expires = now() + timedelta(seconds=seconds)
     work = Assignment(session=str(key), turn=turn, attempt=1, pool="default", user=ADA, expires_at=expires)
     return await bus.publish(Draft(subject=work.subject(), message=work))
 

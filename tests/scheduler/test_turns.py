@@ -89,7 +89,7 @@ async def test_poison_becomes_a_dead_letter_and_blocks_nobody(bus, scheduler) ->
 
 
 async def test_a_warm_worker_has_the_assignment_within_milliseconds(bus, scheduler) -> None:
-    """From before the input is stored to the assignment's making; the best of ten."""
+    """From before the input is stored to the assignment's making; the median of ten."""
     await scheduler(max_workers=20, turns_per_window=20, launch_timeout=30)
     took: list[float] = []
 
@@ -103,7 +103,7 @@ async def test_a_warm_worker_has_the_assignment_within_milliseconds(bus, schedul
         await thread.ended(await thread.say("finish"))
     print("milliseconds:", [round(1000 * each, 1) for each in took])
     # A few milliseconds on a quiet machine; the bound leaves room for a busy one.
-    assert min(took) < 0.1
+    assert sorted(took)[5] < 0.1
 
 
 async def test_a_session_keeps_the_branch_of_its_first_turn(bus, scheduler) -> None:

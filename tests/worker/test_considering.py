@@ -1,37 +1,28 @@
 """A worker with an assignment in hand: nobody else is given it meanwhile, and it is taken, or given back."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
-from schemas.base import now
 from schemas.buckets import Lease
 from schemas.bus import LEASES, WORK, pool_consumer
-from schemas.keys import SessionKey
-from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
-from services.runtime.bus import Bus, Draft
-from services.runtime.errors import Unavailable
+from services.runtime.bus import Bus
+from services.runtime.errors import StreamFull
 from services.runtime.pull import Delivery, Pull
 from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
 from services.worker.assignment import take
+from services.worker.considering import Considering
+from tests.rights.entering import assign, took
+from tests.worker.test_lease import KEY, Deaf
 
-KEY = SessionKey("T1", "C1", "1-1")
 PATIENCE = 20.0
 IMPATIENT = msgspec.structs.replace(pool_consumer("default"), ack_wait=3.0)
-
-
-async def assign(bus: Bus, seconds: float = 60) -> None:
-    expires = now() + timedelta(seconds=seconds)
-    work = Assignment(
-        session=str(KEY), turn=1, attempt=1, pool="default", user=Person(id="U1"), expires_at=expires
-    )
-    await bus.publish(Draft(subject=work.subject(), message=work))
 
 
 async def in_hand(bus: Bus) -> tuple[int, int]:
@@ -53,7 +44,7 @@ async def test_an_assignment_stays_with_who_waits_for_its_session(
     await ensure_consumer(bus, IMPATIENT)
     leases = Bucket(bus, LEASES.name, Lease)
     theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
-    await assign(bus)
+    await assign(bus, KEY)
     first = asyncio.create_task(take(bus, "default", "w-1"))
     await until_in_hand(bus)
     second = asyncio.create_task(take(bus, "default", "w-2"))
@@ -69,7 +60,7 @@ async def test_an_assignment_stays_with_who_waits_for_its_session(
 async def test_who_has_to_go_meanwhile_goes_and_the_next_one_is_given_it(bus: Bus) -> None:
     leases = Bucket(bus, LEASES.name, Lease)
     theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
-    await assign(bus)
+    await assign(bus, KEY)
     taking = asyncio.create_task(take(bus, "default", "w-1"))
     await until_in_hand(bus)
     taking.cancel()
@@ -83,7 +74,7 @@ async def test_who_has_to_go_meanwhile_goes_and_the_next_one_is_given_it(bus: Bu
 
 async def test_an_assignment_that_is_over_is_waited_for_no_longer(bus: Bus) -> None:
     await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
-    await assign(bus, seconds=1.5)
+    await assign(bus, KEY, seconds=1.5)
     taking = asyncio.create_task(take(bus, "default", "w-1"))
     async with asyncio.timeout(PATIENCE):
         while (await bus.api(f"STREAM.INFO.{WORK.name}", None))["state"]["messages"]:  # noqa: ASYNC110 (nobody tells)
@@ -93,24 +84,12 @@ async def test_an_assignment_that_is_over_is_waited_for_no_longer(bus: Bus) -> N
 
 
 async def test_a_lease_whose_answer_was_lost_is_asked_for_again_and_given_to_nobody_else(bus: Bus) -> None:
-    class Deaf(Bus):
-        """Stores the first message, and does not hear of it."""
-
-        deaf = True
-
-        async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
-            sequence = await super().publish(draft, deadline=deadline)
-            if self.deaf:
-                self.deaf = False
-                raise Unavailable("no answer in time")
-            return sequence
-
     async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
         deliveries.append(delivery.deliveries)
         return session
 
     deliveries, session = list[int](), Deaf(bus.client)
-    await assign(bus)
+    await assign(bus, KEY)
     taken = await asyncio.wait_for(take(bus, "default", "w-1", enter), PATIENCE)
     assert deliveries == [1]
     entry = await Bucket(bus, LEASES.name, Lease).get(str(KEY))
@@ -131,7 +110,7 @@ async def test_who_is_told_to_go_twice_while_its_lease_is_written_has_the_sessio
         return revision
 
     monkeypatch.setattr(Bucket, "create", slowly)
-    await assign(bus)
+    await assign(bus, KEY)
     taking = asyncio.create_task(take(bus, "default", "w-1"))
     async with asyncio.timeout(PATIENCE):
         await written.wait()
@@ -155,7 +134,40 @@ async def test_who_is_told_to_go_while_it_leaves_the_pool_has_the_session_to_han
             await leave(pull, *error)
 
     monkeypatch.setattr(Pull, "__aexit__", told_to_go)
-    await assign(bus)
+    await assign(bus, KEY)
     taking = asyncio.create_task(take(bus, "default", "w-1"))
     async with asyncio.timeout(PATIENCE):
         assert (await taking).assignment.key == KEY
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_what_somebody_else_may_have_by_then_is_not_given_back(bus: Bus, returns: bool) -> None:
+    """Neither what would be said at the reconnection, nor what is said after one that came too late."""
+
+    class Away(Bus):
+        away = False
+
+        @property
+        def connected(self) -> bool:
+            return not self.away
+
+    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+        pool.away = True
+        await asyncio.sleep(0.3)
+        pool.away = not returns
+        raise StreamFull("no room")
+
+    async def hear(message: Msg) -> None:
+        said.append(message.data)
+
+    pool, said = Away(bus.client), list[bytes]()
+    await assign(bus, KEY)
+    delivery = await took(bus.client)
+    await bus.client.subscribe(delivery.reply, cb=hear)
+    with pytest.raises(StreamFull):
+        await Considering(pool, "w-1", delivery, enter, ack_wait=0.2).to_its_end()
+    await delivery.ack()
+    async with asyncio.timeout(PATIENCE):
+        while b"+ACK" not in said:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.01)
+    assert said == [b"+ACK"]

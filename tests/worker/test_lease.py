@@ -3,16 +3,14 @@
 import asyncio
 import contextlib
 import time
-from datetime import timedelta
 
 import pytest
 
-from schemas.base import HEADER_ID, now
+from schemas.base import HEADER_ID
 from schemas.buckets import Lease
 from schemas.bus import LEASES
 from schemas.events import EVENTS, Claimed, Notice
 from schemas.keys import SessionKey
-from schemas.people import Person
 from schemas.work import Assignment
 from services.local.broker import Broker
 from services.runtime.asking import ATTEMPT_SECONDS
@@ -26,6 +24,7 @@ from services.runtime.tasks import cancel
 from services.worker.assignment import take
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, Occupied, acquire
 from services.worker.session_log import SessionLog
+from tests.rights.entering import assign
 from tests.worker.conftest import Held
 
 KEY = SessionKey("T1", "C1", "1-1")
@@ -101,11 +100,7 @@ async def test_a_session_whose_lease_cannot_be_had_is_left_before_the_next_is_ta
         sessions.append(Full(await open_connection(BusSettings(url=broker.url), "w-1", lambda: None)))
         return sessions[-1]
 
-    expires = now() + timedelta(seconds=60)
-    work = Assignment(
-        session=str(KEY), turn=1, attempt=1, pool="default", user=Person(id="U1"), expires_at=expires
-    )
-    await bus.publish(Draft(subject=work.subject(), message=work))
+    await assign(bus, KEY)
     taking = asyncio.create_task(take(bus, "default", "w-1", enter))
     async with asyncio.timeout(10):
         while len(sessions) < 2:  # noqa: ASYNC110 (nobody tells)
