@@ -1,11 +1,12 @@
 """Writers are killed as processes, and the broker under them: every turn still ends in one final message."""
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,13 @@ from services.local.broker import Broker
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
 
-from .conftest import Slack, expire, finals, kinds, lease_key, ours, signs
+from .conftest import DEADLINE, Json, Slack, expire, finals, kinds, lease_key, ours, signs
 
 ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def process(broker: Broker, slack: Slack) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(broker: Broker, slack: Slack) -> AsyncIterator[Process]:
     """A writer in a process of its own; leaving kills it."""
     running = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -63,7 +64,7 @@ async def test_a_writer_killed_at_any_call_is_followed_by_one_that_doubles_nothi
     async with process(broker, slack) as first:
         session = await slack.session(bus)
         await session.until(lambda t: signs(t) == {"eyes"})
-        playing = asyncio.create_task(play(session))
+        playing = asyncio.create_task(play(session, first))
         await slack.until_called(method)
         first.kill()
         await first.wait()
@@ -84,23 +85,27 @@ async def test_a_writer_killed_at_any_call_is_followed_by_one_that_doubles_nothi
     assert len(kinds(seen, "question")) == 1
 
 
-async def shown(session, word: str) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
-    """Wait until the thread shows `word`, or the writer seems to be dead."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await session.until(lambda thread: any(word in each["text"] for each in ours(thread)))
+def says(word: str, thread: Json) -> bool:
+    return any(word in each["text"] for each in ours(thread))
 
 
-async def play(session) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
-    """A turn with live text, a question and an end, at a pace at which each can be interrupted."""
+async def play(session, writer: Process) -> None:  # type: ignore[no-untyped-def]  # a session of conftest
+    """A turn with live text, a question and an end, each shown before the next one, unless `writer` is dead."""
+
+    async def shown(enough: Callable[[Json], object]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while writer.returncode is None and not enough(await session.thread()):  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.02)
+
     await session.start()
+    await shown(lambda thread: signs(thread) == {"gear"})
     for word in ("One ", "two ", "three "):
         await session.delta(word)
-        await shown(session, word)
+        await shown(partial(says, word))
     await session.put(
         events.QuestionAsked(turn=session.turn, id="q", about="choice", title="A?", choices=("A",))
     )
-    await asyncio.sleep(0.3)
+    await shown(lambda thread: kinds(thread, "question"))
     await session.put(events.QuestionClosed(turn=session.turn, id="q", choice="A"))
     await session.text("One two three four.")
     await session.text("The end.", block=1)
@@ -113,8 +118,8 @@ async def test_a_turn_that_a_dead_writer_had_shown_is_not_played_again(
     broker: Broker, bus: Bus, slack: Slack, known: int
 ) -> None:
     session = await slack.session(bus)
-    async with process(broker, slack):
-        await play(session)
+    async with process(broker, slack) as writer:
+        await play(session, writer)
         before = await session.until(lambda t: finals(t, session.turn) and not kinds(t, "controls"))
     # It died before it wrote down that it had come further.
     cursors = Bucket(bus, CURSORS.name, Cursor)
