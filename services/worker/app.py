@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import signal
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from services.runtime.proof import Proof
 from services.runtime.tasks import cancel
 from services.worker.agents.factory import Kind, preload
 from services.worker.assignment import take
-from services.worker.considering import Spent, Taken
+from services.worker.considering import Ahead, Spent, Taken
 from services.worker.entering import Pool
 from services.worker.knocking import let_in
 from services.worker.sealing import seal
@@ -48,13 +49,13 @@ def _load(agent: Kind) -> None:
 
 
 async def _serve(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> None:
-    from services.worker.working import work  # noqa: PLC0415 (loaded beside the way into the pool)
+    from services.worker.working import ahead, work  # noqa: PLC0415 (loaded beside the way into the pool)
 
     ready_at = datetime.now(UTC)
     log.info("waiting", pool=settings.pool)
     taken: Taken | None = None
     try:
-        taken = await _take_or_leave(pool, settings, leaving)
+        taken = await _take_or_leave(pool, settings, leaving, partial(ahead, settings))
         if taken is not None:
             warm = taken.assignment.issued_at > ready_at
             await work(taken, settings, leaving, pool.leave, warm=warm)
@@ -91,8 +92,10 @@ async def _pool(settings: WorkerSettings, leaving: asyncio.Event) -> Pool:
     return await Pool.guarded(settings, proof, leaving.set)
 
 
-async def _take_or_leave(pool: Pool, settings: WorkerSettings, leaving: asyncio.Event) -> Taken | None:
-    work = take(pool.bus, settings.pool, settings.worker, pool.enter, pool.renewal)
+async def _take_or_leave(
+    pool: Pool, settings: WorkerSettings, leaving: asyncio.Event, ahead: Ahead
+) -> Taken | None:
+    work = take(pool.bus, settings.pool, settings.worker, pool.enter, pool.renewal, ahead=ahead)
     taking = asyncio.create_task(work, name="take")
     gone = asyncio.create_task(leaving.wait(), name="leave")
     await asyncio.wait([taking, gone], return_when=asyncio.FIRST_COMPLETED)

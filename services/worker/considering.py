@@ -5,11 +5,14 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from nats.errors import Error as NatsError
 
 from schemas.base import MalformedMessage
+from schemas.credentials import Secrets
 from schemas.keys import InvalidKey
 from schemas.work import Assignment
 from services.runtime.bus import Bus
@@ -20,14 +23,20 @@ from services.runtime.pull import Delivery, Silent
 from services.runtime.tasks import cancel
 from services.worker.lease import LOOK_AGAIN_SECONDS, HeldLease, Occupied, acquire
 
+if TYPE_CHECKING:  # it is loaded beside the way into the pool
+    from services.worker.opening import Opening
+
 # After which what we cannot take is given to somebody else, or to us again.
 GIVEN_BACK_SECONDS = 0.5
 # What may go well at another time.
 LATER = Silent, Occupied, *NOT_NOW, NatsError
 
 
-# Lets the worker into the session of an assignment: the bus to work on, None where it may not.
-Enter = Callable[[Assignment, Delivery], Awaitable[Bus | None]]
+# Begins what need not wait for the lease of an assignment, as soon as the session's secrets are here.
+Ahead = Callable[[Assignment, Secrets], "Opening | None"]
+Begin = Callable[[Secrets], None]
+# Lets the worker into the session of an assignment: the bus to work on, None where it may not. Its secrets are told first.
+Enter = Callable[[Assignment, Delivery, Begin], Awaitable[Bus | None]]
 
 
 class Spent(Exception):
@@ -35,25 +44,38 @@ class Spent(Exception):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """An assignment whose lease is ours, with the `headers` that it came with; `bus` is the session's."""
+    """An assignment whose lease is ours, with the `headers` that it came with; `bus` is the session's.
+
+    Its workspace is `opening` where that was begun ahead.
+    """
 
     assignment: Assignment
     headers: Mapping[str, str]
     lease: HeldLease
     bus: Bus
+    opening: "Opening | None" = None
 
 
 class Considering:
     """Considers `delivery` for `worker`. Until it is answered it is ours, though its consumer waits `ack_wait` seconds only."""
 
     def __init__(
-        self, bus: Bus, worker: str, delivery: Delivery, enter: Enter | None, *, ack_wait: float
+        self,
+        bus: Bus,
+        worker: str,
+        delivery: Delivery,
+        enter: Enter | None,
+        *,
+        ack_wait: float,
+        ahead: Ahead = lambda _, __: None,
     ) -> None:
         self._bus = bus
         self._worker = worker
         self._delivery = delivery
         self._enter = enter
         self._ack_wait = ack_wait
+        self._ahead = ahead
+        self._opening: Opening | None = None
         self._ours_until = time.monotonic() + ack_wait
         self._leaving = False
 
@@ -77,13 +99,17 @@ class Considering:
 
     async def _answered(self) -> Taken | None:
         keeping = asyncio.create_task(self._keep(), name="keep assignment")
+        taken: Taken | None = None
         try:
-            return await self._considered()
+            taken = await self._considered()
         except (SettingsError, *LATER):
             await self._give_back(GIVEN_BACK_SECONDS)
             raise
         finally:
             await cancel(keeping)
+            if self._opening and not taken:
+                await self._opening.close()
+        return taken
 
     async def _keep(self) -> None:
         while self._is_ours():
@@ -118,13 +144,18 @@ class Considering:
         return await self._leased(assignment, session)
 
     async def _entered(self, assignment: Assignment) -> Bus | None:
+        begin = partial(self._begin, assignment)
         if self._enter is None:
+            begin(Secrets())
             return self._bus
         try:
-            return await self._enter(assignment, self._delivery)
+            return await self._enter(assignment, self._delivery, begin)
         except Spent:
             await self._give_back(0)  # whoever was let into no session yet may have it
             raise
+
+    def _begin(self, assignment: Assignment, secrets: Secrets) -> None:
+        self._opening = self._ahead(assignment, secrets)
 
     async def _leased(self, assignment: Assignment, session: Bus) -> Taken | None:
         try:
@@ -135,7 +166,7 @@ class Considering:
         # If we die from here on, the lease tells: nobody needs the assignment any more.
         await self._delivery.ack()
         if lease:
-            return Taken(assignment, self._delivery.headers, lease, session)
+            return Taken(assignment, self._delivery.headers, lease, session, self._opening)
         await self._leave(session)
         if session is self._bus:
             return None

@@ -31,8 +31,8 @@ from services.runtime.proof import Proof
 from services.runtime.pull import Delivery
 from services.runtime.readers import Made, Start
 from services.runtime.tasks import unattended
+from services.worker.considering import Begin, Spent
 from services.worker.considering import Enter as Entering
-from services.worker.considering import Spent
 from services.worker.renewal import Renewal
 from services.worker.settings import WorkerSettings
 
@@ -83,8 +83,11 @@ class Entrance:
         self._on_closed = on_closed
         self._key = NKey.generate("user")
 
-    async def enter(self, assignment: Assignment, delivery: Delivery) -> Bus | None:
-        """Return the session's bus; None where the scheduler does not let us in. Raises `Spent`, `Unavailable`."""
+    async def enter(self, assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus | None:
+        """Return the session's bus; None where the scheduler does not let us in. Raises `Spent`, `Unavailable`.
+
+        `begin` is given the session's secrets before that.
+        """
         worker, session = self._settings.worker, assignment.key
         request = Enter(user=self._key.public, ack=delivery.reply)
         reply = await self._pool.request(Enter.subject(worker), request, deadline=ASK_SECONDS)
@@ -94,6 +97,7 @@ class Entrance:
             if isinstance(word, Denied) and word.spent:
                 raise Spent(str(session))
             return None
+        begin(word.secrets)
         proof = Proof(self._key, word.jwt)
         client = await open_connection(
             self._settings.nats,

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from schemas.events import Notice
 from schemas.work import Assignment
 from services.runtime.tasks import drop
 from services.worker.access import Access
 from services.worker.core import Waiting
-from services.worker.session_log import SessionLog
 from services.worker.settings import WorkerSettings
 from services.worker.workspace import Repository, Workspace, WorkspaceError, ensure_bare, open_repository
 from services.worker.workspace.remote import parse
@@ -19,24 +17,24 @@ FIRST_STEP = "is preparing the workspace..."
 
 
 class Opening:
-    """Opens the workspace of the session behind `log`, as `assignment` tells. Raises `WorkspaceError`.
+    """Opens the workspace of the session, as `assignment` tells. Raises `WorkspaceError`.
 
+    It may `begin` before the session is `ours`, which somebody is to say then: all that is done before is to clone beside.
     `half_done` tells that a setup was cut short: what it left is nobody's work. `branch` is the session's as far as it was
     told, else empty. `repo` is what the session works on, as `TurnEnd` tells it, empty before.
     """
 
-    def __init__(
-        self, settings: WorkerSettings, log: SessionLog, assignment: Assignment, access: Access
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, assignment: Assignment, access: Access) -> None:
         self._settings = settings
-        self._log = log
+        self._key = assignment.key
         self._assignment = assignment
-        self._access = access
+        self.access = access
         self._owner = assignment.owner or assignment.user
         self._bringing: asyncio.Task[Repository] | None = None
         self._deadline = 0.0
         self._step = FIRST_STEP
         self._tell: Tell | None = None
+        self.ours = asyncio.Event()
         self.half_done = False
         self.branch = assignment.branch or ""
         self.repo = ""
@@ -45,7 +43,7 @@ class Opening:
         """Bring the repository here, unless that has begun: it takes long, and does not depend on what was said."""
         if self._bringing is None:
             self._deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
-            self._bringing = asyncio.create_task(self._bring(), name=f"repository {self._log.key}")
+            self._bringing = asyncio.create_task(self._bring(), name=f"repository {self._key}")
         return self._bringing
 
     async def workspace(self, opener: Waiting, tell: Tell) -> Workspace:
@@ -80,13 +78,14 @@ class Opening:
         """Bring the session's repository, else the settings', else its owner's."""
         address = await self._address(self._assignment.repo)
         return await open_repository(
-            path=self._settings.data / "workspaces" / str(self._log.key),
+            path=self._settings.data / "workspaces" / str(self._key),
             url=address,
-            credential=self._access.credential(address, self._settings.repo),
-            thread=self._log.key.thread,
+            credential=self.access.credential(address, self._settings.repo),
+            thread=self._key.thread,
             worker=self._settings.worker,
             deadline=self._deadline,
             progress=self._progress,
+            ours=self.ours,
         )
 
     def _progress(self, step: str) -> None:
@@ -94,16 +93,16 @@ class Opening:
         if self._tell:
             self._tell(step)
 
-    async def set_up(self, workspace: Workspace, turn: int, tell: Tell) -> None:
-        """Run the repository's own setup, once; what goes wrong in it is told in the thread and stops nobody."""
+    async def set_up(self, workspace: Workspace, tell: Tell) -> str:
+        """Run the repository's own setup, once; return what went wrong in it, for the thread, which stops nobody."""
         deadline = asyncio.get_running_loop().time() + self._settings.setup_seconds
         self.half_done = True
-        environ = self._access.environ | self._settings.marks
+        environ = self.access.environ | self._settings.marks
         result = await workspace.run_setup(environ, deadline=deadline, progress=tell)
         self.half_done = False
-        if result is not None and not result.ok:
-            tail = f"\n```\n{result.output[-1500:]}\n```" if result.output else ""
-            await self._log.event(Notice(turn=turn, level="warning", text=f"{result.problem}{tail}"))
+        if result is None or result.ok:
+            return ""
+        return f"{result.problem}\n```\n{result.output[-1500:]}\n```" if result.output else result.problem
 
     async def _address(self, repo: str | None) -> str:
         configured = self._settings.repo
@@ -121,6 +120,6 @@ class Opening:
         return repo or ""
 
     async def _own_repository(self) -> str:
-        path = self._settings.data / "repos" / f"{self._log.key.team}-{self._owner.id}.git"
+        path = self._settings.data / "repos" / f"{self._key.team}-{self._owner.id}.git"
         await ensure_bare(path, deadline=self._deadline)
         return str(path)

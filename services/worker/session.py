@@ -11,13 +11,13 @@ from services.runtime.files import Files
 from services.runtime.redact import Redaction
 from services.runtime.tasks import cancel
 from services.worker.about import about
-from services.worker.access import Access
 from services.worker.considering import Taken
 from services.worker.core import SessionView
 from services.worker.happenings import DrainAsked, Logged
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.line import Line
+from services.worker.opening import Opening
 from services.worker.place import Place
 from services.worker.resources import sample_for_ever
 from services.worker.saving import Saving
@@ -41,7 +41,7 @@ class Session:
         bus: Bus,
         settings: WorkerSettings,
         taken: Taken,
-        access: Access,
+        opening: Opening,
         leave_pool: Callable[[], Awaitable[None]],
         *,
         warm: bool,
@@ -49,7 +49,7 @@ class Session:
         self._bus = bus
         self._settings = settings
         self._assignment = taken.assignment
-        self._access = access
+        self._opening = opening
         self._leave_pool = leave_pool
         self._lease = taken.lease
         self._key = taken.assignment.key
@@ -60,7 +60,7 @@ class Session:
         self._turns = Turns(bus, self._place, taken.assignment, settings.idle_seconds)
 
     def _make_place(self, warm: bool) -> Place:
-        redaction = Redaction(self._access.secrets(self._settings.repo))
+        redaction = Redaction(self._opening.access.secrets(self._settings.repo))
         session_log, line = SessionLog(self._bus, self._key, redaction), Line()
         fence = self._lease.fresh
         saving = Saving(session_log, lambda: fence() and not session_log.lost.is_set())
@@ -80,7 +80,7 @@ class Session:
                 line,
                 saving=saving,
                 assignment=self._assignment,
-                access=self._access,
+                opening=self._opening,
             ),
             tools=Tools(
                 self._key,
@@ -155,7 +155,7 @@ class Session:
     async def _work(self) -> None:
         claiming = self._place.log.claim(self._lease, self._assignment.attempt)
         await asyncio.gather(claiming, self._leave_pool())
-        self._place.station.begin()
+        await self._place.station.begin()
         # A former holder could end the turn until our claim: what is told may lack that, what our claim follows does not.
         await self._hearing.caught_up.wait()
         self._catch_up()

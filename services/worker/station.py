@@ -8,13 +8,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from schemas.events import Phases
+from schemas.events import Notice, Phases
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Assignment
 from services.runtime.bus import Bus
 from services.runtime.tasks import cancel
-from services.worker.access import Access
 from services.worker.agents.factory import AgentSettings, make_agent
 from services.worker.agents.protocol import Agent, AgentError, AgentEvent, Exited, Launch, SessionTools
 from services.worker.core import Waiting
@@ -49,15 +48,14 @@ class Station:
         *,
         saving: Saving,
         assignment: Assignment,
-        access: Access,
+        opening: Opening,
     ) -> None:
         self._settings = settings
-        self._access = access
         self.instructions = assignment.instructions
         self._key: SessionKey = log.key
         self._log = log
         self._line = line
-        self._opening = Opening(settings, log, assignment, access)
+        self._opening = opening
         self._recall = Recall(bus, log, settings.agent)
         self._pump: asyncio.Task[None] | None = None
         self._starts = 0
@@ -107,8 +105,12 @@ class Station:
         known, store.told = store.told, wanted
         return "" if known == wanted else wishes(self.instructions)
 
-    def begin(self) -> None:
-        """Begin with what `prepare` will wait for longest."""
+    async def begin(self) -> None:
+        """Begin with what `prepare` will wait for longest; the session is claimed."""
+        if self._log.follows:
+            # Somebody had it before us: what came ahead of our claim may lack what they saved until then.
+            await self._opening.close()
+        self._opening.ours.set()
         self._opening.begin()
         self._recall.begin()
 
@@ -141,12 +143,16 @@ class Station:
         try:
             if self.workspace is None:
                 self.workspace = await self._opening.workspace(opener, tell)
-            await self._opening.set_up(self.workspace, opener.sequence, tell)
+            await self._set_up(self.workspace, opener, tell)
             await restoring
         finally:
             await cancel(restoring)
         self.saving.began(opener.said)
         return self.workspace
+
+    async def _set_up(self, workspace: Workspace, opener: Waiting, tell: Tell) -> None:
+        if problem := await self._opening.set_up(workspace, tell):
+            await self._log.event(Notice(turn=opener.sequence, level="warning", text=problem))
 
     async def _start(
         self, workspace: Workspace, opener: Waiting, limits: TurnLimits, tools: SessionTools, tell: Tell
@@ -167,7 +173,7 @@ class Station:
         launch = Launch(
             cwd=workspace.path,
             home=self._home(),
-            env=self._access.environ | {"THREADMILL_WORKER": settings.worker},
+            env=self._opening.access.environ | {"THREADMILL_WORKER": settings.worker},
             permission_mode=settings.permission_mode,
             system_prompt=system_prompt(
                 self._key,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from schemas.credentials import Secrets
+from schemas.work import Assignment
 from services.runtime.errors import Unavailable
 from services.runtime.log import configure_logging
 from services.runtime.redact import Redaction, secrets_in
@@ -16,6 +17,7 @@ from services.worker.access import Access
 from services.worker.considering import Taken
 from services.worker.entering import SessionBus
 from services.worker.lease import LeaseLost
+from services.worker.opening import Opening
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
 
@@ -38,9 +40,9 @@ async def work(
     closes the connection for good.
     """
     bus = taken.bus
-    access = Access.of(os.environ, bus.secrets if isinstance(bus, SessionBus) else Secrets())
-    hide(access.secrets(settings.repo), settings)
-    session = Session(bus, settings, taken, access, leave_pool, warm=warm)
+    secrets = bus.secrets if isinstance(bus, SessionBus) else Secrets()
+    opening = taken.opening or _opening(settings, taken.assignment, secrets)
+    session = Session(bus, settings, taken, opening, leave_pool, warm=warm)
     with within(taken.headers):
         working = asyncio.create_task(session.run(), name="session")
     gone = asyncio.create_task(leaving.wait(), name="leave")
@@ -56,6 +58,24 @@ async def work(
         log.info("another worker holds the session now")
     finally:
         await cancel(gone, renewing)
+
+
+def ahead(settings: WorkerSettings, assignment: Assignment, secrets: Secrets) -> Opening | None:
+    """Begin to bring the repository of a session that nobody has worked in, most likely; None for another.
+
+    Whoever has the others may be saving until we claim them: what came before would lack that.
+    """
+    if not assignment.new:
+        return None
+    opening = _opening(settings, assignment, secrets)
+    opening.begin()
+    return opening
+
+
+def _opening(settings: WorkerSettings, assignment: Assignment, secrets: Secrets) -> Opening:
+    access = Access.of(os.environ, secrets)
+    hide(access.secrets(settings.repo), settings)
+    return Opening(settings, assignment, access)
 
 
 def hide(secrets: Sequence[str], settings: WorkerSettings) -> None:

@@ -21,8 +21,8 @@ from services.runtime.pull import Delivery
 from services.runtime.readers import OwnReaders
 from services.runtime.tasks import cancel
 from services.worker.assignment import take
+from services.worker.considering import Begin, Spent, Taken
 from services.worker.considering import Enter as Entering
-from services.worker.considering import Spent, Taken
 from services.worker.entering import Pool
 from services.worker.happenings import Happening, StopHeard
 from services.worker.hearing import Hearing
@@ -122,7 +122,7 @@ async def test_a_worker_is_let_into_one_session_alone(guarded: Guarded, schedule
         assert denied == Denied(reason="The worker w-1 has its session already.", spent=True)
         assert waiting.enter
         with pytest.raises(Spent):
-            await waiting.enter(Assignment.decode(other.data), other)
+            await waiting.enter(Assignment.decode(other.data), other, lambda _: None)
         with pytest.raises(Unavailable):
             await waiting.bus.request(Enter.subject("w-2"), Enter(user="", ack=""), deadline=0.3)
 
@@ -157,10 +157,10 @@ async def test_a_worker_whose_session_is_not_to_be_had_now_leaves_it_and_is_give
     await assign(scheduler, MINE)
     async with pool(guarded, "w-1", lost.set) as waiting, asyncio.timeout(ACK_WAIT / 2):
 
-        async def entered(assignment: Assignment, delivery: Delivery) -> Bus | None:
+        async def entered(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus | None:
             deliveries.append(delivery.deliveries)
             assert waiting.enter
-            return await waiting.enter(assignment, delivery)
+            return await waiting.enter(assignment, delivery, begin)
 
         taken = await take(waiting.bus, "default", "w-1", entered)
         assert (taken.assignment.key, deliveries) == (MINE, [1, 2])
@@ -220,10 +220,10 @@ async def told_to_go(waiting: Pool, enter: Entering) -> asyncio.Task[Taken]:
     """Tell a worker to go while `enter` lets it in; return what it takes."""
     entering, may_enter = asyncio.Event(), asyncio.Event()
 
-    async def slowly(assignment: Assignment, delivery: Delivery) -> Bus | None:
+    async def slowly(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus | None:
         entering.set()
         await may_enter.wait()
-        return await enter(assignment, delivery)
+        return await enter(assignment, delivery, begin)
 
     taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly))
     await entering.wait()
@@ -248,7 +248,7 @@ async def test_a_worker_that_has_to_go_while_it_comes_in_has_what_it_took(
 async def test_a_worker_that_has_to_go_while_nobody_lets_it_in_takes_nothing(
     guarded: Guarded, scheduler: Bus
 ) -> None:
-    async def nobody(assignment: Assignment, delivery: Delivery) -> Bus | None:
+    async def nobody(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus | None:
         return None
 
     await assign(scheduler, MINE)

@@ -15,6 +15,7 @@ from schemas.base import MalformedMessage
 from schemas.credentials import CREDENTIALS, Credential, Knock, Secrets
 from schemas.keys import SessionKey
 from schemas.rights import inbox
+from schemas.work import Assignment
 from schemas.worker_rights import DOOR, KNOCK_BYTES, pool_rights, session_rights
 from services.local.broker import running_broker
 from services.local.keys import made
@@ -108,9 +109,15 @@ async def test_who_shows_its_own_token_works_with_what_its_session_needs(
 ) -> None:
     await assign(scheduler, MINE)
     async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
-        taken = await take(pool.bus, "default", "w-1", pool.enter)
+        told: list[tuple[SessionKey, Secrets]] = []
+
+        def ahead(assignment: Assignment, secrets: Secrets) -> None:
+            told.append((assignment.key, secrets))
+
+        taken = await take(pool.bus, "default", "w-1", pool.enter, ahead=ahead)
         assert isinstance(taken.bus, SessionBus)
         assert taken.bus.secrets == SECRETS
+        assert told == [(MINE, SECRETS)]
         assert "sk-ant" not in repr(taken.bus.secrets)
         await taken.bus.client.close()
 
@@ -153,7 +160,7 @@ async def test_a_worker_whose_session_is_over_is_let_in_no_more_and_renewed_no_m
         await assign(scheduler, SessionKey("T1", "C1", "3-3"))
         again = Entrance(pool.bus, settings_of(guarded), lambda: None)
         with pytest.raises(Spent):
-            await again.enter(taken.assignment, await took(pool.bus.client))
+            await again.enter(taken.assignment, await took(pool.bus.client), lambda _: None)
         await taken.bus.client.close()
 
 

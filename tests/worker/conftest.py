@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +30,10 @@ from services.runtime.connection import BusSettings
 from services.runtime.follow import Follow, read
 from services.worker.access import Access
 from services.worker.assignment import take
+from services.worker.opening import Opening
 from services.worker.session import Session
 from services.worker.settings import WorkerSettings
+from services.worker.working import ahead
 from tests.messages_api import MessagesApi
 
 ADA = Person(id="U1", name="Ada")
@@ -110,10 +113,10 @@ class Thread:
         self.session: Session | None = None
 
         async def work() -> None:
-            taken = await take(self.bus, "default", name)
             settings = msgspec.structs.replace(self.settings, worker=name)
-            access = Access.of(os.environ, Secrets())
-            self.session = Session(self.bus, settings, taken, access, in_no_pool, warm=True)
+            taken = await take(self.bus, "default", name, ahead=partial(ahead, settings))
+            opening = taken.opening or Opening(settings, taken.assignment, Access.of(os.environ, Secrets()))
+            self.session = Session(self.bus, settings, taken, opening, in_no_pool, warm=True)
             await self.session.run()
 
         self.worker = asyncio.create_task(work())
@@ -191,6 +194,7 @@ async def thread(
     monkeypatch.setenv("HOME", str(tmp_path))  # no rc file of whoever runs the tests
     monkeypatch.setenv("ANTHROPIC_API_KEY", "stub")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", model.url)
+    monkeypatch.setattr("services.worker.working.configure_logging", lambda *_, **__: None)
 
     async def nothing_archived(message: Msg) -> None:
         await message.respond(LogPage(records=(), through=0, more=False).encode())

@@ -1,6 +1,7 @@
 """A worker with an assignment in hand: nobody else is given it meanwhile, and it is taken, or given back."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -9,15 +10,17 @@ from nats.aio.msg import Msg
 
 from schemas.buckets import Lease
 from schemas.bus import LEASES, WORK, pool_consumer
+from schemas.credentials import Secrets
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Bus
-from services.runtime.errors import StreamFull
+from services.runtime.errors import StreamFull, Unavailable
 from services.runtime.pull import Delivery, Pull
 from services.runtime.tasks import cancel
 from services.runtime.topology import ensure_consumer
 from services.worker.assignment import take
-from services.worker.considering import Considering
+from services.worker.considering import Begin, Considering
+from services.worker.opening import Opening
 from tests.rights.entering import assign, took
 from tests.worker.test_lease import KEY, Deaf
 
@@ -84,7 +87,7 @@ async def test_an_assignment_that_is_over_is_waited_for_no_longer(bus: Bus) -> N
 
 
 async def test_a_lease_whose_answer_was_lost_is_asked_for_again_and_given_to_nobody_else(bus: Bus) -> None:
-    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+    async def enter(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus:
         deliveries.append(delivery.deliveries)
         return session
 
@@ -151,7 +154,7 @@ async def test_what_somebody_else_may_have_by_then_is_not_given_back(bus: Bus, r
         def connected(self) -> bool:
             return not self.away
 
-    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+    async def enter(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus:
         pool.away = True
         await asyncio.sleep(0.3)
         pool.away = not returns
@@ -171,3 +174,34 @@ async def test_what_somebody_else_may_have_by_then_is_not_given_back(bus: Bus, r
         while b"+ACK" not in said:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.01)
     assert said == [b"+ACK"]
+
+
+@pytest.mark.parametrize("had", ["nobody lets in", "the lease is another's", "the session"])
+async def test_what_was_begun_ahead_is_left_unless_the_session_is_had(bus: Bus, had: str) -> None:
+    class Begun(Opening):
+        def __init__(self) -> None:
+            """Nothing is brought."""
+
+        async def close(self) -> None:
+            closed.append(self)
+
+    async def enter(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus:
+        begin(secrets)
+        if had == "nobody lets in":
+            raise Unavailable("its connection does not come about")
+        return bus
+
+    def ahead(assignment: Assignment, told: Secrets) -> Opening:
+        assert (assignment.key, told) == (KEY, secrets)
+        return begun
+
+    begun, closed, secrets = Begun(), list[Opening](), Secrets(git_password="word")
+    if had == "the lease is another's":
+        await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="w-other"))
+    await assign(bus, KEY)
+    delivery = await took(bus.client)
+    considering = Considering(bus, "w-1", delivery, enter, ack_wait=10, ahead=ahead)
+    with contextlib.suppress(Unavailable):
+        taken = await considering.to_its_end()
+        assert (taken and taken.opening) == (begun if had == "the session" else None)
+    assert closed == ([] if had == "the session" else [begun])

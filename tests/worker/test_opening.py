@@ -1,18 +1,25 @@
-"""A session's repository: it is on its way while the session's log is still being read, and in vain leaves nothing."""
+"""A session's repository: it comes ahead of all that is read, and where nobody had it ahead of the claim; in vain it leaves nothing."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 from nats.aio.msg import Msg
 
+from schemas.buckets import Lease
+from schemas.bus import LEASES
+from schemas.events import Claimed
+from services.runtime.bucket import Bucket
+from services.runtime.bus import Draft, Fence
 from services.worker.hearing import Hearing
 from services.worker.lease import LeaseLost
 from services.worker.session_log import SessionLog
 from services.worker.workspace.checkout import CLONE
 from services.worker.workspace.git import Git
-from tests.worker.conftest import Thread
+from services.worker.workspace.naming import branch_prefix
+from tests.worker.conftest import ADA, Thread
 
 claim, connect, hear = SessionLog.claim, Git.connect, Hearing.run
 
@@ -65,7 +72,7 @@ async def test_it_comes_while_the_log_is_being_read(thread: Thread, monkeypatch:
     assert (await thread.end_of(turn)).outcome == "completed"
 
 
-async def test_it_is_not_touched_before_the_session_is_claimed(
+async def test_one_that_somebody_may_have_is_not_touched_before_the_session_is_claimed(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[bool] = []
@@ -78,9 +85,80 @@ async def test_it_is_not_touched_before_the_session_is_claimed(
     monkeypatch.setattr(SessionLog, "claim", noted)
     thread.start_worker()
     turn = await thread.say("hello")
-    await thread.assign(turn)
+    await thread.assign(turn, attempt=2)
     assert (await thread.end_of(turn)).outcome == "completed"
     assert begun == [False]
+
+
+async def until_cloned_beside(thread: Thread) -> None:
+    while not list(workspace_of(thread).glob(f"{CLONE}-*/.git/HEAD")):  # noqa: ASYNC110 (git tells nobody)
+        await asyncio.sleep(0.01)
+
+
+async def test_one_that_nobody_had_comes_ahead_of_the_claim_and_is_in_its_place_after_it(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch, connects: list[str]
+) -> None:
+    in_place: list[bool] = []
+
+    async def late(self: SessionLog, *arguments, **more) -> None:
+        await until_cloned_beside(thread)
+        in_place.append((workspace_of(thread) / ".git").exists())
+        await claim(self, *arguments, **more)
+
+    monkeypatch.setattr(SessionLog, "claim", late)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "completed"
+    assert in_place == [False]
+    assert connects.count("clone") == 1
+    assert not list(workspace_of(thread).glob(f"{CLONE}*"))
+
+
+async def test_one_that_came_ahead_is_no_good_where_somebody_had_the_session_after_all(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch, connects: list[str]
+) -> None:
+    """What they pushed while we cloned is what the turn goes on with."""
+    own = thread.settings.data / "repos" / f"{thread.key.team}-{ADA.id}.git"
+    theirs = branch_prefix(thread.key.thread) + "theirs"
+
+    async def late(self: SessionLog, *arguments, **more) -> None:
+        await until_cloned_beside(thread)
+        await asyncio.to_thread(pushed, own, theirs)
+        claimed = Claimed(lease=1, holder="w-former", attempt=1)
+        await thread.bus.publish(Draft(subject=claimed.subject(thread.key), message=claimed, fence=Fence(0)))
+        await claim(self, *arguments, **more)
+
+    monkeypatch.setattr(SessionLog, "claim", late)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    end = await thread.end_of(turn)
+    assert (end.outcome, end.branch) == ("completed", theirs)
+    assert connects.count("clone") == 2
+
+
+def pushed(repository: Path, branch: str) -> None:
+    """Push a commit as whoever had the session before."""
+    tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@x.test"]
+    made = subprocess.run([*git, "commit-tree", "-m", "work", tree], check=True, capture_output=True)
+    commit = made.stdout.decode().strip()
+    subprocess.run([*git, "update-ref", f"refs/heads/{branch}", commit], check=True)
+
+
+async def test_whoever_does_not_get_the_session_leaves_no_clone_and_touches_nobodys(
+    thread: Thread, connects: list[str]
+) -> None:
+    await Bucket(thread.bus, LEASES.name, Lease).create(str(thread.key), Lease(holder="w-other"))
+    others = workspace_of(thread) / f"{CLONE}-others"
+    others.mkdir(parents=True)
+    thread.start_worker()
+    await thread.assign(await thread.say("hello"))
+    async with asyncio.timeout(20):
+        while connects != ["clone"] or "consider" in {each.get_name() for each in asyncio.all_tasks()}:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.01)
+    assert list(workspace_of(thread).iterdir()) == [others]
 
 
 @pytest.mark.parametrize("far", ["begun", "there"])
@@ -109,7 +187,7 @@ async def test_one_that_came_for_nothing_leaves_nothing_unfinished(
     assert worker
     with pytest.raises(LeaseLost):
         await worker
-    assert "repository" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("repository")]
     assert not list(workspace_of(thread).glob(f"{CLONE}*"))
 
 
@@ -144,7 +222,8 @@ async def test_a_worker_that_ends_while_one_is_given_up_leaves_nothing_of_it(
     with pytest.raises(asyncio.CancelledError):
         await worker
     ended.set()
-    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "repository"))
+    bringing = [task for task in asyncio.all_tasks() if task.get_name().startswith("repository")]
+    await asyncio.gather(*bringing)
 
 
 async def test_a_turn_that_is_said_after_one_that_was_over_already_has_it_up_to_date(

@@ -1,5 +1,6 @@
 """Real git and real remotes: bare repositories on disk, and a folder for each machine."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from services.worker.workspace.git import Git
 from tests.workspace.people import THREAD, seed, soon
 
 Open = Callable[..., Awaitable[Workspace]]
+OURS = asyncio.Event()
+OURS.set()
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
             worker=f"worker-{machine}" if machine.isalnum() else "worker-x",
             deadline=deadline,
             progress=more.pop("progress", lambda _: None),
+            ours=more.pop("ours", OURS),
             **more,
         )
         try:

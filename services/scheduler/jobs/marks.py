@@ -13,6 +13,8 @@ from services.scheduler.jobs.state import session_of
 
 log = structlog.get_logger(__name__)
 
+# A start needs the processors itself: no autoscaler decides so soon, and who had a session is known by its grant.
+MARK_AFTER_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 
 
@@ -29,7 +31,7 @@ class Marks:
         """The worker in the Job with the uid `job` has `session`."""
         if self._sessions.get(job) != session:
             self._sessions[job] = session
-            self._due.put_nowait(job)
+            self._mark_in(MARK_AFTER_SECONDS, job)
 
     def pod_changed(self, job: str) -> None:
         """The Pod of `job` is there, or another."""
@@ -52,4 +54,7 @@ class Marks:
                 await self._cluster.annotate_pod(pod["metadata"]["name"], marks)
             except (Unavailable, Refused) as e:
                 log.warning("a worker's pod cannot be marked", session=session, error=str(e))
-                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._due.put_nowait, job)
+                self._mark_in(AGAIN_SECONDS, job)
+
+    def _mark_in(self, seconds: float, job: str) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._due.put_nowait, job)

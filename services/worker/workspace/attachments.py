@@ -13,10 +13,10 @@ IGNORED = f"/{'/'.join(FOLDER)}/\n"
 MAX_ALIKE = 1000  # files of one name
 
 
-def exclude(git_dir: Path) -> None:
-    """Have git ignore the attachments, without touching a file of the repository."""
+def exclude(git_dir: Path, *patterns: str) -> None:
+    """Have git ignore the attachments, and `patterns`, without touching a file of the repository."""
     with (git_dir / "info" / "exclude").open("a") as file:
-        file.write(IGNORED)
+        file.writelines([IGNORED, *(f"{pattern}\n" for pattern in patterns)])
 
 
 def create(workspace: Path, name: str) -> BinaryIO:

@@ -66,10 +66,12 @@ async def open_repository(
     worker: str,
     deadline: float,
     progress: Callable[[str], None],
+    ours: asyncio.Event,
     credential: Credential | None = None,
 ) -> Repository:
     """Bring this session's repository at `url` to `path`: cloned, or fetched where this session left it there before.
 
+    Until the session is `ours` what others may have at `path` is left alone: a clone of our own is all that comes.
     `deadline` is a time of the event loop. All work that is at `path` stays. `close` the result, or the workspace that
     becomes of it. Raises `WorkspaceError`.
     """
@@ -79,7 +81,7 @@ async def open_repository(
     git = Git(parse(url), credential)
     try:
         return await _bring(
-            git, Path.cwd() / path, thread, worker=worker, deadline=deadline, progress=progress
+            git, Path.cwd() / path, thread, worker=worker, deadline=deadline, progress=progress, ours=ours
         )
     except OSError as e:
         git.close()
@@ -90,16 +92,24 @@ async def open_repository(
 
 
 async def _bring(
-    git: Git, path: Path, thread: str, *, worker: str, deadline: float, progress: Callable[[str], None]
+    git: Git,
+    path: Path,
+    thread: str,
+    *,
+    worker: str,
+    deadline: float,
+    progress: Callable[[str], None],
+    ours: asyncio.Event,
 ) -> Repository:
     again = _has_git(path)
     if again:
+        await ours.wait()
         found = state.load(path / ".git", url=git.remote.url, thread=thread)
         git.bind(path)
         await until_answered(partial(git.fetch, deadline=deadline), deadline=deadline, progress=progress)
     else:
         fresh = State(url=git.remote.url, thread=thread)
-        cloning = partial(_clone, git, path, fresh, deadline=deadline, progress=progress)
+        cloning = partial(_clone, git, path, fresh, deadline=deadline, progress=progress, ours=ours)
         found = await until_answered(cloning, deadline=deadline, progress=progress)
         git.bind(path)
     return Repository(path=path, worker=worker, resumed=again, git=git, state=found)
@@ -110,16 +120,23 @@ def _has_git(path: Path) -> bool:
 
 
 async def _clone(
-    git: Git, path: Path, fresh: State, *, deadline: float, progress: Callable[[str], None]
+    git: Git,
+    path: Path,
+    fresh: State,
+    *,
+    deadline: float,
+    progress: Callable[[str], None],
+    ours: asyncio.Event,
 ) -> State:
     """Clone beside the work tree and move the finished repository into place, so that a crash leaves nothing half."""
     progress("Cloning the repository")
-    clone = await asyncio.to_thread(_room_for_clone, path)
+    clone = await asyncio.to_thread(_room_for_clone, path, ours.is_set())
     options = ["--no-checkout", "--template=", "--no-hardlinks", "--origin=origin", "--progress"]
     try:
         await git.connect(
             "clone", *options, "--", git.remote.url, str(clone), deadline=deadline, progress=percent(progress)
         )
+        await ours.wait()
         return _adopt(clone / ".git", path / ".git", fresh)
     finally:
         await asyncio.to_thread(shutil.rmtree, clone, ignore_errors=True)
@@ -135,13 +152,16 @@ def percent(progress: Callable[[str], None]) -> Callable[[str], None]:
     return listen
 
 
-def _room_for_clone(path: Path) -> Path:
-    """Return a folder of our own: whoever lost the session to us may still be about to remove theirs."""
+def _room_for_clone(path: Path, ours: bool) -> Path:
+    """Return a folder of our own: whoever lost the session to us may still be about to remove theirs.
+
+    Where the session is not `ours` yet, another one may be that of who has it.
+    """
     path.mkdir(parents=True, exist_ok=True)
     left = [entry for entry in path.iterdir() if entry.name != VOLUME]
     if not all(entry.name.startswith(CLONE) for entry in left):
         raise WorkspaceError(state.NOT_OURS)
-    for entry in left:
+    for entry in left if ours else []:
         shutil.rmtree(entry, ignore_errors=True)
     return path / f"{CLONE}-{token_hex(4)}"
 
@@ -151,7 +171,8 @@ def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
     fresh.base = (cloned / "HEAD").read_text().removeprefix("ref: refs/heads/").strip()
     for folder in ("info", "logs"):
         (cloned / folder).mkdir(exist_ok=True)
-    exclude(cloned)
+    # Who did not get the session may leave the clone that they began, where they die.
+    exclude(cloned, f"/{CLONE}-*/")
     state.store(cloned, fresh)
     cloned.rename(git_dir)
     return fresh
