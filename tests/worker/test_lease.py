@@ -22,6 +22,7 @@ from services.runtime.follow import read
 from services.runtime.pull import Delivery
 from services.runtime.tasks import cancel
 from services.worker.assignment import take
+from services.worker.considering import Begin
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, Occupied, acquire
 from services.worker.session_log import SessionLog
 from tests.rights.entering import assign
@@ -96,7 +97,7 @@ async def test_a_session_whose_lease_cannot_be_had_is_left_before_the_next_is_ta
         async def publish(self, draft: Draft, *, deadline: float = 10) -> int:
             raise StreamFull("no room")
 
-    async def enter(assignment: Assignment, delivery: Delivery) -> Bus:
+    async def enter(assignment: Assignment, delivery: Delivery, begin: Begin) -> Bus:
         sessions.append(Full(await open_connection(BusSettings(url=broker.url), "w-1", lambda: None)))
         return sessions[-1]
 
