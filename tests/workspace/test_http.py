@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.worker.workspace import BasicAuth, WorkspaceError, process
+from services.worker.workspace import BasicAuth, WorkspaceError, checkout, process
 from services.worker.workspace.git import Git
 from services.worker.workspace.remote import parse
 from tests.workspace.people import THREAD, alive, git, remote_file, save, soon
@@ -48,8 +48,9 @@ def spawned(monkeypatch):
 
 
 async def test_a_session_works_over_http_and_its_token_is_nowhere_to_be_found(
-    opened, server, bare, tmp_path, spawned
+    opened, server, bare, tmp_path, spawned, monkeypatch
 ):
+    monkeypatch.setattr(checkout, "PERCENT_SECONDS", 0.0)  # as of a repository that takes its time
     told = []
     url = f"{server.url}/origin.git"
     workspace = await opened("a", url, credential=credential, progress=told.append)

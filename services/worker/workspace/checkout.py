@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from services.worker.workspace.workspace import Workspace
 
 CLONE = ".threadmill-clone"  # what begins with it holds an unfinished clone alone, never work
 PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
+# git counts every object that it can; a small repository is here before anybody could read a number.
+PERCENT_SECONDS = 0.5
 VOLUME = "lost+found"  # may lie in an empty folder
 
 
@@ -142,11 +145,16 @@ async def _clone(
         await asyncio.to_thread(shutil.rmtree, clone, ignore_errors=True)
 
 
-def percent(progress: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a listener to git's output that passes on `Receiving objects 45%` and nothing else."""
+def percent(
+    progress: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str], None]:
+    """Return a listener to git's output that passes on `Receiving objects 45%`, no oftener than is read, and nothing else."""
+    due = clock() + PERCENT_SECONDS
 
     def listen(line: str) -> None:
-        if found := PERCENT.match(line):
+        nonlocal due
+        if (found := PERCENT.match(line)) and clock() >= due:
+            due = clock() + PERCENT_SECONDS
             progress(f"{found[1]} {found[2]}%")
 
     return listen
