@@ -25,7 +25,7 @@ async def take(
     enter: Enter | None = None,
     renewal: Renewal | None = None,
     *,
-    ahead: Ahead = lambda _, __: None,
+    ahead: Ahead,
 ) -> Taken:
     """Wait in `pool` until an assignment comes whose session lets us in. Raises `Spent` and `SettingsError`.
 

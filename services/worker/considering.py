@@ -21,6 +21,7 @@ from services.runtime.dead_letters import bury
 from services.runtime.errors import NOT_NOW, Closed, SettingsError, Unavailable
 from services.runtime.pull import Delivery, Silent
 from services.runtime.tasks import cancel
+from services.runtime.traceparent import within
 from services.worker.lease import LOOK_AGAIN_SECONDS, HeldLease, Occupied, acquire
 
 if TYPE_CHECKING:  # it is loaded beside the way into the pool
@@ -67,7 +68,7 @@ class Considering:
         enter: Enter | None,
         *,
         ack_wait: float,
-        ahead: Ahead = lambda _, __: None,
+        ahead: Ahead,
     ) -> None:
         self._bus = bus
         self._worker = worker
@@ -106,9 +107,11 @@ class Considering:
             await self._give_back(GIVEN_BACK_SECONDS)
             raise
         finally:
-            await cancel(keeping)
-            if self._opening and not taken:
-                await self._opening.close()
+            try:
+                await cancel(keeping)
+            finally:
+                if self._opening and not taken:
+                    await self._opening.close()
         return taken
 
     async def _keep(self) -> None:
@@ -155,7 +158,8 @@ class Considering:
             raise
 
     def _begin(self, assignment: Assignment, secrets: Secrets) -> None:
-        self._opening = self._ahead(assignment, secrets)
+        with within(self._delivery.headers):
+            self._opening = self._ahead(assignment, secrets)
 
     async def _leased(self, assignment: Assignment, session: Bus) -> Taken | None:
         try:

@@ -19,14 +19,15 @@ FIRST_STEP = "is preparing the workspace..."
 class Opening:
     """Opens the workspace of the session, as `assignment` tells. Raises `WorkspaceError`.
 
-    It may `begin` before the session is `ours`, which somebody is to say then: all that is done before is to clone beside.
-    `half_done` tells that a setup was cut short: what it left is nobody's work. `branch` is the session's as far as it was
-    told, else empty. `repo` is what the session works on, as `TurnEnd` tells it, empty before.
+    It may begin `ahead`, before the session is ours, with what leaves alone whatever others have of it; `claimed` tells that
+    it is. `half_done` tells that a setup was cut short: what it left is nobody's work. `branch` is the session's as far as
+    it was told, else empty. `repo` is what the session works on, as `TurnEnd` tells it, empty before.
     """
 
     def __init__(self, settings: WorkerSettings, assignment: Assignment, access: Access) -> None:
         self._settings = settings
         self._key = assignment.key
+        self._path = settings.data / "workspaces" / str(assignment.key)
         self._assignment = assignment
         self.access = access
         self._owner = assignment.owner or assignment.user
@@ -34,15 +35,28 @@ class Opening:
         self._deadline = 0.0
         self._step = FIRST_STEP
         self._tell: Tell | None = None
-        self.ours = asyncio.Event()
+        self._ours = asyncio.Event()
         self.half_done = False
         self.branch = assignment.branch or ""
         self.repo = ""
 
+    def ahead(self) -> None:
+        """Begin to clone, unless the session was here before: a fetch has to wait until it is ours."""
+        if not (self._path / ".git").exists():
+            self.begin()
+
+    def claimed(self) -> None:
+        """The session is ours: what waited for that has its time from now on."""
+        self._renew_deadline()
+        self._ours.set()
+
+    def _renew_deadline(self) -> None:
+        self._deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+
     def begin(self) -> asyncio.Task[Repository]:
         """Bring the repository here, unless that has begun: it takes long, and does not depend on what was said."""
         if self._bringing is None:
-            self._deadline = asyncio.get_running_loop().time() + self._settings.workspace_seconds
+            self._renew_deadline()
             self._bringing = asyncio.create_task(self._bring(), name=f"repository {self._key}")
         return self._bringing
 
@@ -78,14 +92,14 @@ class Opening:
         """Bring the session's repository, else the settings', else its owner's."""
         address = await self._address(self._assignment.repo)
         return await open_repository(
-            path=self._settings.data / "workspaces" / str(self._key),
+            path=self._path,
             url=address,
             credential=self.access.credential(address, self._settings.repo),
             thread=self._key.thread,
             worker=self._settings.worker,
             deadline=self._deadline,
             progress=self._progress,
-            ours=self.ours,
+            ours=self._ours,
         )
 
     def _progress(self, step: str) -> None:

@@ -107,12 +107,12 @@ class Station:
 
     async def begin(self) -> None:
         """Begin with what `prepare` will wait for longest; the session is claimed."""
-        if self._log.follows:
-            # Somebody had it before us: what came ahead of our claim may lack what they saved until then.
-            await self._opening.close()
-        self._opening.ours.set()
-        self._opening.begin()
         self._recall.begin()
+        if self._log.follows:
+            # Somebody may have had it before us: what came ahead of our claim may lack what they saved until then.
+            await self._opening.close()
+        self._opening.claimed()
+        self._opening.begin()
 
     async def give_up(self) -> None:
         """Drop what `begin` began and no turn was prepared with: who comes next has to have it up to date."""

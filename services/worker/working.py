@@ -63,12 +63,12 @@ async def work(
 def ahead(settings: WorkerSettings, assignment: Assignment, secrets: Secrets) -> Opening | None:
     """Begin to bring the repository of a session that nobody has worked in, most likely; None for another.
 
-    Whoever has the others may be saving until we claim them: what came before would lack that.
+    Whoever has another session may be saving until we claim it: what came before would lack that.
     """
     if not assignment.new:
         return None
     opening = _opening(settings, assignment, secrets)
-    opening.begin()
+    opening.ahead()
     return opening
 
 

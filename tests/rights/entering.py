@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from schemas.base import now
 from schemas.bus import pool_consumer
-from schemas.credentials import CREDENTIALS, Enter
+from schemas.credentials import CREDENTIALS, Enter, Secrets
 from schemas.keys import SessionKey
 from schemas.people import Person
 from schemas.work import Assignment
@@ -38,6 +38,10 @@ async def assign(bus: Bus, key: SessionKey, turn: int = 1, *, seconds: float = 6
     return await bus.publish(Draft(subject=work.subject(), message=work))
 
 
+def nothing(assignment: Assignment, secrets: Secrets) -> None:
+    """Begin nothing ahead of a lease."""
+
+
 @contextlib.asynccontextmanager
 async def pool(
     guarded: Guarded, worker: str, on_closed: Callable[[], None] = lambda: None
@@ -58,7 +62,7 @@ async def working(guarded: Guarded, scheduler: Bus, worker: str = "w-1") -> Asyn
     """A worker that took the assignment of the session `MINE`."""
     await assign(scheduler, MINE)
     async with pool(guarded, worker) as waiting, asyncio.timeout(PATIENCE):
-        taken = await take(waiting.bus, "default", worker, waiting.enter)
+        taken = await take(waiting.bus, "default", worker, waiting.enter, ahead=nothing)
         try:
             yield waiting, taken
         finally:

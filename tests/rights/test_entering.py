@@ -27,7 +27,7 @@ from services.worker.entering import Pool
 from services.worker.happenings import Happening, StopHeard
 from services.worker.hearing import Hearing
 from tests.rights.conftest import PATIENCE, Guarded
-from tests.rights.entering import ADA, MINE, OTHER, assign, done, enter, pool, took, working
+from tests.rights.entering import ADA, MINE, OTHER, assign, done, enter, nothing, pool, took, working
 
 # What nobody should have to wait out.
 ACK_WAIT = pool_consumer("default").ack_wait
@@ -137,8 +137,8 @@ async def test_what_came_to_a_worker_of_another_session_goes_to_the_next_one_at_
         await mine.terminate()
         await assign(scheduler, OTHER)
         with pytest.raises(Spent):
-            await take(spent.bus, "default", "w-1", spent.enter)
-        taken = await take(fresh.bus, "default", "w-2", fresh.enter)
+            await take(spent.bus, "default", "w-1", spent.enter, ahead=nothing)
+        taken = await take(fresh.bus, "default", "w-2", fresh.enter, ahead=nothing)
         assert taken.assignment.key == OTHER
         await close_connection(taken.bus.client)
 
@@ -162,7 +162,7 @@ async def test_a_worker_whose_session_is_not_to_be_had_now_leaves_it_and_is_give
             assert waiting.enter
             return await waiting.enter(assignment, delivery, begin)
 
-        taken = await take(waiting.bus, "default", "w-1", entered)
+        taken = await take(waiting.bus, "default", "w-1", entered, ahead=nothing)
         assert (taken.assignment.key, deliveries) == (MINE, [1, 2])
         await done(scheduler)
         await close_connection(taken.bus.client)
@@ -225,7 +225,7 @@ async def told_to_go(waiting: Pool, enter: Entering) -> asyncio.Task[Taken]:
         await may_enter.wait()
         return await enter(assignment, delivery, begin)
 
-    taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly))
+    taking = asyncio.create_task(take(waiting.bus, "default", "w-1", slowly, ahead=nothing))
     await entering.wait()
     taking.cancel()
     await asyncio.sleep(0)  # it hears of that

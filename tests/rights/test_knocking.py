@@ -35,6 +35,7 @@ from services.worker.entering import Entrance, Pool, SessionBus
 from services.worker.knocking import let_in
 from services.worker.settings import WorkerSettings
 from tests.rights.conftest import PATIENCE, Guarded, Refusals, state
+from tests.rights.entering import nothing
 from tests.rights.test_entering import MINE, assign, took
 from tests.rights.test_hostile_worker import STREAMS, TARGETS
 
@@ -137,7 +138,7 @@ async def test_an_agent_that_finds_the_token_gets_nothing_for_it(guarded, schedu
     await assign(scheduler, MINE)
     await assign(scheduler, SessionKey("T1", "C1", "3-3"))
     async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
-        taken = await take(pool.bus, "default", "w-1", pool.enter)
+        taken = await take(pool.bus, "default", "w-1", pool.enter, ahead=nothing)
         with pytest.raises(SettingsError, match="has its session already"):
             await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
         await taken.bus.client.close()
@@ -149,7 +150,7 @@ async def test_a_worker_whose_session_is_over_is_let_in_no_more_and_renewed_no_m
     await assign(scheduler, MINE)
     grants = Grants(scheduler, required=True)
     async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
-        taken = await take(pool.bus, "default", "w-1", pool.enter)
+        taken = await take(pool.bus, "default", "w-1", pool.enter, ahead=nothing)
         await grants.end("w-1")
         with pytest.raises(SettingsError, match="has its session already"):
             await let_in(settings_of(guarded), door_of(guarded), token_in(tmp_path, "token-of-w-1"))
@@ -323,7 +324,7 @@ async def test_what_a_session_needs_is_nowhere_on_the_bus_but_in_the_answer(
         await operator.flush()
         with structlog.testing.capture_logs() as logged:
             async with knocked(guarded, tmp_path) as pool, asyncio.timeout(PATIENCE):
-                taken = await take(pool.bus, "default", "w-1", pool.enter)
+                taken = await take(pool.bus, "default", "w-1", pool.enter, ahead=nothing)
                 assert isinstance(taken.bus, SessionBus)
                 assert taken.bus.secrets == SECRETS
                 await taken.bus.client.close()

@@ -26,7 +26,7 @@ from services.worker import renewal
 from services.worker.assignment import take
 from services.worker.entering import SessionBus
 from tests.rights.conftest import PATIENCE, Guarded
-from tests.rights.entering import MINE, assign, enter, pool, took, working
+from tests.rights.entering import MINE, assign, enter, nothing, pool, took, working
 
 
 async def test_a_renewed_credential_loses_nothing_that_is_under_way(
@@ -125,7 +125,9 @@ async def test_a_renewal_in_the_pool_costs_the_next_assignment_nothing(
     async with pool(guarded, "w-1") as waiting:
         assert waiting.renewal
         before = waiting.renewal.proof.jwt
-        taking = asyncio.create_task(take(waiting.bus, "default", "w-1", waiting.enter, waiting.renewal))
+        taking = asyncio.create_task(
+            take(waiting.bus, "default", "w-1", waiting.enter, waiting.renewal, ahead=nothing)
+        )
         async with asyncio.timeout(2 * PATIENCE):
             while waiting.renewal.proof.jwt == before:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)

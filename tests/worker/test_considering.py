@@ -21,7 +21,7 @@ from services.runtime.topology import ensure_consumer
 from services.worker.assignment import take
 from services.worker.considering import Begin, Considering
 from services.worker.opening import Opening
-from tests.rights.entering import assign, took
+from tests.rights.entering import assign, nothing, took
 from tests.worker.test_lease import KEY, Deaf
 
 PATIENCE = 20.0
@@ -48,9 +48,9 @@ async def test_an_assignment_stays_with_who_waits_for_its_session(
     leases = Bucket(bus, LEASES.name, Lease)
     theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
     await assign(bus, KEY)
-    first = asyncio.create_task(take(bus, "default", "w-1"))
+    first = asyncio.create_task(take(bus, "default", "w-1", ahead=nothing))
     await until_in_hand(bus)
-    second = asyncio.create_task(take(bus, "default", "w-2"))
+    second = asyncio.create_task(take(bus, "default", "w-2", ahead=nothing))
     await asyncio.sleep(1.5 * IMPATIENT.ack_wait)
     assert await in_hand(bus) == (1, 0)
     await leases.delete(str(KEY), theirs)
@@ -64,21 +64,23 @@ async def test_who_has_to_go_meanwhile_goes_and_the_next_one_is_given_it(bus: Bu
     leases = Bucket(bus, LEASES.name, Lease)
     theirs = await leases.create(str(KEY), Lease(holder="scheduler-1"))
     await assign(bus, KEY)
-    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    taking = asyncio.create_task(take(bus, "default", "w-1", ahead=nothing))
     await until_in_hand(bus)
     taking.cancel()
     async with asyncio.timeout(PATIENCE):
         await asyncio.wait({taking})
     assert taking.cancelled()
     await leases.delete(str(KEY), theirs)
-    taken = await asyncio.wait_for(take(bus, "default", "w-2"), pool_consumer("default").ack_wait / 2)
+    taken = await asyncio.wait_for(
+        take(bus, "default", "w-2", ahead=nothing), pool_consumer("default").ack_wait / 2
+    )
     assert taken.lease.holder == "w-2"
 
 
 async def test_an_assignment_that_is_over_is_waited_for_no_longer(bus: Bus) -> None:
     await Bucket(bus, LEASES.name, Lease).create(str(KEY), Lease(holder="scheduler-1"))
     await assign(bus, KEY, seconds=1.5)
-    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    taking = asyncio.create_task(take(bus, "default", "w-1", ahead=nothing))
     async with asyncio.timeout(PATIENCE):
         while (await bus.api(f"STREAM.INFO.{WORK.name}", None))["state"]["messages"]:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.01)
@@ -93,7 +95,7 @@ async def test_a_lease_whose_answer_was_lost_is_asked_for_again_and_given_to_nob
 
     deliveries, session = list[int](), Deaf(bus.client)
     await assign(bus, KEY)
-    taken = await asyncio.wait_for(take(bus, "default", "w-1", enter), PATIENCE)
+    taken = await asyncio.wait_for(take(bus, "default", "w-1", enter, ahead=nothing), PATIENCE)
     assert deliveries == [1]
     entry = await Bucket(bus, LEASES.name, Lease).get(str(KEY))
     assert entry.value
@@ -114,7 +116,7 @@ async def test_who_is_told_to_go_twice_while_its_lease_is_written_has_the_sessio
 
     monkeypatch.setattr(Bucket, "create", slowly)
     await assign(bus, KEY)
-    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    taking = asyncio.create_task(take(bus, "default", "w-1", ahead=nothing))
     async with asyncio.timeout(PATIENCE):
         await written.wait()
         for _ in range(2):
@@ -138,7 +140,7 @@ async def test_who_is_told_to_go_while_it_leaves_the_pool_has_the_session_to_han
 
     monkeypatch.setattr(Pull, "__aexit__", told_to_go)
     await assign(bus, KEY)
-    taking = asyncio.create_task(take(bus, "default", "w-1"))
+    taking = asyncio.create_task(take(bus, "default", "w-1", ahead=nothing))
     async with asyncio.timeout(PATIENCE):
         assert (await taking).assignment.key == KEY
 
@@ -168,7 +170,7 @@ async def test_what_somebody_else_may_have_by_then_is_not_given_back(bus: Bus, r
     delivery = await took(bus.client)
     await bus.client.subscribe(delivery.reply, cb=hear)
     with pytest.raises(StreamFull):
-        await Considering(pool, "w-1", delivery, enter, ack_wait=0.2).to_its_end()
+        await Considering(pool, "w-1", delivery, enter, ack_wait=0.2, ahead=nothing).to_its_end()
     await delivery.ack()
     async with asyncio.timeout(PATIENCE):
         while b"+ACK" not in said:  # noqa: ASYNC110 (nobody tells)

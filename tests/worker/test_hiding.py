@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import structlog
 
+from schemas.base import now
 from schemas.credentials import Secrets
+from schemas.people import Person
+from schemas.work import Assignment
 from services.worker.access import Access
+from services.worker.opening import Opening
 from services.worker.settings import WorkerSettings
-from services.worker.working import hide
+from services.worker.working import ahead, hide
 
 # Of no shape that anybody knows.
 PASSWORD, KEY = "correct horse battery", "staple-of-the-proxy"
@@ -31,3 +35,16 @@ def test_a_secret_that_came_by_the_bus_is_not_logged(capsys: pytest.CaptureFixtu
     assert "the turn could not be prepared" in written
     assert PASSWORD not in written
     assert KEY not in written
+
+
+def test_it_is_hidden_before_anything_is_begun_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("services.worker.working.hide", lambda secrets, _: done.extend(secrets))
+    monkeypatch.setattr(Opening, "ahead", lambda _: done.append("begun"))
+    secrets = Secrets(git_password=PASSWORD)
+    settings = WorkerSettings(worker="w-1", data=Path("/nowhere"), repo="https://git.test/team.git")
+    work = Assignment(
+        session="T1.C1.1-1", turn=1, attempt=1, pool="default", user=Person(id="U1"), expires_at=now()
+    )
+    assert ahead(settings, work, secrets)
+    assert done == [PASSWORD, "begun"]

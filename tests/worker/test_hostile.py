@@ -32,6 +32,7 @@ from services.worker.instructions import WISHES, system_prompt
 from services.worker.state import restore
 from tests.agents.stories import MemoryState
 from tests.mutations import golden, mutated, strangers
+from tests.rights.entering import nothing
 
 KEY = SessionKey("T1", "C1", "1712345678-000100")
 FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,10 +154,10 @@ async def test_a_worker_passes_over_what_is_no_assignment_and_takes_the_next(
     )
     await bus.publish(Draft(subject=good.subject(), message=good))
     async with asyncio.timeout(10):
-        taken = await take(bus, "default", "w-1")
+        taken = await take(bus, "default", "w-1", ahead=nothing)
         while taken.assignment.id != good.id:  # what was bent may still be an assignment
             await taken.lease.release()
-            taken = await take(bus, "default", "w-1")
+            taken = await take(bus, "default", "w-1", ahead=nothing)
 
 
 @FEW

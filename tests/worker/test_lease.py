@@ -25,7 +25,7 @@ from services.worker.assignment import take
 from services.worker.considering import Begin
 from services.worker.lease import FRESH_SECONDS, RENEW_SECONDS, HeldLease, LeaseLost, Occupied, acquire
 from services.worker.session_log import SessionLog
-from tests.rights.entering import assign
+from tests.rights.entering import assign, nothing
 from tests.worker.conftest import Held
 
 KEY = SessionKey("T1", "C1", "1-1")
@@ -102,7 +102,7 @@ async def test_a_session_whose_lease_cannot_be_had_is_left_before_the_next_is_ta
         return sessions[-1]
 
     await assign(bus, KEY)
-    taking = asyncio.create_task(take(bus, "default", "w-1", enter))
+    taking = asyncio.create_task(take(bus, "default", "w-1", enter, ahead=nothing))
     async with asyncio.timeout(10):
         while len(sessions) < 2:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.01)

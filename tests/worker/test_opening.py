@@ -138,6 +138,23 @@ async def test_one_that_came_ahead_is_no_good_where_somebody_had_the_session_aft
     assert connects.count("clone") == 2
 
 
+async def test_one_that_waits_for_the_claim_has_all_its_time_after_it(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread.settings = msgspec.structs.replace(thread.settings, workspace_seconds=2.0)
+
+    async def late(self: SessionLog, *arguments, **more) -> None:
+        await until_cloned_beside(thread)
+        await asyncio.sleep(thread.settings.workspace_seconds)
+        await claim(self, *arguments, **more)
+
+    monkeypatch.setattr(SessionLog, "claim", late)
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn)
+    assert (await thread.end_of(turn)).outcome == "completed"
+
+
 def pushed(repository: Path, branch: str) -> None:
     """Push a commit as whoever had the session before."""
     tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"

@@ -21,6 +21,7 @@ from services.worker import lean
 from services.worker.assignment import take
 from services.worker.station import Station
 from services.worker.working import work
+from tests.rights.entering import nothing
 from tests.worker.conftest import Thread, in_no_pool
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +91,7 @@ async def test_what_it_writes_belongs_to_the_trace_of_its_assignment(thread) -> 
     with within({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}):
         await thread.assign(turn)
     settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
-    taken = await take(thread.bus, "default", "w-1")
+    taken = await take(thread.bus, "default", "w-1", ahead=nothing)
     await work(taken, settings, asyncio.Event(), in_no_pool, warm=True)
     written = await read(thread.bus, "SESSIONS", [f"session.{thread.key}.out"])
     assert len(written) > 3
@@ -114,7 +115,7 @@ async def test_nothing_is_prepared_for_an_agent_before_the_pool_is_left(
     turn = await thread.say("hello")
     await thread.assign(turn)
     settings = msgspec.structs.replace(thread.settings, agent="recorded", idle_seconds=0.1)
-    taken = await take(thread.bus, "default", "w-1")
+    taken = await take(thread.bus, "default", "w-1", ahead=nothing)
     await work(taken, settings, asyncio.Event(), leave, warm=True)
     assert seen == [True]
 

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from services.worker.workspace.checkout import CLONE
 from tests.workspace.conftest import Open
 from tests.workspace.people import ANN, soon
@@ -48,12 +50,18 @@ async def test_a_clone_waits_beside_what_others_began_which_is_never_anybodys_wo
     ours.set()
     workspace = await opening
     assert [command[0] for command in git_commands].count("clone") == 1
+    assert not others.exists()
+    others.mkdir(parents=True)
+    (others / "pack").write_text("half, and late")
     assert await workspace.autosave(ANN, "nothing", deadline=soon()) is None
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["for the first time", "again"])
 async def test_what_others_left_half_is_gone_where_the_session_is_ours(
-    opened: Open, bare: Path, tmp_path: Path
+    opened: Open, bare: Path, tmp_path: Path, before: bool
 ) -> None:
+    if before:
+        await opened("a", bare)
     others = tmp_path / "a" / f"{CLONE}-others"
     others.mkdir(parents=True)
     await opened("a", bare)

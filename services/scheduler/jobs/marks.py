@@ -13,7 +13,8 @@ from services.scheduler.jobs.state import session_of
 
 log = structlog.get_logger(__name__)
 
-# A start needs the processors itself: no autoscaler decides so soon, and who had a session is known by its grant.
+# A start needs the processors itself, unless its Pod changes just then: no autoscaler decides so soon, and who had a session
+# is known by its grant.
 MARK_AFTER_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 

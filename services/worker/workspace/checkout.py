@@ -21,7 +21,7 @@ from services.worker.workspace.retry import until_answered
 from services.worker.workspace.state import State
 from services.worker.workspace.workspace import Workspace
 
-CLONE = ".threadmill-clone"  # what begins with it holds an unfinished clone alone, never work
+CLONE = ".threadmill-clone"  # what begins with it holds a clone that is not in its place yet, never work
 PERCENT = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +(\d+)%")
 # git counts every object that it can; a small repository is here before anybody could read a number.
 PERCENT_SECONDS = 0.5
@@ -107,6 +107,7 @@ async def _bring(
     again = _has_git(path)
     if again:
         await ours.wait()
+        await asyncio.to_thread(_sweep, path)
         found = state.load(path / ".git", url=git.remote.url, thread=thread)
         git.bind(path)
         await until_answered(partial(git.fetch, deadline=deadline), deadline=deadline, progress=progress)
@@ -140,6 +141,7 @@ async def _clone(
             "clone", *options, "--", git.remote.url, str(clone), deadline=deadline, progress=percent(progress)
         )
         await ours.wait()
+        await asyncio.to_thread(_sweep, path, clone)
         return _adopt(clone / ".git", path / ".git", fresh)
     finally:
         await asyncio.to_thread(shutil.rmtree, clone, ignore_errors=True)
@@ -161,17 +163,21 @@ def percent(
 
 
 def _room_for_clone(path: Path, ours: bool) -> Path:
-    """Return a folder of our own: whoever lost the session to us may still be about to remove theirs.
-
-    Where the session is not `ours` yet, another one may be that of who has it.
-    """
+    """Return a folder of our own: whoever lost the session to us may still be about to remove theirs."""
     path.mkdir(parents=True, exist_ok=True)
     left = [entry for entry in path.iterdir() if entry.name != VOLUME]
     if not all(entry.name.startswith(CLONE) for entry in left):
         raise WorkspaceError(state.NOT_OURS)
-    for entry in left if ours else []:
-        shutil.rmtree(entry, ignore_errors=True)
+    if ours:
+        _sweep(path)
     return path / f"{CLONE}-{token_hex(4)}"
+
+
+def _sweep(path: Path, *kept: Path) -> None:
+    """Remove the clones that others began, since the session is ours: who died left all of theirs."""
+    for entry in path.glob(f"{CLONE}*"):
+        if entry not in kept:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
@@ -179,7 +185,7 @@ def _adopt(cloned: Path, git_dir: Path, fresh: State) -> State:
     fresh.base = (cloned / "HEAD").read_text().removeprefix("ref: refs/heads/").strip()
     for folder in ("info", "logs"):
         (cloned / folder).mkdir(exist_ok=True)
-    # Who did not get the session may leave the clone that they began, where they die.
+    # Whoever does not get the session may begin a clone beside our work, until they know.
     exclude(cloned, f"/{CLONE}-*/")
     state.store(cloned, fresh)
     cloned.rename(git_dir)
