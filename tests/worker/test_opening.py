@@ -1,6 +1,7 @@
 """A session's repository: it comes ahead of all that is read, and where nobody had it ahead of the claim; in vain it leaves nothing."""
 
 import asyncio
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,14 +9,20 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
+from schemas.base import now
 from schemas.buckets import Lease
 from schemas.bus import LEASES
+from schemas.credentials import Secrets
 from schemas.events import Claimed
+from schemas.work import Assignment
 from services.runtime.bucket import Bucket
 from services.runtime.bus import Draft, Fence
+from services.worker.access import Access
 from services.worker.hearing import Hearing
-from services.worker.lease import LeaseLost
+from services.worker.lease import HeldLease, LeaseLost, acquire
+from services.worker.opening import Opening
 from services.worker.session_log import SessionLog
+from services.worker.settings import WorkerSettings
 from services.worker.workspace.checkout import CLONE
 from services.worker.workspace.git import Git
 from services.worker.workspace.naming import branch_prefix
@@ -138,6 +145,17 @@ async def test_one_that_came_ahead_is_no_good_where_somebody_had_the_session_aft
     assert connects.count("clone") == 2
 
 
+def test_what_could_only_be_fetched_waits_for_the_claim(tmp_path: Path) -> None:
+    settings = WorkerSettings(worker="w-1", data=tmp_path)
+    work = Assignment(session="T1.C1.1-1", turn=1, attempt=1, pool="default", user=ADA, expires_at=now())
+    (tmp_path / "workspaces" / work.session / ".git").mkdir(parents=True)
+    # It would want a running loop.
+    Opening(settings, work, Access.of({}, Secrets())).ahead()
+    shutil.rmtree(tmp_path / "workspaces")
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        Opening(settings, work, Access.of({}, Secrets())).ahead()
+
+
 async def test_one_that_waits_for_the_claim_has_all_its_time_after_it(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,8 +183,13 @@ def pushed(repository: Path, branch: str) -> None:
 
 
 async def test_whoever_does_not_get_the_session_leaves_no_clone_and_touches_nobodys(
-    thread: Thread, connects: list[str]
+    thread: Thread, monkeypatch: pytest.MonkeyPatch, connects: list[str]
 ) -> None:
+    async def late(*arguments, **more) -> HeldLease | None:
+        await until_cloned_beside(thread)
+        return await acquire(*arguments, **more)
+
+    monkeypatch.setattr("services.worker.considering.acquire", late)
     await Bucket(thread.bus, LEASES.name, Lease).create(str(thread.key), Lease(holder="w-other"))
     others = workspace_of(thread) / f"{CLONE}-others"
     others.mkdir(parents=True)
