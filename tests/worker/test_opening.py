@@ -13,6 +13,7 @@ from schemas.base import now
 from schemas.buckets import Lease
 from schemas.bus import LEASES
 from schemas.credentials import Secrets
+from schemas.ends import TurnEnd
 from schemas.events import Claimed
 from schemas.work import Assignment
 from services.runtime.bucket import Bucket
@@ -53,6 +54,14 @@ def workspace_of(thread: Thread) -> Path:
     return thread.settings.data / "workspaces" / str(thread.key)
 
 
+async def one_turn(thread: Thread, attempt: int = 1) -> TurnEnd:
+    """Return how the turn ends that a worker is given."""
+    thread.start_worker()
+    turn = await thread.say("hello")
+    await thread.assign(turn, attempt=attempt)
+    return await thread.end_of(turn)
+
+
 async def until_cloned(thread: Thread) -> None:
     workspace = workspace_of(thread)
     while not (workspace / ".git").exists() or list(workspace.glob(f"{CLONE}*")):  # noqa: ASYNC110 (git tells nobody)
@@ -73,10 +82,7 @@ async def test_it_comes_while_the_log_is_being_read(thread: Thread, monkeypatch:
 
     await thread.bus.client.subscribe("archiver.read.>", cb=archive_asked)
     monkeypatch.setattr(Hearing, "run", late)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    assert (await thread.end_of(turn)).outcome == "completed"
+    assert (await one_turn(thread)).outcome == "completed"
 
 
 async def test_one_that_somebody_may_have_is_not_touched_before_the_session_is_claimed(
@@ -90,10 +96,7 @@ async def test_one_that_somebody_may_have_is_not_touched_before_the_session_is_c
         begun.append(any(name.startswith(("repository", "conversation")) for name in names))
 
     monkeypatch.setattr(SessionLog, "claim", noted)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn, attempt=2)
-    assert (await thread.end_of(turn)).outcome == "completed"
+    assert (await one_turn(thread, attempt=2)).outcome == "completed"
     assert begun == [False]
 
 
@@ -113,10 +116,7 @@ async def test_one_that_nobody_had_comes_ahead_of_the_claim_and_is_in_its_place_
         await claim(self, *arguments, **more)
 
     monkeypatch.setattr(SessionLog, "claim", late)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    assert (await thread.end_of(turn)).outcome == "completed"
+    assert (await one_turn(thread)).outcome == "completed"
     assert in_place == [False]
     assert connects.count("clone") == 1
     assert not list(workspace_of(thread).glob(f"{CLONE}*"))
@@ -137,10 +137,7 @@ async def test_one_that_came_ahead_is_no_good_where_somebody_had_the_session_aft
         await claim(self, *arguments, **more)
 
     monkeypatch.setattr(SessionLog, "claim", late)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    end = await thread.end_of(turn)
+    end = await one_turn(thread)
     assert (end.outcome, end.branch) == ("completed", theirs)
     assert connects.count("clone") == 2
 
@@ -167,10 +164,7 @@ async def test_one_that_waits_for_the_claim_has_all_its_time_after_it(
         await claim(self, *arguments, **more)
 
     monkeypatch.setattr(SessionLog, "claim", late)
-    thread.start_worker()
-    turn = await thread.say("hello")
-    await thread.assign(turn)
-    assert (await thread.end_of(turn)).outcome == "completed"
+    assert (await one_turn(thread)).outcome == "completed"
 
 
 def pushed(repository: Path, branch: str) -> None:
